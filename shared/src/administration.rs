@@ -1,0 +1,281 @@
+//! What is done at the command line of the server: the first superuser, further administrators, tiers from a file.
+//! Each procedure is one transaction and leaves a line in the audit trail.
+
+use serde_json::{Value, json};
+use sqlx::{Acquire, PgConnection};
+
+use crate::{
+    clock::Clock,
+    config::SuperuserConfig,
+    db::{
+        self,
+        admin_actions::{Actor, AdminAction},
+        users::{NewUser, USERNAME_KEY},
+    },
+    domain::{Invalid, Password, Tier, TierSpec, UserId, Username, tier::TierName},
+    passwords::{self, HashError},
+};
+
+/// The tier that administrators get when none is named: everything that is built in can be tried with it.
+pub const ADMIN_TIER: &str = "Enterprise";
+
+/// A procedure could not be carried out; nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AdministrationError {
+    /// A name or password breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is an account of this name.
+    #[error("there is a user {0} already")]
+    UsernameTaken(Username),
+    /// There is no tier of this name.
+    #[error("there is no tier {0:?}")]
+    NoSuchTier(String),
+    /// The tiers of a file do not fit together.
+    #[error("{0}")]
+    TierFile(String),
+    /// Hashing failed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Adds the built-in tiers and the first superuser to a database that has none; the superuser's name when it was
+/// made now.
+pub async fn prepare(
+    connection: &mut PgConnection,
+    superuser: &SuperuserConfig,
+    clock: &Clock,
+) -> Result<Option<Username>, AdministrationError> {
+    let mut tx = connection.begin().await?;
+    // several processes may start at once: the first prepares, the others find everything there
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('pictier prepare'))")
+        .execute(&mut *tx)
+        .await?;
+    if db::tiers::lock_all(&mut tx).await?.is_empty() {
+        for spec in TierSpec::built_in() {
+            db::tiers::insert(&mut tx, &spec, clock.now()).await?;
+        }
+    }
+    if db::users::exist(&mut tx).await? {
+        tx.commit().await?;
+        return Ok(None);
+    }
+    let username: Username = superuser.superuser_username.parse()?;
+    let password = Password::of_first_superuser(superuser.superuser_password.clone())?;
+    let tier = administrators_tier(&mut tx).await?;
+    insert_admin(&mut tx, &username, &password, &tier, clock).await?;
+    tx.commit().await?;
+    Ok(Some(username))
+}
+
+/// Creates an administrator of the named tier.
+pub async fn create_admin(
+    connection: &mut PgConnection,
+    username: &Username,
+    password: &Password,
+    tier: &str,
+    clock: &Clock,
+) -> Result<UserId, AdministrationError> {
+    let mut tx = connection.begin().await?;
+    let found = db::tiers::by_name(&mut tx, tier).await?;
+    let tier = found.ok_or_else(|| AdministrationError::NoSuchTier(tier.to_owned()))?;
+    let id = insert_admin(&mut tx, username, password, &tier, clock).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn administrators_tier(connection: &mut PgConnection) -> Result<Tier, AdministrationError> {
+    if let Some(tier) = db::tiers::by_name(connection, ADMIN_TIER).await? {
+        return Ok(tier);
+    }
+    let tiers = db::tiers::lock_all(connection).await?;
+    tiers
+        .into_iter()
+        .last()
+        .ok_or_else(|| AdministrationError::NoSuchTier(ADMIN_TIER.to_owned()))
+}
+
+async fn insert_admin(
+    connection: &mut PgConnection,
+    username: &Username,
+    password: &Password,
+    tier: &Tier,
+    clock: &Clock,
+) -> Result<UserId, AdministrationError> {
+    let user = NewUser {
+        username,
+        password_hash: &passwords::hash(password)?,
+        password_is_default: password.is_default(),
+        tier: tier.id,
+        is_admin: true,
+    };
+    let id = db::users::insert(connection, &user, clock.now())
+        .await
+        .map_err(|error| match db::broken_constraint(&error) {
+            Some(USERNAME_KEY) => AdministrationError::UsernameTaken(username.clone()),
+            _ => error.into(),
+        })?;
+    let action = AdminAction {
+        actor: Actor::CommandLine,
+        action: "create",
+        object_type: "user",
+        object_id: id.0,
+        object_label: username.as_str(),
+        changes: json!({"is_admin": true, "tier": tier.spec.name}),
+    };
+    db::admin_actions::record(connection, &action, clock.now()).await?;
+    Ok(id)
+}
+
+/// What loading a tier would do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TierChange {
+    /// There is none of this name yet.
+    Create(TierSpec),
+    /// One of this name is different.
+    Overwrite {
+        /// As it is.
+        before: Tier,
+        /// As the file says.
+        after: TierSpec,
+    },
+    /// One of this name is the same.
+    Keep(TierName),
+}
+
+/// What loading a file of tiers would do, tier by tier. Tiers that it does not name stay as they are.
+pub fn plan_tiers(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierChange>, AdministrationError> {
+    let mut names = std::collections::HashSet::new();
+    if let Some(twice) = file.iter().find(|spec| !names.insert(spec.name.clone())) {
+        return Err(AdministrationError::TierFile(format!(
+            "the file has the tier {:?} twice",
+            twice.name.as_str()
+        )));
+    }
+    if file.iter().filter(|spec| spec.is_default).count() > 1 {
+        return Err(AdministrationError::TierFile(
+            "the file has more than one default tier".to_owned(),
+        ));
+    }
+    let file_has_default = file.iter().any(|spec| spec.is_default);
+    let of_name = |name: &TierName| existing.iter().find(|tier| tier.spec.name == *name);
+    let lost_default = existing
+        .iter()
+        .any(|tier| tier.spec.is_default && names.contains(&tier.spec.name));
+    if lost_default && !file_has_default {
+        return Err(AdministrationError::TierFile(
+            "the file takes the default from a tier and gives it to none".to_owned(),
+        ));
+    }
+    let change = |spec: TierSpec| match of_name(&spec.name) {
+        None => TierChange::Create(spec),
+        Some(tier) if tier.spec == spec => TierChange::Keep(spec.name),
+        Some(tier) => TierChange::Overwrite {
+            before: tier.clone(),
+            after: spec,
+        },
+    };
+    Ok(file.into_iter().map(change).collect())
+}
+
+/// Carries a plan out. The caller made it in the same transaction, from tiers that it locked.
+pub async fn load_tiers(
+    connection: &mut PgConnection,
+    plan: &[TierChange],
+    clock: &Clock,
+) -> Result<(), AdministrationError> {
+    let brings_default = |change: &TierChange| match change {
+        TierChange::Create(spec) | TierChange::Overwrite { after: spec, .. } => spec.is_default,
+        TierChange::Keep(_) => false,
+    };
+    if plan.iter().any(brings_default) {
+        db::tiers::clear_default(connection).await?;
+    }
+    for change in plan {
+        let (action, id, spec, changes) = match change {
+            TierChange::Create(spec) => {
+                let id = db::tiers::insert(connection, spec, clock.now()).await?;
+                ("create", id, spec, json!({ "after": spec }))
+            }
+            TierChange::Overwrite { before, after } => {
+                db::tiers::update(connection, before.id, after).await?;
+                (
+                    "update",
+                    before.id,
+                    after,
+                    json!({"before": before.spec, "after": after}),
+                )
+            }
+            TierChange::Keep(_) => continue,
+        };
+        record_tier(connection, action, id.0, spec.name.as_str(), changes, clock).await?;
+    }
+    Ok(())
+}
+
+async fn record_tier(
+    connection: &mut PgConnection,
+    action: &str,
+    id: i64,
+    name: &str,
+    changes: Value,
+    clock: &Clock,
+) -> sqlx::Result<()> {
+    let actor = Actor::CommandLine;
+    let action = AdminAction {
+        actor,
+        action,
+        object_type: "tier",
+        object_id: id,
+        object_label: name,
+        changes,
+    };
+    db::admin_actions::record(connection, &action, clock.now()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::TierId;
+
+    fn built_in() -> Vec<Tier> {
+        let numbered = TierSpec::built_in().into_iter().zip(1..);
+        numbered.map(|(spec, id)| Tier { id: TierId(id), spec }).collect()
+    }
+
+    #[test]
+    fn loading_the_built_in_tiers_again_changes_nothing() {
+        let plan = plan_tiers(&built_in(), TierSpec::built_in()).expect("a plan");
+        assert!(plan.iter().all(|change| matches!(change, TierChange::Keep(_))));
+    }
+
+    #[test]
+    fn a_tier_that_differs_is_overwritten_and_one_that_is_new_is_created() {
+        let mut file = TierSpec::built_in();
+        file[1].expiring_links = true;
+        file[2].name = TierName::try_from("Ultimate".to_owned()).expect("a name");
+        let plan = plan_tiers(&built_in(), file).expect("a plan");
+        assert!(matches!(&plan[0], TierChange::Keep(name) if name.as_str() == "Basic"));
+        assert!(matches!(&plan[1], TierChange::Overwrite { after, .. } if after.expiring_links));
+        assert!(matches!(&plan[2], TierChange::Create(spec) if spec.name.as_str() == "Ultimate"));
+    }
+
+    #[test]
+    fn a_file_names_each_tier_once() {
+        let mut file = TierSpec::built_in();
+        file.push(file[2].clone());
+        assert!(plan_tiers(&[], file).is_err());
+    }
+
+    #[test]
+    fn a_file_cannot_leave_new_users_without_a_tier() {
+        let mut file = TierSpec::built_in();
+        file[0].is_default = false;
+        assert!(plan_tiers(&built_in(), file.clone()).is_err());
+        file[1].is_default = true;
+        assert!(plan_tiers(&built_in(), file).is_ok());
+    }
+}

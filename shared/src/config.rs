@@ -1,0 +1,172 @@
+//! The configuration: command-line options, each with an environment variable and a default. What stands here is
+//! what `pictier --help` prints and what the README's table repeats.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+/// Which database.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Database")]
+pub struct DatabaseConfig {
+    /// Database of a Postgres 15 or newer, as a URL; without it a private server runs under the data directory
+    #[arg(long, env, global = true, hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Connections that one process opens at most; a worker needs at least its concurrency and 6 more
+    #[arg(long, env, global = true, default_value_t = 20)]
+    pub database_connections: u32,
+
+    /// Folder of the initdb and postgres programs for the private server, when they are not where Debian or
+    /// Homebrew put them
+    #[arg(long, env = "PG_BIN_DIR", global = true)]
+    pub pg_bin_dir: Option<PathBuf>,
+}
+
+/// Where files are kept.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Storage")]
+pub struct StorageConfig {
+    /// Folder of the uploads under way, of the files (unless they are in S3) and of the private database
+    #[arg(long, env, global = true, default_value = "data")]
+    pub data_dir: PathBuf,
+
+    /// S3 bucket for the files; credentials, region and endpoint come from the usual AWS_* variables
+    #[arg(long, env, global = true)]
+    pub s3_bucket: Option<String>,
+
+    /// Let S3 be spoken to without TLS (for a store on the same machine)
+    #[arg(long, env, global = true)]
+    pub s3_allow_http: bool,
+}
+
+/// How the API is reached.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "HTTP")]
+pub struct HttpConfig {
+    /// Address and port to listen on
+    #[arg(long, env, global = true, default_value = "127.0.0.1:8000")]
+    pub bind: SocketAddr,
+
+    /// Where users reach the service, scheme and host; without it links repeat the host of the request. With https
+    /// the session cookie is Secure
+    #[arg(long, env, global = true)]
+    pub public_url: Option<http::Uri>,
+
+    /// Believe the X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto of a reverse proxy in front
+    #[arg(long, env, global = true)]
+    pub behind_proxy: bool,
+
+    /// Listen on other than loopback addresses although the first superuser still has the default password
+    #[arg(long, env, global = true)]
+    pub allow_default_password: bool,
+}
+
+/// The account that the first start creates.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "First superuser")]
+pub struct SuperuserConfig {
+    /// Login name of the superuser whom the first start creates
+    #[arg(long, env, global = true, default_value = "admin")]
+    pub superuser_username: String,
+
+    /// Password of the superuser whom the first start creates; change it
+    #[arg(long, env, global = true, default_value = "admin", hide_env_values = true)]
+    pub superuser_password: String,
+}
+
+/// Limits, each with its unit.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitsConfig {
+    /// Largest upload in bytes; a tier may allow less
+    #[arg(long, env, global = true, default_value_t = 20 << 20)]
+    pub upload_max_bytes: u64,
+
+    /// Most pixels of an upload, width times height
+    #[arg(long, env, global = true, default_value_t = 50_000_000)]
+    pub image_max_pixels: u64,
+
+    /// Longest side of an upload in px
+    #[arg(long, env, global = true, default_value_t = 16_384)]
+    pub image_max_side_px: u32,
+
+    /// Most scans of a progressive JPEG
+    #[arg(long, env, global = true, default_value_t = 64)]
+    pub jpeg_max_scans: u32,
+
+    /// Longest time to decode an image, in seconds
+    #[arg(long, env, global = true, default_value_t = 20)]
+    pub decode_max_seconds: u64,
+
+    /// Longest time to read a request's body, in seconds
+    #[arg(long, env, global = true, default_value_t = 120)]
+    pub request_body_max_seconds: u64,
+
+    /// Failed logins within 15 minutes before an account is closed to that address
+    #[arg(long, env, global = true, default_value_t = 10)]
+    pub login_max_failures: i32,
+
+    /// Uploads of one user in a minute
+    #[arg(long, env, global = true, default_value_t = 120)]
+    pub uploads_per_minute: i32,
+
+    /// Live expiring links of one image
+    #[arg(long, env, global = true, default_value_t = 1000)]
+    pub links_per_image: i64,
+
+    /// Requests of one process that wait for a thumbnail at a time; further ones are told to come back
+    #[arg(long, env, global = true, default_value_t = 10_000)]
+    pub waiting_requests: usize,
+}
+
+impl LimitsConfig {
+    /// Those that hold for an image's content.
+    pub fn imaging(&self) -> imaging::Limits {
+        imaging::Limits {
+            max_pixels: self.image_max_pixels,
+            max_side_px: self.image_max_side_px,
+            max_scans: self.jpeg_max_scans,
+            ..imaging::Limits::default()
+        }
+    }
+
+    /// The longest time to decode an image.
+    pub fn decode_time(&self) -> Duration {
+        Duration::from_secs(self.decode_max_seconds)
+    }
+}
+
+/// How the worker works.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerConfig {
+    /// Thumbnails that one worker makes at a time [default: one for each core]
+    #[arg(long, env, global = true)]
+    pub worker_concurrency: Option<usize>,
+
+    /// Seconds between a worker's signs of life; after four missed ones its jobs go to another
+    #[arg(long, env, global = true, default_value_t = 5)]
+    pub worker_heartbeat_seconds: u64,
+
+    /// When the cleanup runs, as a cron expression with seconds in UTC; once across all workers
+    #[arg(long, env, global = true, default_value = "0 0 * * * *")]
+    pub cleanup_schedule: String,
+}
+
+/// How long what is no longer needed stays.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Cleanup and audit")]
+pub struct RetentionConfig {
+    /// Age in seconds from which on a file that belongs to no row is an orphan
+    #[arg(long, env, global = true, default_value_t = 86_400)]
+    pub orphan_age_seconds: u64,
+
+    /// Age in seconds from which on a temporary file was left behind
+    #[arg(long, env, global = true, default_value_t = 3_600)]
+    pub temp_file_age_seconds: u64,
+
+    /// Time in seconds after which a job that does not move is stuck
+    #[arg(long, env, global = true, default_value_t = 600)]
+    pub stuck_job_seconds: u64,
+}

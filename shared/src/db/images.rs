@@ -1,0 +1,220 @@
+//! Images.
+
+use chrono::{DateTime, Utc};
+use imaging::Format;
+use sqlx::PgConnection;
+
+use super::{signed, tiers::joined_tier, undecodable, unsigned};
+use crate::domain::{Image, ImageId, OriginalId, Tier, Title, UserId};
+
+struct ImageRow {
+    id: i64,
+    owner_id: i64,
+    original_id: uuid::Uuid,
+    title: String,
+    format: String,
+    width: i32,
+    height: i32,
+    bytes: i64,
+    placeholder: Option<Vec<u8>>,
+    uploaded_at: DateTime<Utc>,
+}
+
+impl TryFrom<ImageRow> for Image {
+    type Error = sqlx::Error;
+
+    fn try_from(row: ImageRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: ImageId(row.id),
+            owner: UserId(row.owner_id),
+            original: OriginalId(row.original_id),
+            title: Title::try_from(row.title).map_err(undecodable)?,
+            format: format(&row.format)?,
+            width: unsigned(row.width)?,
+            height: unsigned(row.height)?,
+            bytes: unsigned(row.bytes)?,
+            placeholder: row.placeholder,
+            uploaded_at: row.uploaded_at,
+        })
+    }
+}
+
+/// A format column.
+pub(super) fn format(name: &str) -> sqlx::Result<Format> {
+    name.parse::<Format>().map_err(undecodable)
+}
+
+/// An image to be kept.
+#[derive(Debug)]
+pub struct NewImage<'a> {
+    /// Whose it is.
+    pub owner: UserId,
+    /// Names the original's file.
+    pub original: OriginalId,
+    /// What its owner calls it.
+    pub title: &'a Title,
+    /// By its content.
+    pub format: Format,
+    /// As displayed, in px.
+    pub width: u32,
+    /// As displayed, in px.
+    pub height: u32,
+    /// The original's size in bytes.
+    pub bytes: u64,
+}
+
+/// Adds an image.
+pub async fn insert(
+    connection: &mut PgConnection,
+    image: &NewImage<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Image> {
+    let row = sqlx::query_as!(
+        ImageRow,
+        "INSERT INTO images (owner_id, original_id, title, format, width, height, bytes, uploaded_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         RETURNING id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at",
+        image.owner.0,
+        image.original.0,
+        image.title.as_str(),
+        image.format.name(),
+        signed::<_, i32>(image.width)?,
+        signed::<_, i32>(image.height)?,
+        signed::<_, i64>(image.bytes)?,
+        now,
+    );
+    row.fetch_one(connection).await?.try_into()
+}
+
+/// At most `limit` of an account's images, newest first, from the one after `before` on.
+pub async fn page(
+    connection: &mut PgConnection,
+    owner: UserId,
+    before: Option<ImageId>,
+    limit: i64,
+) -> sqlx::Result<Vec<Image>> {
+    let rows = sqlx::query_as!(
+        ImageRow,
+        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
+         FROM images WHERE owner_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+        owner.0,
+        before.map_or(i64::MAX, |id| id.0),
+        limit,
+    );
+    rows.fetch_all(connection)
+        .await?
+        .into_iter()
+        .map(Image::try_from)
+        .collect()
+}
+
+/// One of an account's images; another account's is not found.
+pub async fn of_owner(
+    connection: &mut PgConnection,
+    owner: UserId,
+    id: ImageId,
+) -> sqlx::Result<Option<Image>> {
+    let row = sqlx::query_as!(
+        ImageRow,
+        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
+         FROM images WHERE id = $1 AND owner_id = $2",
+        id.0,
+        owner.0,
+    );
+    row.fetch_optional(connection)
+        .await?
+        .map(Image::try_from)
+        .transpose()
+}
+
+/// The image whose original has this name, and its owner's tier as it is now.
+pub async fn by_original(
+    connection: &mut PgConnection,
+    original: OriginalId,
+) -> sqlx::Result<Option<(Image, Tier)>> {
+    let row = sqlx::query!(
+        "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
+                i.uploaded_at,
+                t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
+                t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
+         FROM images i JOIN users u ON u.id = i.owner_id JOIN tiers t ON t.id = u.tier_id
+         WHERE i.original_id = $1",
+        original.0
+    );
+    let Some(row) = row.fetch_optional(connection).await? else {
+        return Ok(None);
+    };
+    let image = ImageRow {
+        id: row.id,
+        owner_id: row.owner_id,
+        original_id: row.original_id,
+        title: row.title,
+        format: row.format,
+        width: row.width,
+        height: row.height,
+        bytes: row.bytes,
+        placeholder: row.placeholder,
+        uploaded_at: row.uploaded_at,
+    };
+    Ok(Some((image.try_into()?, joined_tier!(row)?)))
+}
+
+/// Gives one of an account's images another title; the image, unless it is not found.
+pub async fn rename(
+    connection: &mut PgConnection,
+    owner: UserId,
+    id: ImageId,
+    title: &Title,
+) -> sqlx::Result<Option<Image>> {
+    let row = sqlx::query_as!(
+        ImageRow,
+        "UPDATE images SET title = $3 WHERE id = $1 AND owner_id = $2
+         RETURNING id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at",
+        id.0,
+        owner.0,
+        title.as_str(),
+    );
+    row.fetch_optional(connection)
+        .await?
+        .map(Image::try_from)
+        .transpose()
+}
+
+/// One of an account's images, locked until the transaction ends.
+pub async fn lock(connection: &mut PgConnection, owner: UserId, id: ImageId) -> sqlx::Result<Option<Image>> {
+    let row = sqlx::query_as!(
+        ImageRow,
+        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
+         FROM images WHERE id = $1 AND owner_id = $2 FOR UPDATE",
+        id.0,
+        owner.0,
+    );
+    row.fetch_optional(connection)
+        .await?
+        .map(Image::try_from)
+        .transpose()
+}
+
+/// Deletes an image, and with it its thumbnails and links.
+pub async fn delete(connection: &mut PgConnection, id: ImageId) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM images WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the image's thumbhash.
+pub async fn set_placeholder(
+    connection: &mut PgConnection,
+    id: ImageId,
+    thumbhash: &[u8],
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE images SET placeholder = $2 WHERE id = $1 AND placeholder IS NULL",
+        id.0,
+        thumbhash
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

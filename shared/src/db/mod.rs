@@ -1,0 +1,39 @@
+//! All SQL: free functions on a connection (or a transaction), checked against the schema when they are compiled.
+//! They decide nothing; what a query means is said in the domain.
+
+pub mod admin_actions;
+pub mod images;
+pub mod integrity;
+pub mod links;
+pub mod queue;
+pub mod rate_limits;
+pub mod sessions;
+pub mod thumbnails;
+pub mod tiers;
+pub mod users;
+
+/// The name of the constraint or unique index that a statement broke, if it broke one.
+pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.constraint()
+}
+
+/// A column holds what its domain type refuses, which the schema's constraints should have prevented.
+fn undecodable(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}
+
+/// An integer column that the schema keeps non-negative, as the domain's unsigned type.
+fn unsigned<S, U>(value: S) -> sqlx::Result<U>
+where
+    U: TryFrom<S, Error = std::num::TryFromIntError>,
+{
+    U::try_from(value).map_err(undecodable)
+}
+
+/// An unsigned number as a column's signed type.
+fn signed<U, S>(value: U) -> sqlx::Result<S>
+where
+    S: TryFrom<U, Error = std::num::TryFromIntError>,
+{
+    S::try_from(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}

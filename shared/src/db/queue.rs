@@ -1,0 +1,97 @@
+//! The queue's own tables, where apalis has no call for what is needed.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, postgres::types::PgInterval};
+
+/// Adds a job unless its queue has one of this key; whether it did. The key, not the transaction, makes it one.
+pub async fn insert_keyed(
+    connection: &mut PgConnection,
+    queue: &str,
+    key: &str,
+    payload: &[u8],
+    max_attempts: i32,
+) -> sqlx::Result<bool> {
+    let inserted = sqlx::query!(
+        "INSERT INTO apalis.jobs (id, job_type, job, max_attempts, idempotency_key, metadata)
+         VALUES (apalis.generate_ulid(), $1, $2, $3, $4, '')
+         ON CONFLICT (job_type, idempotency_key) DO NOTHING",
+        queue,
+        payload,
+        max_attempts,
+        key,
+    );
+    Ok(inserted.execute(connection).await?.rows_affected() == 1)
+}
+
+/// Deletes at most `batch` jobs that were done `done_age` ago, or were given up `dead_age` ago; how many.
+pub async fn delete_ended(
+    connection: &mut PgConnection,
+    done_age: Duration,
+    dead_age: Duration,
+    batch: i64,
+) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        "DELETE FROM apalis.jobs WHERE id IN (
+            SELECT id FROM apalis.jobs
+            WHERE (status = 'Done' AND done_at < now() - $1::interval)
+               OR ((status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts))
+                   AND done_at < now() - $2::interval)
+            LIMIT $3)",
+        interval(done_age)?,
+        interval(dead_age)?,
+        batch,
+    );
+    Ok(deleted.execute(connection).await?.rows_affected())
+}
+
+/// Deletes the rows of workers that have not been seen for `age` and hold no job; how many.
+pub async fn delete_gone_workers(connection: &mut PgConnection, age: Duration) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        "DELETE FROM apalis.workers w
+         WHERE w.last_seen < now() - $1::interval
+           AND NOT EXISTS (SELECT FROM apalis.jobs j WHERE j.lock_by = w.id)",
+        interval(age)?,
+    );
+    Ok(deleted.execute(connection).await?.rows_affected())
+}
+
+/// Whether a worker has been seen within `age`.
+pub async fn has_live_worker(connection: &mut PgConnection, age: Duration) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM apalis.workers WHERE last_seen > now() - $1::interval) AS "exists!""#,
+        interval(age)?,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Ids of at most `limit` jobs that should have moved in the last `age` and did not: held by a worker that is gone,
+/// or due and not taken.
+pub async fn stuck(connection: &mut PgConnection, age: Duration, limit: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT j.id FROM apalis.jobs j LEFT JOIN apalis.workers w ON w.id = j.lock_by
+         WHERE (j.status IN ('Queued', 'Running') AND (w.id IS NULL OR w.last_seen < now() - $1::interval))
+            OR ((j.status = 'Pending' OR (j.status = 'Failed' AND j.attempts < j.max_attempts))
+                AND j.run_at < now() - $1::interval)
+         ORDER BY j.id LIMIT $2",
+        interval(age)?,
+        limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// How many jobs have not ended yet.
+pub async fn count_open(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM apalis.jobs
+           WHERE status IN ('Pending', 'Queued', 'Running') OR (status = 'Failed' AND attempts < max_attempts)"#,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+fn interval(duration: Duration) -> sqlx::Result<PgInterval> {
+    PgInterval::try_from(duration).map_err(sqlx::Error::Encode)
+}

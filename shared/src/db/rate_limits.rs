@@ -1,0 +1,59 @@
+//! Counters over a fixed window. In the database, because any number of API processes count together.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+/// A counter's reading.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Hits in the window, this one included.
+    pub hits: i32,
+    /// When the window ends and the count starts anew.
+    pub resets_at: DateTime<Utc>,
+}
+
+/// Counts a hit; the first one opens a window of this length.
+pub async fn hit(
+    connection: &mut PgConnection,
+    key: &str,
+    window: Duration,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Reading> {
+    sqlx::query_as!(
+        Reading,
+        "INSERT INTO rate_limits AS r (key, hits, resets_at) VALUES ($1, 1, $3)
+         ON CONFLICT (key) DO UPDATE
+         SET hits = CASE WHEN r.resets_at <= $2 THEN 1 ELSE least(r.hits, 1000000) + 1 END,
+             resets_at = CASE WHEN r.resets_at <= $2 THEN excluded.resets_at ELSE r.resets_at END
+         RETURNING hits, resets_at",
+        key,
+        now,
+        now + window,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Sets a counter back.
+pub async fn reset(connection: &mut PgConnection, key: &str) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM rate_limits WHERE key = $1", key)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes at most `batch` counters whose window has ended; how many.
+pub async fn delete_expired(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    batch: i64,
+) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        "DELETE FROM rate_limits WHERE key IN (SELECT key FROM rate_limits WHERE resets_at <= $1 LIMIT $2)",
+        now,
+        batch,
+    );
+    Ok(deleted.execute(connection).await?.rows_affected())
+}

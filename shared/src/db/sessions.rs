@@ -1,0 +1,94 @@
+//! Sessions as rows. Their store for tower-sessions is in the API; the published store lags behind sqlx.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::domain::UserId;
+
+/// A session as a row.
+#[derive(Debug)]
+pub struct SessionRow<'a> {
+    /// The cookie's value.
+    pub id: &'a str,
+    /// Who is logged in.
+    pub user: Option<UserId>,
+    /// What tower-sessions keeps in it, a JSON object.
+    pub data: &'a Value,
+    /// The moment from which on it is gone.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Adds a session; false when its id is taken.
+pub async fn insert(connection: &mut PgConnection, session: &SessionRow<'_>) -> sqlx::Result<bool> {
+    let inserted = sqlx::query!(
+        "INSERT INTO sessions (id, user_id, data, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",
+        session.id,
+        session.user.map(|user| user.0),
+        session.data,
+        session.expires_at,
+    );
+    Ok(inserted.execute(connection).await?.rows_affected() == 1)
+}
+
+/// Changes a session that is still there. One that was deleted meanwhile stays deleted: a logout wins over a
+/// request that was under way.
+pub async fn update(connection: &mut PgConnection, session: &SessionRow<'_>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE sessions SET user_id = $2, data = $3, expires_at = $4 WHERE id = $1",
+        session.id,
+        session.user.map(|user| user.0),
+        session.data,
+        session.expires_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A live session's data and expiry.
+pub async fn live(
+    connection: &mut PgConnection,
+    id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<(Value, DateTime<Utc>)>> {
+    let row = sqlx::query!(
+        "SELECT data, expires_at FROM sessions WHERE id = $1 AND expires_at > $2",
+        id,
+        now
+    );
+    Ok(row
+        .fetch_optional(connection)
+        .await?
+        .map(|row| (row.data, row.expires_at)))
+}
+
+/// Ends a session.
+pub async fn delete(connection: &mut PgConnection, id: &str) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM sessions WHERE id = $1", id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Ends every session of an account; how many there were.
+pub async fn delete_of_user(connection: &mut PgConnection, user: UserId) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Deletes at most `batch` sessions that have expired; how many.
+pub async fn delete_expired(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    batch: i64,
+) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)",
+        now,
+        batch,
+    );
+    Ok(deleted.execute(connection).await?.rows_affected())
+}

@@ -1,0 +1,176 @@
+//! Accounts.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{signed, tiers::joined_tier, undecodable, unsigned};
+use crate::domain::{TierId, User, UserId, Username};
+
+/// What logging in needs of an account.
+#[derive(Debug)]
+pub struct Credentials {
+    /// Whose they are.
+    pub id: UserId,
+    /// An argon2id hash in PHC string format.
+    pub password_hash: String,
+    /// Whether the account may log in.
+    pub is_active: bool,
+}
+
+/// An account to be made.
+#[derive(Debug)]
+pub struct NewUser<'a> {
+    /// Its login name.
+    pub username: &'a Username,
+    /// An argon2id hash in PHC string format.
+    pub password_hash: &'a str,
+    /// Whether everybody knows the password.
+    pub password_is_default: bool,
+    /// Its tier.
+    pub tier: TierId,
+    /// Whether it may administer the service.
+    pub is_admin: bool,
+}
+
+/// The unique index that refuses a second account of one name, whatever its case.
+pub const USERNAME_KEY: &str = "users_username_key";
+
+/// Adds an account.
+///
+/// # Errors
+/// [`USERNAME_KEY`] when there is one of this name.
+pub async fn insert(
+    connection: &mut PgConnection,
+    user: &NewUser<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<UserId> {
+    let id = sqlx::query_scalar!(
+        "INSERT INTO users (username, password_hash, password_is_default, tier_id, is_admin, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         RETURNING id",
+        user.username.as_str(),
+        user.password_hash,
+        user.password_is_default,
+        user.tier.0,
+        user.is_admin,
+        now,
+    );
+    Ok(UserId(id.fetch_one(connection).await?))
+}
+
+/// What is needed to check a login.
+pub async fn credentials(
+    connection: &mut PgConnection,
+    username: &Username,
+) -> sqlx::Result<Option<Credentials>> {
+    let row = sqlx::query!(
+        "SELECT id, password_hash, is_active FROM users WHERE lower(username) = lower($1)",
+        username.as_str()
+    );
+    let row = row.fetch_optional(connection).await?;
+    Ok(row.map(|row| Credentials {
+        id: UserId(row.id),
+        password_hash: row.password_hash,
+        is_active: row.is_active,
+    }))
+}
+
+/// An account that may log in, with its tier as it is now.
+pub async fn active(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<User>> {
+    let row = sqlx::query!(
+        "SELECT u.id, u.username, u.is_admin, u.used_bytes,
+                t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
+                t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
+         FROM users u JOIN tiers t ON t.id = u.tier_id
+         WHERE u.id = $1 AND u.is_active",
+        id.0
+    );
+    let Some(row) = row.fetch_optional(connection).await? else {
+        return Ok(None);
+    };
+    Ok(Some(User {
+        id: UserId(row.id),
+        username: Username::try_from(row.username).map_err(undecodable)?,
+        is_admin: row.is_admin,
+        used_bytes: unsigned(row.used_bytes)?,
+        tier: joined_tier!(row)?,
+    }))
+}
+
+/// Whether there is any account at all.
+pub async fn exist(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM users) AS "exist!""#)
+        .fetch_one(connection)
+        .await
+}
+
+/// The names of administrators who can log in with the password that everybody knows.
+pub async fn admins_with_default_password(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT username FROM users WHERE is_admin AND is_active AND password_is_default ORDER BY id"
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Adds an original's size to what the account uses, unless that would be more than `quota` bytes; whether it did.
+pub async fn reserve_bytes(
+    connection: &mut PgConnection,
+    id: UserId,
+    bytes: u64,
+    quota: u64,
+) -> sqlx::Result<bool> {
+    let updated = sqlx::query!(
+        "UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1 AND used_bytes + $2 <= $3",
+        id.0,
+        signed::<_, i64>(bytes)?,
+        signed::<_, i64>(quota)?,
+    );
+    Ok(updated.execute(connection).await?.rows_affected() == 1)
+}
+
+/// Takes an original's size off what the account uses.
+pub async fn release_bytes(connection: &mut PgConnection, id: UserId, bytes: u64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE users SET used_bytes = used_bytes - $2 WHERE id = $1",
+        id.0,
+        signed::<_, i64>(bytes)?
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Gives the account a new password.
+pub async fn set_password(
+    connection: &mut PgConnection,
+    id: UserId,
+    password_hash: &str,
+    password_is_default: bool,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE users SET password_hash = $2, password_is_default = $3 WHERE id = $1",
+        id.0,
+        password_hash,
+        password_is_default,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Keeps the account from logging in; its sessions are deleted with [`super::sessions::delete_of_user`].
+pub async fn deactivate(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE users SET is_active = false WHERE id = $1", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Moves the account to another tier, effective on its next request.
+pub async fn set_tier(connection: &mut PgConnection, id: UserId, tier: TierId) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = $1", id.0, tier.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! The rules of the service as types: they parse at the edge, and every decision is made here. Nothing in this
+//! folder reads, writes, waits or knows of HTTP or SQL.
+
+pub mod ids;
+pub mod image;
+pub mod link;
+pub mod thumbnail;
+pub mod tier;
+pub mod user;
+
+pub use ids::{ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
+pub use image::{Image, Title};
+pub use link::{ExpiringLink, LinkTarget, ValidFor};
+pub use thumbnail::{Thumbnail, ThumbnailState};
+pub use tier::{AccessDenied, Height, HeightSet, Tier, TierSpec};
+pub use user::{Password, User, Username};
+
+/// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {rule}")]
+pub struct Invalid {
+    /// The field's name as JSON and forms spell it.
+    pub field: &'static str,
+    /// The rule that the value breaks.
+    pub rule: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(field: &'static str, rule: impl Into<String>) -> Self {
+        Self {
+            field,
+            rule: rule.into(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Thumbnails: a row from the upload on, a file from the first request on.
+
+use super::{Height, ImageId, ThumbnailId};
+
+/// How far a thumbnail is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThumbnailState {
+    /// Nobody has asked for it yet.
+    Absent,
+    /// A job will make it.
+    Pending,
+    /// Its file is there.
+    Ready {
+        /// In px.
+        width: u32,
+        /// In px; less than what was asked for when the original is smaller.
+        height: u32,
+        /// The file's size in bytes.
+        bytes: u64,
+    },
+    /// It cannot be made.
+    Failed {
+        /// Why, in words for a person.
+        reason: String,
+    },
+}
+
+impl ThumbnailState {
+    /// The state's name as JSON and the database spell it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Pending => "pending",
+            Self::Ready { .. } => "ready",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// Whether waiting longer could change it without anybody asking again.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Pending)
+    }
+}
+
+/// A thumbnail as it is kept.
+#[derive(Clone, Debug)]
+pub struct Thumbnail {
+    /// Names it and its file.
+    pub id: ThumbnailId,
+    /// The image it is made of.
+    pub image: ImageId,
+    /// The height that the tier names.
+    pub height: Height,
+    /// How far it is.
+    pub state: ThumbnailState,
+}

@@ -1,0 +1,155 @@
+//! Accounts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Invalid, Tier, UserId};
+
+/// A login name: 1..=150 letters, digits and `@ . + - _`; compared without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Username(String);
+
+impl Username {
+    /// The longest name, in characters.
+    pub const MAX_CHARS: usize = 150;
+
+    /// The name as its owner spelled it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Username {
+    type Error = Invalid;
+
+    fn try_from(name: String) -> Result<Self, Invalid> {
+        let allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
+        if !(1..=Self::MAX_CHARS).contains(&name.chars().count()) || !name.chars().all(allowed) {
+            let rule = format!("a username has 1 to {} letters, digits or @.+-_", Self::MAX_CHARS);
+            return Err(Invalid::new("username", rule));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl std::str::FromStr for Username {
+    type Err = Invalid;
+
+    fn from_str(name: &str) -> Result<Self, Invalid> {
+        Self::try_from(name.to_owned())
+    }
+}
+
+impl From<Username> for String {
+    fn from(name: Username) -> String {
+        name.0
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A password in the clear, on its way to be hashed; never logged.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// The shortest password that a person may choose, in characters.
+    pub const MIN_CHARS: usize = 8;
+    /// The longest password, in bytes: hashing takes time in proportion.
+    pub const MAX_BYTES: usize = 1024;
+    /// What the first superuser gets when nothing else is configured; the server warns while it is in use.
+    pub const DEFAULT: &str = "admin";
+
+    /// A password that somebody chooses for an account.
+    pub fn chosen(text: String) -> Result<Self, Invalid> {
+        if text.chars().count() < Self::MIN_CHARS || text.len() > Self::MAX_BYTES {
+            let rule = format!(
+                "a password has at least {} characters and at most {} bytes",
+                Self::MIN_CHARS,
+                Self::MAX_BYTES
+            );
+            return Err(Invalid::new("password", rule));
+        }
+        Ok(Self(text))
+    }
+
+    /// The configured password of the first superuser, which may be [`Password::DEFAULT`].
+    pub fn of_first_superuser(text: String) -> Result<Self, Invalid> {
+        if text == Self::DEFAULT {
+            Ok(Self(text))
+        } else {
+            Self::chosen(text)
+        }
+    }
+
+    /// A password that somebody types to log in: any text short enough to be hashed.
+    pub fn typed(text: String) -> Option<Self> {
+        (text.len() <= Self::MAX_BYTES).then_some(Self(text))
+    }
+
+    /// The bytes to hash.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Whether everybody knows it.
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// An account as it is kept, with its tier as it is at this moment.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Its number.
+    pub id: UserId,
+    /// Its login name.
+    pub username: Username,
+    /// What it may do.
+    pub tier: Tier,
+    /// Whether it may administer the service.
+    pub is_admin: bool,
+    /// Bytes that its originals take.
+    pub used_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_username_holds_letters_digits_and_five_signs() {
+        for name in ["admin", "jan.kowalski+1@example.com", "Łukasz", "x"] {
+            assert!(name.parse::<Username>().is_ok(), "{name}");
+        }
+        for name in ["", "a b", "a/b", "a\nb", "<script>", &"x".repeat(151)] {
+            assert!(name.parse::<Username>().is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_superuser_may_have_the_default_password() {
+        assert!(Password::of_first_superuser("admin".to_owned()).is_ok_and(|p| p.is_default()));
+        assert!(Password::of_first_superuser("short".to_owned()).is_err());
+        assert!(Password::chosen("admin".to_owned()).is_err());
+        assert!(Password::chosen("correct horse".to_owned()).is_ok_and(|p| !p.is_default()));
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let password = Password::chosen("correct horse".to_owned()).expect("long enough");
+        assert!(!format!("{password:?}").contains("horse"));
+    }
+}

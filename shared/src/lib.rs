@@ -1,0 +1,12 @@
+//! What the API and the worker share: the domain, the database, the object store and the job payloads.
+//! The two meet here and nowhere else.
+
+pub mod administration;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod domain;
+pub mod jobs;
+pub mod passwords;
+pub mod postgres;
+pub mod storage;

@@ -1,0 +1,59 @@
+//! Connecting to Postgres, bringing its schema up to date, and the embedded server for machines without one.
+
+pub mod embedded;
+
+use std::time::Duration;
+
+use apalis_postgres::PostgresStorage;
+use sqlx::{
+    AssertSqlSafe, Connection, PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// The name of the database on the embedded server.
+pub const EMBEDDED_DATABASE: &str = "pictier";
+
+/// How long a request waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The schema could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// The queue's part of it.
+    #[error("setting up the queue: {0}")]
+    Queue(#[from] apalis_postgres::Error),
+    /// Our part of it.
+    #[error("migrating: {0}")]
+    Migrate(#[from] MigrateError),
+}
+
+/// Opens a pool of at most `connections` connections; fails at once when there is no server.
+pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
+    let options = options.application_name("pictier");
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await
+}
+
+/// Brings the schema up to date: the queue's first, as our guards are triggers on its tables. Of several processes
+/// one migrates at a time, the others wait for it.
+pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
+    PostgresStorage::setup(pool).await?;
+    MIGRATIONS.run(pool).await?;
+    Ok(())
+}
+
+/// Creates the database of this name unless it is there. `maintenance` connects to another one.
+pub async fn create_database(maintenance: &PgConnectOptions, name: &str) -> sqlx::Result<()> {
+    let mut connection = PgConnection::connect_with(maintenance).await?;
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(name)
+        .fetch_one(&mut connection)
+        .await?;
+    if !exists {
+        let quoted = name.replace('"', "\"\"");
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\""))).execute(&mut connection).await?;
+    }
+    connection.close().await
+}
