@@ -1,1 +1,106 @@
+//! The HTTP API. [`routes`] is the table of every URL; a request goes from there to a handler, which parses it
+//! and calls a use case; the use case reads and writes through `shared`; the answer's links are made by [`urls`].
 
+mod auth;
+mod client;
+mod error;
+mod extract;
+mod file_response;
+mod finished;
+mod handlers;
+mod openapi;
+mod problem_responses;
+mod representations;
+mod routes;
+mod urls;
+mod use_cases;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::extract::FromRef;
+use shared::{
+    clock::Clock,
+    config::{HttpConfig, LimitsConfig},
+    storage::Storage,
+};
+use sqlx::PgPool;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub use error::Code;
+pub use openapi::document as openapi_document;
+
+use crate::{auth::PasswordChecker, finished::FinishedThumbnails, urls::UrlScheme};
+
+/// Requests that are under way at a stop get this long to end.
+const DRAIN_TIME: Duration = Duration::from_secs(25);
+
+/// What the API needs to run.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The database.
+    pub pool: PgPool,
+    /// Where files are.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Clock,
+    /// How the API is reached.
+    pub http: HttpConfig,
+    /// Limits.
+    pub limits: LimitsConfig,
+}
+
+/// What every handler can reach.
+#[derive(Clone)]
+struct AppState {
+    pool: PgPool,
+    storage: Storage,
+    clock: Clock,
+    limits: Arc<LimitsConfig>,
+    urls: UrlScheme,
+    finished: FinishedThumbnails,
+    passwords: PasswordChecker,
+    /// One permit for each request that waits for a thumbnail.
+    waiting: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl FromRef<AppState> for PgPool {
+    fn from_ref(state: &AppState) -> Self {
+        state.pool.clone()
+    }
+}
+
+impl Api {
+    /// Answers requests on `listener` until `stop`; then those under way get 25 s to end.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let finished = FinishedThumbnails::listen(self.pool.clone(), stop.clone());
+        let state = AppState {
+            passwords: PasswordChecker::new(),
+            waiting: Arc::new(Semaphore::new(
+                self.limits.waiting_requests.min(Semaphore::MAX_PERMITS),
+            )),
+            urls: UrlScheme::new(&self.http),
+            pool: self.pool,
+            storage: self.storage,
+            clock: self.clock,
+            limits: Arc::new(self.limits),
+            finished,
+            stop: stop.clone(),
+        };
+        let service = routes::service(state).into_make_service_with_connect_info::<SocketAddr>();
+        let serving = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tokio::select! {
+            ended = serving.into_future() => ended,
+            () = drained(&stop) => {
+                tracing::warn!("requests were still under way {} s after the stop", DRAIN_TIME.as_secs());
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn drained(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(DRAIN_TIME).await;
+}

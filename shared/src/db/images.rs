@@ -7,17 +7,18 @@ use sqlx::PgConnection;
 use super::{signed, tiers::joined_tier, undecodable, unsigned};
 use crate::domain::{Image, ImageId, OriginalId, Tier, Title, UserId};
 
-struct ImageRow {
-    id: i64,
-    owner_id: i64,
-    original_id: uuid::Uuid,
-    title: String,
-    format: String,
-    width: i32,
-    height: i32,
-    bytes: i64,
-    placeholder: Option<Vec<u8>>,
-    uploaded_at: DateTime<Utc>,
+/// An image's columns as every query that joins `images` selects them.
+pub(super) struct ImageRow {
+    pub(super) id: i64,
+    pub(super) owner_id: i64,
+    pub(super) original_id: uuid::Uuid,
+    pub(super) title: String,
+    pub(super) format: String,
+    pub(super) width: i32,
+    pub(super) height: i32,
+    pub(super) bytes: i64,
+    pub(super) placeholder: Option<Vec<u8>>,
+    pub(super) uploaded_at: DateTime<Utc>,
 }
 
 impl TryFrom<ImageRow> for Image {
@@ -38,6 +39,25 @@ impl TryFrom<ImageRow> for Image {
         })
     }
 }
+
+/// The image in a row whose query selects the columns of `images` by their names.
+macro_rules! joined_image {
+    ($row:ident) => {
+        crate::domain::Image::try_from(crate::db::images::ImageRow {
+            id: $row.id,
+            owner_id: $row.owner_id,
+            original_id: $row.original_id,
+            title: $row.title,
+            format: $row.format,
+            width: $row.width,
+            height: $row.height,
+            bytes: $row.bytes,
+            placeholder: $row.placeholder,
+            uploaded_at: $row.uploaded_at,
+        })
+    };
+}
+pub(super) use joined_image;
 
 /// A format column.
 pub(super) fn format(name: &str) -> sqlx::Result<Format> {
@@ -144,19 +164,7 @@ pub async fn by_original(
     let Some(row) = row.fetch_optional(connection).await? else {
         return Ok(None);
     };
-    let image = ImageRow {
-        id: row.id,
-        owner_id: row.owner_id,
-        original_id: row.original_id,
-        title: row.title,
-        format: row.format,
-        width: row.width,
-        height: row.height,
-        bytes: row.bytes,
-        placeholder: row.placeholder,
-        uploaded_at: row.uploaded_at,
-    };
-    Ok(Some((image.try_into()?, joined_tier!(row)?)))
+    Ok(Some((joined_image!(row)?, joined_tier!(row)?)))
 }
 
 /// Gives one of an account's images another title; the image, unless it is not found.

@@ -3,21 +3,16 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{images, tiers::joined_tier, undecodable};
-use crate::{
-    domain::{ExpiringLink, Height, ImageId, LinkId, LinkTarget, OriginalId, Tier, ValidFor},
-    storage::StorageKey,
-};
+use super::{images::joined_image, tiers::joined_tier, undecodable};
+use crate::domain::{ExpiringLink, Height, Image, ImageId, LinkId, LinkTarget, Tier, ValidFor};
 
 /// A live link with what serving it needs.
 #[derive(Debug)]
 pub struct LiveLink {
     /// The link.
     pub link: ExpiringLink,
-    /// Where the image's original is.
-    pub original: StorageKey,
-    /// The image's title.
-    pub title: String,
+    /// The image that it shows.
+    pub image: Image,
     /// The owner's tier as it is now.
     pub tier: Tier,
 }
@@ -99,7 +94,9 @@ pub async fn live(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<LiveLink>> {
     let row = sqlx::query!(
-        "SELECT l.height, l.created_at, l.expires_at, i.id AS image_id, i.original_id, i.format, i.title,
+        "SELECT l.height AS link_height, l.created_at, l.expires_at,
+                i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
+                i.uploaded_at,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM expiring_links l
@@ -113,18 +110,17 @@ pub async fn live(
     let Some(row) = row.fetch_optional(connection).await? else {
         return Ok(None);
     };
+    let image = joined_image!(row)?;
     let link = ExpiringLink {
         id,
-        image: ImageId(row.image_id),
-        target: target(row.height)?,
+        image: image.id,
+        target: target(row.link_height)?,
         created_at: row.created_at,
         expires_at: row.expires_at,
     };
-    let original = StorageKey::original(OriginalId(row.original_id), images::format(&row.format)?);
     Ok(Some(LiveLink {
         link,
-        original,
-        title: row.title,
+        image,
         tier: joined_tier!(row)?,
     }))
 }

@@ -56,10 +56,13 @@ pub async fn delete_gone_workers(connection: &mut PgConnection, age: Duration) -
     Ok(deleted.execute(connection).await?.rows_affected())
 }
 
-/// Whether a worker has been seen within `age`.
-pub async fn has_live_worker(connection: &mut PgConnection, age: Duration) -> sqlx::Result<bool> {
+/// Whether a worker whose name starts with `host` and a hyphen has been seen within `age`.
+pub async fn has_live_worker(connection: &mut PgConnection, host: &str, age: Duration) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM apalis.workers WHERE last_seen > now() - $1::interval) AS "exists!""#,
+        r#"SELECT EXISTS (
+               SELECT FROM apalis.workers WHERE starts_with(id, $1 || '-') AND last_seen > now() - $2::interval
+           ) AS "exists!""#,
+        host,
         interval(age)?,
     )
     .fetch_one(connection)

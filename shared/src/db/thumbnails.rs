@@ -55,8 +55,6 @@ pub struct ServedThumbnail {
     pub thumbnail: Thumbnail,
     /// The format of its file, which is the original's.
     pub format: Format,
-    /// The image's title.
-    pub title: String,
     /// The owner's tier as it is now.
     pub tier: Tier,
 }
@@ -161,7 +159,7 @@ pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Resu
 pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<ServedThumbnail>> {
     let row = sqlx::query!(
         "SELECT th.id, th.image_id, th.height, th.state, th.width_px, th.height_px, th.bytes, th.failure_reason,
-                i.format, i.title,
+                i.format,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM thumbnails th
@@ -187,7 +185,6 @@ pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Res
     Ok(Some(ServedThumbnail {
         thumbnail: thumbnail.try_into()?,
         format: images::format(&row.format)?,
-        title: row.title,
         tier: joined_tier!(row)?,
     }))
 }

@@ -57,3 +57,8 @@ pub async fn create_database(maintenance: &PgConnectOptions, name: &str) -> sqlx
     }
     connection.close().await
 }
+
+/// Whether the server answers.
+pub async fn ping(connection: &mut PgConnection) -> sqlx::Result<()> {
+    connection.ping().await
+}

@@ -1,0 +1,90 @@
+//! Who is logged in: sessions in the database, passwords checked off the runtime.
+
+mod passwords;
+mod session_store;
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::request::Parts,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use shared::{
+    db,
+    domain::{User, UserId},
+};
+use time::Duration;
+use tower_sessions::{Expiry, Session, SessionManagerLayer, cookie::SameSite};
+
+pub(crate) use passwords::PasswordChecker;
+use session_store::PgSessionStore;
+
+use crate::{
+    AppState,
+    error::{Code, Problem},
+};
+
+/// The session cookie's name.
+pub(crate) const COOKIE: &str = "pictier_session";
+/// How long a session lives after it was last renewed.
+const SESSION_DAYS: i64 = 14;
+/// A session is renewed at most this often, so that reading does not write on every request.
+const RENEWAL_DAYS: i64 = 1;
+
+const USER: &str = "user";
+const RENEWED_AT: &str = "renewed_at";
+
+/// The layer that loads and saves sessions.
+pub(crate) fn session_layer(state: &AppState) -> SessionManagerLayer<PgSessionStore> {
+    let store = PgSessionStore::new(
+        state.pool.clone(),
+        state.clock.clone(),
+        TimeDelta::days(SESSION_DAYS),
+    );
+    SessionManagerLayer::new(store)
+        .with_name(COOKIE)
+        .with_secure(state.urls.is_https())
+        .with_http_only(true)
+        .with_same_site(SameSite::Lax)
+        .with_expiry(Expiry::OnInactivity(Duration::days(SESSION_DAYS)))
+}
+
+/// Makes the session this user's, under a new id: one that was planted before the login is worth nothing.
+pub(crate) async fn log_in(session: &Session, user: UserId, now: DateTime<Utc>) -> Result<(), Problem> {
+    session.clear().await;
+    session.cycle_id().await?;
+    session.insert(USER, user).await?;
+    session.insert(RENEWED_AT, now).await?;
+    Ok(())
+}
+
+/// The user who is logged in, with the tier as it is now; without a login the request ends with 401.
+pub(crate) struct CurrentUser(pub(crate) User);
+
+impl<S> FromRequestParts<S> for CurrentUser
+where
+    AppState: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let state = AppState::from_ref(state);
+        let not_logged_in = || Problem::new(Code::NotLoggedIn, "log in with POST /api/session first");
+        let session = parts.extensions.get::<Session>().ok_or_else(not_logged_in)?;
+        let id = session.get::<UserId>(USER).await?.ok_or_else(not_logged_in)?;
+        let mut connection = state.pool.acquire().await?;
+        let user = db::users::active(&mut connection, id)
+            .await?
+            .ok_or_else(not_logged_in)?;
+        renew(session, state.clock.now()).await?;
+        Ok(Self(user))
+    }
+}
+
+async fn renew(session: &Session, now: DateTime<Utc>) -> Result<(), Problem> {
+    let renewed_at = session.get::<DateTime<Utc>>(RENEWED_AT).await?;
+    if renewed_at.is_none_or(|at| now - at >= TimeDelta::days(RENEWAL_DAYS)) {
+        session.insert(RENEWED_AT, now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! Errors as RFC 9457 problem details, each with a stable code. A handler returns a [`Problem`]; the layer in
+//! [`crate::problem_responses`] turns it into the response, as only that knows the request's id.
+
+use std::{error::Error, fmt};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use imaging::InspectError;
+use serde::{Deserialize, Serialize};
+use shared::{
+    domain::{AccessDenied, Invalid},
+    storage::StorageError,
+};
+use utoipa::ToSchema;
+
+macro_rules! codes {
+    ($($variant:ident $status:ident $text:literal $title:literal,)*) => {
+        /// Every way in which a request can fail, as clients see it; a code never changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum Code {
+            $(#[doc = $title] #[serde(rename = $text)] $variant,)*
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The code as it stands in the response's body.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// The response's status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),* }
+            }
+
+            /// What the code means, in a line that is the same for each occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+        }
+    };
+}
+
+codes! {
+    MalformedRequest BAD_REQUEST "malformed-request" "The request cannot be read",
+    MalformedJson BAD_REQUEST "malformed-json" "The body is not JSON",
+    MalformedMultipart BAD_REQUEST "malformed-multipart" "The body is not a whole multipart form",
+    NotLoggedIn UNAUTHORIZED "not-logged-in" "This needs a login",
+    WrongCredentials UNAUTHORIZED "wrong-credentials" "The username or the password is wrong",
+    CrossSiteRequest FORBIDDEN "cross-site-request" "Another site sent this request",
+    OriginalNotInTier FORBIDDEN "original-not-in-tier" "The tier does not include original files",
+    HeightNotInTier FORBIDDEN "height-not-in-tier" "The tier does not include thumbnails of this height",
+    LinksNotInTier FORBIDDEN "expiring-links-not-in-tier" "The tier does not include expiring links",
+    NotFound NOT_FOUND "not-found" "There is no such thing",
+    MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "The URL does not take this method",
+    RequestTimeout REQUEST_TIMEOUT "request-timeout" "The body took too long to arrive",
+    NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
+    TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
+    TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
+    UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The body is of the wrong media type",
+    NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",
+    UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "The file is of a rare kind that is not read",
+    RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "The file has no such bytes",
+    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "A field breaks a rule",
+    MissingFile UNPROCESSABLE_ENTITY "missing-file" "The form has no file",
+    SeveralFiles UNPROCESSABLE_ENTITY "several-files" "The form has more than one file",
+    EmptyFile UNPROCESSABLE_ENTITY "empty-file" "The file is empty",
+    TruncatedImage UNPROCESSABLE_ENTITY "truncated-image" "The image ends too early",
+    CorruptImage UNPROCESSABLE_ENTITY "corrupt-image" "The image is damaged",
+    TooManyPixels UNPROCESSABLE_ENTITY "too-many-pixels" "The image has too many pixels",
+    TooManyScans UNPROCESSABLE_ENTITY "too-many-scans" "The progressive image has too many scans",
+    ThumbnailFailed UNPROCESSABLE_ENTITY "thumbnail-failed" "The thumbnail cannot be made",
+    TooManyLogins TOO_MANY_REQUESTS "too-many-logins" "Too many failed logins",
+    TooManyUploads TOO_MANY_REQUESTS "too-many-uploads" "Too many uploads within a minute",
+    Internal INTERNAL_SERVER_ERROR "internal-error" "The server made a mistake",
+    Unavailable SERVICE_UNAVAILABLE "unavailable" "The service is not ready",
+    OverQuota INSUFFICIENT_STORAGE "over-quota" "The account's storage is full",
+}
+
+/// What is wrong with one field of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// The field's name.
+    pub(crate) field: String,
+    /// The rule that it breaks.
+    pub(crate) detail: String,
+}
+
+/// A request that failed, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    /// This occurrence in words for a person.
+    pub(crate) detail: String,
+    pub(crate) fields: Vec<FieldError>,
+    /// Seconds until trying again makes sense.
+    pub(crate) retry_after: Option<i64>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            fields: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {what}"))
+    }
+
+    pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let error = FieldError {
+            field: field.into(),
+            detail: detail.into(),
+        };
+        let detail = format!("{}: {}", error.field, error.detail);
+        Self {
+            fields: vec![error],
+            ..Self::new(Code::InvalidField, detail)
+        }
+    }
+
+    pub(crate) fn retry_after(self, seconds: i64) -> Self {
+        Self {
+            retry_after: Some(seconds.max(1)),
+            ..self
+        }
+    }
+
+    /// A failure of ours: the log has its cause, the client a request id to quote.
+    pub(crate) fn internal(cause: &(dyn Error + 'static)) -> Self {
+        tracing::error!(cause = %Chain(cause), "request failed");
+        Self::new(
+            Code::Internal,
+            "the log of the server has the cause under this request id",
+        )
+    }
+
+    fn unavailable(cause: &(dyn Error + 'static)) -> Self {
+        tracing::error!(cause = %Chain(cause), "not available");
+        Self::new(
+            Code::Unavailable,
+            "the database or the storage does not answer; try again soon",
+        )
+        .retry_after(5)
+    }
+}
+
+/// An error with its causes on one line.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_) => Self::unavailable(&error),
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<tower_sessions::session::Error> for Problem {
+    fn from(error: tower_sessions::session::Error) -> Self {
+        Self::unavailable(&error)
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::field(invalid.field, invalid.rule)
+    }
+}
+
+impl From<AccessDenied> for Problem {
+    fn from(denied: AccessDenied) -> Self {
+        let code = match denied {
+            AccessDenied::Original => Code::OriginalNotInTier,
+            AccessDenied::Height(_) => Code::HeightNotInTier,
+            AccessDenied::ExpiringLinks => Code::LinksNotInTier,
+        };
+        Self::new(code, denied.to_string())
+    }
+}
+
+impl From<InspectError> for Problem {
+    fn from(error: InspectError) -> Self {
+        let code = match error {
+            InspectError::Io(error) => return Self::internal(&error),
+            InspectError::Empty => Code::EmptyFile,
+            InspectError::NotAnImage => Code::NotAnImage,
+            InspectError::Unsupported { .. } => Code::UnsupportedImage,
+            InspectError::Truncated => Code::TruncatedImage,
+            InspectError::Corrupt { .. } => Code::CorruptImage,
+            InspectError::TooManyPixels { .. } | InspectError::SideTooLong { .. } => Code::TooManyPixels,
+            InspectError::TooManyScans { .. } => Code::TooManyScans,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_kebab_case_and_say_an_error() {
+        let mut seen = std::collections::HashSet::new();
+        for code in Code::ALL {
+            let text = code.as_str();
+            assert!(text.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{text}");
+            assert!(seen.insert(text), "{text} twice");
+            assert!(
+                code.status().is_client_error() || code.status().is_server_error(),
+                "{text}"
+            );
+        }
+    }
+}

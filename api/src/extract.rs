@@ -1,0 +1,159 @@
+//! Extractors: what a handler gets is parsed, and what cannot be parsed is a problem with a stable code.
+
+use std::collections::HashMap;
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
+    http::{StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use shared::domain::{Height, ImageId, LinkId};
+use uuid::Uuid;
+
+use crate::error::{Code, Problem};
+
+/// A JSON body. Malformed JSON and JSON that breaks a rule are different problems.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<S, T> FromRequest<S> for Json<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        if !content_type.is_some_and(is_json) {
+            let detail = "the body is application/json, and the Content-Type says so";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
+        let body = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| unread(&rejection))?;
+        // first as any JSON, so that a rule that is broken before the JSON is does not hide it
+        let value: serde_json::Value = serde_json::from_slice(&body)
+            .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
+        serde_path_to_error::deserialize(value)
+            .map(Self)
+            .map_err(|error| {
+                let path = error.path().to_string();
+                let field = if path == "." { "body".to_owned() } else { path };
+                Problem::field(field, error.into_inner().to_string())
+            })
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn unread(rejection: &BytesRejection) -> Problem {
+    let code = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        _ => Code::MalformedRequest,
+    };
+    Problem::new(code, rejection.body_text())
+}
+
+/// A query string.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S, T> FromRequestParts<S> for Query<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri);
+        query
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|rejection| Problem::field("query", rejection.body_text()))
+    }
+}
+
+/// `{pk}` of the path; what is no number of an image is an image that does not exist.
+pub(crate) struct Pk(pub(crate) ImageId);
+
+/// `{pk}` and `{height}` of the path.
+pub(crate) struct PkAndHeight(pub(crate) ImageId, pub(crate) Height);
+
+/// `{pk}` and `{id}` of the path.
+pub(crate) struct PkAndLink(pub(crate) ImageId, pub(crate) LinkId);
+
+/// `{file}` of the path.
+pub(crate) struct FileName(pub(crate) String);
+
+async fn path_params<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<HashMap<String, String>, Problem> {
+    let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
+    // only a path that is not UTF-8 once it is decoded gets here
+    path.map(|Path(params)| params)
+        .map_err(|_| Problem::not_found("page"))
+}
+
+fn image_id(params: &HashMap<String, String>) -> Result<ImageId, Problem> {
+    let pk = params
+        .get("pk")
+        .and_then(|pk| pk.parse().ok())
+        .filter(|pk| *pk > 0);
+    pk.map(ImageId).ok_or_else(|| Problem::not_found("image"))
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Pk {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        image_id(&path_params(parts, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PkAndHeight {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let height = params.get("height").and_then(|height| height.parse::<i64>().ok());
+        let height = height.and_then(|px| Height::try_from(px).ok());
+        Ok(Self(
+            image_id(&params)?,
+            height.ok_or_else(|| Problem::not_found("thumbnail"))?,
+        ))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PkAndLink {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let id = params
+            .get("id")
+            .and_then(|id| Uuid::try_parse(id).ok())
+            .map(LinkId);
+        Ok(Self(
+            image_id(&params)?,
+            id.ok_or_else(|| Problem::not_found("link"))?,
+        ))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for FileName {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut params = path_params(parts, state).await?;
+        params
+            .remove("file")
+            .map(Self)
+            .ok_or_else(|| Problem::not_found("file"))
+    }
+}

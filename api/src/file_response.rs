@@ -1,0 +1,206 @@
+//! Answers with a file's bytes: conditional requests and ranges (RFC 9110), and headers that keep a browser from
+//! taking an image for anything else.
+
+use std::ops::Range;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use axum_extra::headers::{ETag, HeaderMapExt, IfNoneMatch, IfRange};
+use http_range_header::parse_range_header;
+use shared::storage::{Storage, StorageKey};
+use uuid::Uuid;
+
+use crate::error::{Code, Problem};
+
+/// A file to be sent.
+#[derive(Debug)]
+pub(crate) struct FileResponse {
+    pub(crate) key: StorageKey,
+    /// Names the content: a file never changes under its id.
+    pub(crate) id: Uuid,
+    /// In bytes.
+    pub(crate) bytes: u64,
+    pub(crate) content_type: &'static str,
+    pub(crate) cache: Cache,
+    /// A name for saving it, where the URL has none.
+    pub(crate) file_name: Option<String>,
+}
+
+/// How long others may keep a copy without asking again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cache {
+    /// What a tier gives may be taken away: a minute, then ask.
+    TierGated,
+    /// What an expiring link gives: this many seconds, never more than it has left.
+    Expiring {
+        /// Seconds that the link has left.
+        remaining: i64,
+    },
+}
+
+const TIER_GATED_SECONDS: i64 = 60;
+
+impl Cache {
+    fn header(self) -> HeaderValue {
+        let seconds = match self {
+            Self::TierGated => TIER_GATED_SECONDS,
+            Self::Expiring { remaining } => remaining.clamp(0, TIER_GATED_SECONDS),
+        };
+        HeaderValue::from_str(&format!("private, max-age={seconds}")).expect("digits are a header")
+    }
+}
+
+impl FileResponse {
+    /// The answer to a request with these headers.
+    pub(crate) async fn respond(self, storage: &Storage, request: &HeaderMap) -> Result<Response, Problem> {
+        let etag: ETag = format!("\"{}\"", self.id)
+            .parse()
+            .expect("a UUID in quotes is an entity tag");
+        let mut headers = self.headers(&etag);
+        if request
+            .typed_get::<IfNoneMatch>()
+            .is_some_and(|condition| !condition.precondition_passes(&etag))
+        {
+            headers.remove(header::CONTENT_TYPE);
+            return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+        }
+        let range = match requested_range(request, &etag, self.bytes) {
+            Requested::Whole => None,
+            Requested::Part(range) => Some(range),
+            Requested::Nothing => return Ok(self.not_satisfiable()),
+        };
+        let Some(object) = storage.get(&self.key, range.clone()).await? else {
+            tracing::error!(key = %self.key, "the row is there and the object is not");
+            return Err(Problem::new(
+                Code::Internal,
+                "the file is missing from the storage",
+            ));
+        };
+        let status = match &range {
+            None => StatusCode::OK,
+            Some(range) => {
+                let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, self.bytes);
+                headers.insert(header::CONTENT_RANGE, ascii(&content_range));
+                StatusCode::PARTIAL_CONTENT
+            }
+        };
+        let length = range.map_or(self.bytes, |range| range.end - range.start);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        Ok((status, headers, Body::from_stream(object.into_stream())).into_response())
+    }
+
+    fn headers(&self, etag: &ETag) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.typed_insert(etag.clone());
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(header::CACHE_CONTROL, self.cache.header());
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if let Some(name) = &self.file_name {
+            headers.insert(
+                header::CONTENT_DISPOSITION,
+                ascii(&format!("inline; filename=\"{name}\"")),
+            );
+        }
+        headers
+    }
+
+    fn not_satisfiable(&self) -> Response {
+        let detail = format!("the file has {} bytes", self.bytes);
+        let mut response = Problem::new(Code::RangeNotSatisfiable, detail).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_RANGE, ascii(&format!("bytes */{}", self.bytes)));
+        response
+    }
+}
+
+fn ascii(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).expect("slugs and numbers are ASCII")
+}
+
+enum Requested {
+    Whole,
+    Part(Range<u64>),
+    Nothing,
+}
+
+/// Several ranges at once, and ranges in other units, get the whole file, as RFC 9110 section 14.2 allows.
+fn requested_range(request: &HeaderMap, etag: &ETag, bytes: u64) -> Requested {
+    let Some(range) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
+        return Requested::Whole;
+    };
+    if request
+        .typed_get::<IfRange>()
+        .is_some_and(|condition| condition.is_modified(Some(etag), None))
+    {
+        return Requested::Whole;
+    }
+    let Ok(parsed) = parse_range_header(range) else {
+        return Requested::Whole;
+    };
+    match parsed.validate(bytes).as_deref() {
+        Ok([one]) => Requested::Part(*one.start()..one.end() + 1),
+        Ok(_) => Requested::Whole,
+        Err(_) => Requested::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requested(range: &str, if_range: Option<&str>) -> Requested {
+        let mut request = HeaderMap::new();
+        request.insert(header::RANGE, range.parse().expect("a header"));
+        if let Some(tag) = if_range {
+            request.insert(header::IF_RANGE, tag.parse().expect("a header"));
+        }
+        requested_range(&request, &"\"a\"".parse().expect("a tag"), 100)
+    }
+
+    #[test]
+    fn a_range_is_cut_to_the_file() {
+        for (header, expected) in [
+            ("bytes=0-9", 0..10),
+            ("bytes=90-", 90..100),
+            ("bytes=-10", 90..100),
+            ("bytes=50-1000", 50..100),
+        ] {
+            assert!(
+                matches!(requested(header, None), Requested::Part(range) if range == expected),
+                "{header}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_beyond_the_file_is_not_satisfiable() {
+        assert!(matches!(requested("bytes=100-", None), Requested::Nothing));
+    }
+
+    #[test]
+    fn what_is_no_single_range_of_bytes_gets_the_whole_file() {
+        for header in ["bytes=0-1,5-6", "lines=1-2", "bytes=x"] {
+            assert!(matches!(requested(header, None), Requested::Whole), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_another_version_gets_the_whole_file() {
+        assert!(matches!(requested("bytes=0-9", Some("\"b\"")), Requested::Whole));
+        assert!(matches!(
+            requested("bytes=0-9", Some("\"a\"")),
+            Requested::Part(_)
+        ));
+    }
+
+    #[test]
+    fn an_expiring_file_is_not_kept_longer_than_its_link() {
+        let header = |remaining| Cache::Expiring { remaining }.header();
+        assert_eq!(header(12), "private, max-age=12");
+        assert_eq!(header(30_000), "private, max-age=60");
+    }
+}

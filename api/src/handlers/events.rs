@@ -1,0 +1,120 @@
+//! `/api/images/{pk}/events`: server-sent events, so that a page need not ask again and again.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    response::sse::{Event, KeepAlive, Sse},
+};
+use futures::{Stream, StreamExt, stream};
+use shared::{
+    db,
+    domain::{Height, Image, Thumbnail, ThumbnailState, User},
+};
+
+use crate::{
+    AppState,
+    auth::CurrentUser,
+    error::Problem,
+    extract::Pk,
+    finished::{News, Subscription},
+    representations::ThumbnailJson,
+    urls::Urls,
+    use_cases::list_images::find_image,
+};
+
+/// Proxies close connections that are silent for long.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Hear of an image's thumbnails
+///
+/// An event `thumbnail` for each one that becomes ready or fails, with the same JSON as the thumbnail's status. Those
+/// that are ready or failed already come first.
+#[utoipa::path(
+    get,
+    path = "/api/images/{pk}/events",
+    tag = "images",
+    params(("pk" = i64, Path, description = "The image's number")),
+    responses((status = 200, description = "Events until the client closes the connection", body = ThumbnailJson,
+               content_type = "text/event-stream")),
+    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+)]
+pub(crate) async fn image_events(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+    Pk(id): Pk,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    // first subscribe, then look: what ends in between is heard
+    let subscription = state.finished.subscribe();
+    let image = find_image(&mut *state.pool.acquire().await?, &user, id)
+        .await?
+        .image;
+    let stop = state.stop.clone();
+    let follower = Follower {
+        state,
+        user,
+        urls,
+        image,
+        subscription,
+        next: Some(News::Unknown),
+    };
+    let events = stream::unfold(follower, Follower::step)
+        .flat_map(stream::iter)
+        .map(Ok);
+    let events = events.take_until(stop.cancelled_owned());
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// One client that hears of one image.
+struct Follower {
+    state: AppState,
+    user: User,
+    urls: Urls,
+    image: Image,
+    subscription: Subscription,
+    /// What is to be told before anything else is heard.
+    next: Option<News>,
+}
+
+impl Follower {
+    async fn step(mut self) -> Option<(Vec<Event>, Self)> {
+        loop {
+            let news = match self.next.take() {
+                Some(news) => news,
+                None => self.subscription.next().await,
+            };
+            let wanted = match news {
+                News::Finished(finished) if finished.image != self.image.id => continue,
+                News::Finished(finished) => Some(finished.height),
+                News::Unknown => None,
+            };
+            match self.events(wanted).await {
+                Ok(events) => return Some((events, self)),
+                // the client connects again and learns what it missed
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The ends of the thumbnail of this height, or of all: those that the tier includes.
+    async fn events(&self, height: Option<Height>) -> Result<Vec<Event>, Problem> {
+        let mut connection = self.state.pool.acquire().await?;
+        let thumbnails = db::thumbnails::of_images(&mut connection, &[self.image.id]).await?;
+        let ended = |thumbnail: &&Thumbnail| {
+            matches!(
+                thumbnail.state,
+                ThumbnailState::Ready { .. } | ThumbnailState::Failed { .. }
+            ) && height.is_none_or(|height| height == thumbnail.height)
+                && self.user.tier.allows_height(thumbnail.height).is_ok()
+        };
+        let event = |thumbnail: &Thumbnail| {
+            let json = ThumbnailJson::new(&self.image, thumbnail, &self.urls);
+            Event::default()
+                .event("thumbnail")
+                .json_data(json)
+                .map_err(|error| Problem::internal(&error))
+        };
+        thumbnails.iter().filter(ended).map(event).collect()
+    }
+}

@@ -1,0 +1,116 @@
+//! `/api/images/{pk}/expiring_links`: making, listing and revoking links that expire.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+};
+use serde::Deserialize;
+use shared::domain::{Height, LinkTarget, ValidFor};
+use utoipa::ToSchema;
+
+use crate::{
+    AppState,
+    auth::CurrentUser,
+    error::Problem,
+    extract::{self, Pk, PkAndLink},
+    representations::LinkJson,
+    urls::{Urls, header_value},
+    use_cases::expiring_links,
+};
+
+/// Which link to make.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewLink {
+    /// How long it lives, in seconds.
+    #[schema(minimum = 300, maximum = 30000, example = 300)]
+    valid_for: i64,
+    /// The height in px of the thumbnail to show; without it, the original.
+    #[schema(minimum = 1, maximum = 4000)]
+    height: Option<i64>,
+}
+
+/// The live links of an image
+///
+/// The one that lives longest first.
+#[utoipa::path(
+    get,
+    path = "/api/images/{pk}/expiring_links",
+    tag = "expiring links",
+    params(("pk" = i64, Path, description = "The image's number")),
+    responses((status = 200, description = "The live links", body = [LinkJson])),
+    extensions(("x-problems" = json!(["not-logged-in", "expiring-links-not-in-tier", "not-found"]))),
+)]
+pub(crate) async fn list_expiring_links(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+    Pk(image): Pk,
+) -> Result<Json<Vec<LinkJson>>, Problem> {
+    let links = expiring_links::list_links(&state, &user, image).await?;
+    Ok(Json(
+        links.iter().map(|link| LinkJson::new(link, &urls)).collect(),
+    ))
+}
+
+/// Make a link that expires
+///
+/// Anybody who has it sees the file until then, without a login.
+#[utoipa::path(
+    post,
+    path = "/api/images/{pk}/expiring_links",
+    tag = "expiring links",
+    params(("pk" = i64, Path, description = "The image's number")),
+    request_body = NewLink,
+    responses((status = 201, description = "Made; Location is the link", body = LinkJson,
+               headers(("Location" = String, description = "The link")))),
+    extensions(("x-problems" = json!([
+        "not-logged-in", "expiring-links-not-in-tier", "original-not-in-tier", "not-found", "malformed-json",
+        "unsupported-media-type", "too-large", "malformed-request", "invalid-field", "too-many-expiring-links"
+    ]))),
+)]
+pub(crate) async fn create_expiring_link(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+    Pk(image): Pk,
+    body: Result<extract::Json<NewLink>, Problem>,
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<LinkJson>), Problem> {
+    // before the body as well as before the image: without the right nothing else is of interest
+    user.tier.allows_expiring_links()?;
+    let extract::Json(body) = body?;
+    let valid_for = ValidFor::try_from(body.valid_for)?;
+    let target = match body.height {
+        None => LinkTarget::Original,
+        Some(px) => LinkTarget::Thumbnail(Height::try_from(px)?),
+    };
+    let link = expiring_links::create_link(&state, &user, image, target, valid_for).await?;
+    let location = header_value(&urls.expiring(link.id));
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(LinkJson::new(&link, &urls)),
+    ))
+}
+
+/// Revoke a link
+#[utoipa::path(
+    delete,
+    path = "/api/images/{pk}/expiring_links/{id}",
+    tag = "expiring links",
+    params(
+        ("pk" = i64, Path, description = "The image's number"),
+        ("id" = String, Path, description = "The link's id"),
+    ),
+    responses((status = 204, description = "Revoked")),
+    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+)]
+pub(crate) async fn revoke_expiring_link(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    PkAndLink(image, id): PkAndLink,
+) -> Result<StatusCode, Problem> {
+    expiring_links::revoke_link(&state, &user, image, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,36 @@
+//! Whether the process lives, and whether it can work.
+
+use axum::extract::State;
+
+use crate::{
+    AppState,
+    error::{Code, Problem},
+};
+
+/// Is the process alive?
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    responses((status = 200, description = "Alive", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn is_alive() -> &'static str {
+    "alive\n"
+}
+
+/// Can the process work?
+///
+/// Ready when the database answers and the service is not stopping.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses((status = 200, description = "Ready", body = String, content_type = "text/plain")),
+)]
+pub(crate) async fn is_ready(State(state): State<AppState>) -> Result<&'static str, Problem> {
+    if state.stop.is_cancelled() {
+        return Err(Problem::new(Code::Unavailable, "the service is stopping"));
+    }
+    shared::postgres::ping(&mut *state.pool.acquire().await?).await?;
+    Ok("ready\n")
+}

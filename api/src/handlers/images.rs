@@ -1,0 +1,163 @@
+//! `/api/images`: the list, and single images.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+};
+use serde::Deserialize;
+use shared::domain::{ImageId, Title, User};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{
+    AppState,
+    auth::CurrentUser,
+    error::Problem,
+    extract::{self, Pk, Query},
+    representations::ImageJson,
+    urls::{Urls, header_value},
+    use_cases::{
+        delete_image,
+        list_images::{self, ImageWithThumbnails},
+        rename_image,
+    },
+};
+
+const LIST_DEFAULT: i64 = 50;
+const LIST_MAX: i64 = 200;
+
+/// Which part of the list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Images on a page, 1 to 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<i64>,
+    /// Where the page starts, as the `Link` header of the page before says.
+    cursor: Option<i64>,
+}
+
+/// Your images
+///
+/// Newest first. When there are more, the `Link` header has the next page's URL (`rel="next"`).
+#[utoipa::path(
+    get,
+    path = "/api/images",
+    tag = "images",
+    params(ListQuery),
+    responses((status = 200, description = "A page of the list", body = [ImageJson],
+               headers(("Link" = String, description = "The next page, when there is one")))),
+    extensions(("x-problems" = json!(["not-logged-in", "invalid-field"]))),
+)]
+pub(crate) async fn list_images(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+    Query(query): Query<ListQuery>,
+) -> Result<(HeaderMap, Json<Vec<ImageJson>>), Problem> {
+    let limit = query.limit.unwrap_or(LIST_DEFAULT);
+    if !(1..=LIST_MAX).contains(&limit) {
+        return Err(Problem::field(
+            "limit",
+            format!("a page has 1 to {LIST_MAX} images, not {limit}"),
+        ));
+    }
+    let mut connection = state.pool.acquire().await?;
+    let page = list_images::list_images(&mut connection, &user, query.cursor.map(ImageId), limit).await?;
+    let mut headers = HeaderMap::new();
+    if let Some(last) = page.continues_after {
+        headers.insert(
+            header::LINK,
+            header_value(&format!("<{}>; rel=\"next\"", urls.images_after(last, limit))),
+        );
+    }
+    Ok((
+        headers,
+        Json(
+            page.images
+                .iter()
+                .map(|found| represent(found, &user, &urls))
+                .collect(),
+        ),
+    ))
+}
+
+/// One of your images
+#[utoipa::path(
+    get,
+    path = "/api/images/{pk}",
+    tag = "images",
+    params(("pk" = i64, Path, description = "The image's number")),
+    responses((status = 200, description = "The image", body = ImageJson)),
+    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+)]
+pub(crate) async fn show_image(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+    Pk(id): Pk,
+) -> Result<Json<ImageJson>, Problem> {
+    let found = list_images::find_image(&mut *state.pool.acquire().await?, &user, id).await?;
+    Ok(Json(represent(&found, &user, &urls)))
+}
+
+/// What to change.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rename {
+    /// The new title, 1 to 255 characters.
+    #[schema(value_type = String, min_length = 1, max_length = 255)]
+    title: String,
+}
+
+/// Rename an image
+///
+/// Links made before go on working.
+#[utoipa::path(
+    patch,
+    path = "/api/images/{pk}",
+    tag = "images",
+    params(("pk" = i64, Path, description = "The image's number")),
+    request_body = Rename,
+    responses((status = 200, description = "Renamed", body = ImageJson)),
+    extensions(("x-problems" = json!([
+        "not-logged-in", "not-found", "malformed-json", "unsupported-media-type", "too-large", "malformed-request",
+        "invalid-field"
+    ]))),
+)]
+pub(crate) async fn rename_image(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+    Pk(id): Pk,
+    extract::Json(body): extract::Json<Rename>,
+) -> Result<Json<ImageJson>, Problem> {
+    let title = Title::try_from(body.title)?;
+    let renamed = rename_image::rename_image(&mut *state.pool.acquire().await?, &user, id, &title).await?;
+    Ok(Json(represent(&renamed, &user, &urls)))
+}
+
+/// Delete an image
+///
+/// Its thumbnails and links go with it at once; its files are deleted by a worker.
+#[utoipa::path(
+    delete,
+    path = "/api/images/{pk}",
+    tag = "images",
+    params(("pk" = i64, Path, description = "The image's number")),
+    responses((status = 204, description = "Deleted")),
+    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+)]
+pub(crate) async fn delete_image(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    Pk(id): Pk,
+) -> Result<StatusCode, Problem> {
+    delete_image::delete_image(&state.pool, &user, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn represent(found: &ImageWithThumbnails, user: &User, urls: &Urls) -> ImageJson {
+    ImageJson::new(&found.image, &found.thumbnails, &user.tier, urls)
+}

@@ -1,0 +1,350 @@
+//! `/user_content`: files, for whoever has their unguessable URL.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use shared::{
+    db::{self, thumbnails::ServedThumbnail},
+    domain::{LinkId, LinkTarget, OriginalId, ThumbnailId, ThumbnailState, Title},
+    storage::StorageKey,
+};
+use uuid::Uuid;
+
+use crate::{
+    AppState,
+    error::{Code, Problem},
+    extract::FileName,
+    file_response::{Cache, FileResponse},
+    representations::PendingJson,
+    urls::{Urls, header_value, parse_file_name},
+    use_cases::thumbnails::{request_thumbnail, wait_for_thumbnail},
+};
+
+/// The longest wait that a client may ask for (RFC 7240).
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// How long a browser's image waits by itself.
+const IMAGE_WAIT: Duration = Duration::from_secs(10);
+
+fn no_such_file() -> Problem {
+    Problem::not_found("file")
+}
+
+/// An original
+///
+/// Public to whoever has the URL, while the owner's tier includes originals.
+#[utoipa::path(
+    get,
+    path = "/user_content/original/{file}",
+    tag = "files",
+    params(("file" = String, Path, description = "As the image object has it")),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "image/*"),
+        (status = 206, description = "The range of the file that was asked for", body = Vec<u8>,
+         content_type = "image/*"),
+        (status = 304, description = "The copy that the client has is still right"),
+    ),
+    extensions(("x-problems" = json!(["not-found", "original-not-in-tier", "range-not-satisfiable"]))),
+)]
+pub(crate) async fn download_original(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    FileName(name): FileName,
+) -> Result<Response, Problem> {
+    let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
+    let id = OriginalId(id);
+    let found = db::images::by_original(&mut *state.pool.acquire().await?, id).await?;
+    let (image, tier) = found
+        .filter(|(image, _)| image.format == format)
+        .ok_or_else(no_such_file)?;
+    tier.allows_original()?;
+    let file = FileResponse {
+        key: StorageKey::original(id, format),
+        id: id.0,
+        bytes: image.bytes,
+        content_type: format.media_type(),
+        cache: Cache::TierGated,
+        file_name: None,
+    };
+    file.respond(&state.storage, &headers).await
+}
+
+/// A thumbnail
+///
+/// Public to whoever has the URL, while the owner's tier includes this height. The first request has it made and
+/// answers 202; with `Prefer: wait=N` (RFC 7240, at most 30 seconds), and by itself for a browser's `<img>`, the
+/// request waits for the bytes.
+#[utoipa::path(
+    get,
+    path = "/user_content/resized/{file}",
+    tag = "files",
+    params(
+        ("file" = String, Path, description = "As the image object has it"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds for the bytes"),
+    ),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "image/*"),
+        (status = 202, description = "Being made; ask again after Retry-After seconds", body = PendingJson,
+         headers(("Location" = String, description = "Where its state can be asked for"),
+                 ("Retry-After" = u32, description = "Seconds"))),
+        (status = 206, description = "The range of the file that was asked for", body = Vec<u8>,
+         content_type = "image/*"),
+        (status = 304, description = "The copy that the client has is still right"),
+    ),
+    extensions(("x-problems" = json!([
+        "not-found", "height-not-in-tier", "thumbnail-failed", "range-not-satisfiable"
+    ]))),
+)]
+pub(crate) async fn download_thumbnail(
+    State(state): State<AppState>,
+    urls: Urls,
+    headers: HeaderMap,
+    FileName(name): FileName,
+) -> Result<Response, Problem> {
+    let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
+    let found = db::thumbnails::served(&mut *state.pool.acquire().await?, ThumbnailId(id)).await?;
+    let served = found
+        .filter(|served| served.format == format)
+        .ok_or_else(no_such_file)?;
+    served.tier.allows_height(served.thumbnail.height)?;
+    respond_with_thumbnail(&state, &urls, &headers, served, Cache::TierGated, None).await
+}
+
+/// The file behind a link that expires
+///
+/// Public to whoever has the URL, until it expires or is revoked, while the owner's tier includes such links and what
+/// the link shows.
+#[utoipa::path(
+    get,
+    path = "/user_content/expiring/{file}",
+    tag = "files",
+    params(
+        ("file" = String, Path, description = "The link's id"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds for a thumbnail's bytes"),
+    ),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "image/*"),
+        (status = 202, description = "The thumbnail is being made", body = PendingJson,
+         headers(("Location" = String, description = "Where its state can be asked for"),
+                 ("Retry-After" = u32, description = "Seconds"))),
+        (status = 206, description = "The range of the file that was asked for", body = Vec<u8>,
+         content_type = "image/*"),
+        (status = 304, description = "The copy that the client has is still right"),
+    ),
+    extensions(("x-problems" = json!([
+        "not-found", "expiring-links-not-in-tier", "original-not-in-tier", "height-not-in-tier", "thumbnail-failed",
+        "range-not-satisfiable"
+    ]))),
+)]
+pub(crate) async fn download_expiring(
+    State(state): State<AppState>,
+    urls: Urls,
+    headers: HeaderMap,
+    FileName(name): FileName,
+) -> Result<Response, Problem> {
+    let id = LinkId(Uuid::try_parse(&name).map_err(|_| no_such_file())?);
+    let now = state.clock.now();
+    let found = {
+        let mut connection = state.pool.acquire().await?;
+        let found = db::links::live(&mut connection, id, now)
+            .await?
+            .ok_or_else(no_such_file)?;
+        found.tier.allows_expiring_links()?;
+        found.tier.allows_target(found.link.target)?;
+        found
+    };
+    let remaining = found.link.remaining(now).ok_or_else(no_such_file)?.num_seconds();
+    let cache = Cache::Expiring { remaining };
+    let file_name = Some(save_as(&found.image.title, found.image.format));
+    let height = match found.link.target {
+        LinkTarget::Thumbnail(height) => height,
+        LinkTarget::Original => {
+            let file = FileResponse {
+                key: StorageKey::original(found.image.original, found.image.format),
+                id: found.image.original.0,
+                bytes: found.image.bytes,
+                content_type: found.image.format.media_type(),
+                cache,
+                file_name,
+            };
+            return file.respond(&state.storage, &headers).await;
+        }
+    };
+    let served = {
+        let mut connection = state.pool.acquire().await?;
+        let thumbnail = db::thumbnails::of_height(&mut connection, found.link.image, height).await?;
+        let id = thumbnail.ok_or_else(no_such_file)?.id;
+        db::thumbnails::served(&mut connection, id)
+            .await?
+            .ok_or_else(no_such_file)?
+    };
+    respond_with_thumbnail(&state, &urls, &headers, served, cache, file_name).await
+}
+
+async fn respond_with_thumbnail(
+    state: &AppState,
+    urls: &Urls,
+    request: &HeaderMap,
+    served: ServedThumbnail,
+    cache: Cache,
+    file_name: Option<String>,
+) -> Result<Response, Problem> {
+    let ServedThumbnail {
+        thumbnail, format, ..
+    } = served;
+    let mut thumbnail_state = thumbnail.state;
+    if thumbnail_state == ThumbnailState::Absent {
+        thumbnail_state = request_thumbnail(state, thumbnail.id).await?;
+    }
+    let wait = Wait::of(request);
+    if thumbnail_state.is_pending()
+        && let Some(patience) = wait.patience()
+    {
+        thumbnail_state = wait_for_thumbnail(state, thumbnail.id, patience).await?;
+    }
+    let mut response = match thumbnail_state {
+        ThumbnailState::Absent | ThumbnailState::Pending => {
+            let status_url = urls.thumbnail_status(thumbnail.image, thumbnail.height);
+            pending(&status_url)
+        }
+        ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
+        ThumbnailState::Ready { bytes, .. } => {
+            let file = FileResponse {
+                key: StorageKey::thumbnail(thumbnail.id, format),
+                id: thumbnail.id.0,
+                bytes,
+                content_type: format.media_type(),
+                cache,
+                file_name,
+            };
+            file.respond(&state.storage, request).await?
+        }
+    };
+    if let Wait::Preferred(patience) = wait {
+        let applied =
+            HeaderValue::from_str(&format!("wait={}", patience.as_secs())).expect("digits are a header");
+        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
+    }
+    Ok(response)
+}
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+fn pending(status_url: &str) -> Response {
+    let headers = [
+        (header::LOCATION, header_value(status_url)),
+        (header::RETRY_AFTER, HeaderValue::from_static("1")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (
+        StatusCode::ACCEPTED,
+        headers,
+        Json(PendingJson::new(status_url.to_owned())),
+    )
+        .into_response()
+}
+
+/// How long a request waits for a thumbnail that is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Not at all.
+    No,
+    /// As long as the client asked for.
+    Preferred(Duration),
+    /// A browser shows the answer as an image: it cannot ask again by itself.
+    ForImage,
+}
+
+impl Wait {
+    fn of(request: &HeaderMap) -> Self {
+        if let Some(seconds) = request.get_all(PREFER).iter().find_map(preferred_wait) {
+            return Self::Preferred(Duration::from_secs(seconds).min(MAX_WAIT));
+        }
+        let text = |name: HeaderName| {
+            request
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        if text(SEC_FETCH_DEST) == "image" || text(header::ACCEPT).starts_with("image/") {
+            return Self::ForImage;
+        }
+        Self::No
+    }
+
+    fn patience(self) -> Option<Duration> {
+        match self {
+            Self::No => None,
+            Self::Preferred(patience) => Some(patience),
+            Self::ForImage => Some(IMAGE_WAIT),
+        }
+    }
+}
+
+/// The `wait` among the preferences of a `Prefer` header (RFC 7240 section 4.3), in seconds.
+fn preferred_wait(prefer: &HeaderValue) -> Option<u64> {
+    let preferences = prefer.to_str().ok()?.split([',', ';']);
+    preferences
+        .filter_map(|preference| preference.split_once('='))
+        .find_map(|(name, value)| {
+            let seconds = value.trim().trim_matches('"');
+            if name.trim().eq_ignore_ascii_case("wait") {
+                seconds.parse().ok()
+            } else {
+                None
+            }
+        })
+}
+
+/// A name for saving what a link without a name shows.
+fn save_as(title: &Title, format: imaging::Format) -> String {
+    let slug = title.slug();
+    let name = if slug.is_empty() { "image" } else { &slug };
+    format!("{name}.{}", format.extension())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait(headers: &[(&'static str, &'static str)]) -> Wait {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        Wait::of(&headers.collect())
+    }
+
+    #[test]
+    fn a_preferred_wait_is_at_most_30_seconds() {
+        assert_eq!(
+            wait(&[("prefer", "wait=5")]),
+            Wait::Preferred(Duration::from_secs(5))
+        );
+        assert_eq!(
+            wait(&[("prefer", "respond-async, Wait=\"100\"")]),
+            Wait::Preferred(MAX_WAIT)
+        );
+        assert_eq!(wait(&[("prefer", "wait=soon")]), Wait::No);
+    }
+
+    #[test]
+    fn an_image_of_a_page_waits_by_itself() {
+        assert_eq!(wait(&[("sec-fetch-dest", "image")]), Wait::ForImage);
+        assert_eq!(wait(&[("accept", "image/avif,image/webp,*/*")]), Wait::ForImage);
+        assert_eq!(wait(&[("accept", "text/html,image/webp")]), Wait::No);
+        assert_eq!(wait(&[]), Wait::No);
+    }
+
+    #[test]
+    fn a_saved_file_has_a_plain_name() {
+        let title = |text: &str| Title::try_from(text.to_owned()).expect("a title");
+        assert_eq!(save_as(&title("a\"; x=y"), imaging::Format::Jpeg), "a-x-y.jpg");
+        assert_eq!(save_as(&title("!!!"), imaging::Format::Png), "image.png");
+    }
+}

@@ -1,0 +1,120 @@
+//! `/api/session`: logging in and out.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+use tower_sessions::Session;
+use utoipa::ToSchema;
+
+use crate::{
+    AppState, auth,
+    auth::CurrentUser,
+    client::ClientAddress,
+    error::{Code, Problem},
+    extract,
+    representations::SessionJson,
+    use_cases,
+};
+
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogIn {
+    #[schema(example = "admin")]
+    username: String,
+    #[schema(example = "admin")]
+    password: String,
+}
+
+/// Log in
+///
+/// Answers with the session cookie. Ten failed logins within 15 minutes close the account to the address.
+#[utoipa::path(
+    post,
+    path = "/api/session",
+    tag = "session",
+    request_body = LogIn,
+    responses((status = 200, description = "Logged in; the cookie is set", body = SessionJson)),
+    extensions(("x-problems" = json!([
+        "malformed-json", "unsupported-media-type", "too-large", "malformed-request", "invalid-field",
+        "wrong-credentials", "too-many-logins"
+    ]))),
+)]
+pub(crate) async fn log_in(
+    State(state): State<AppState>,
+    session: Session,
+    ClientAddress(from): ClientAddress,
+    extract::Json(body): extract::Json<LogIn>,
+) -> Result<Json<SessionJson>, Problem> {
+    let id = use_cases::log_in::log_in(&state, from, body.username, body.password).await?;
+    auth::log_in(&session, id, state.clock.now()).await?;
+    let user = shared::db::users::active(&mut *state.pool.acquire().await?, id).await?;
+    let user =
+        user.ok_or_else(|| Problem::new(Code::WrongCredentials, "the account was deactivated just now"))?;
+    Ok(Json(SessionJson::new(&user)))
+}
+
+/// Who is logged in
+#[utoipa::path(
+    get,
+    path = "/api/session",
+    tag = "session",
+    responses((status = 200, description = "The account, and what its tier includes", body = SessionJson)),
+    extensions(("x-problems" = json!(["not-logged-in"]))),
+)]
+pub(crate) async fn show_session(CurrentUser(user): CurrentUser) -> Json<SessionJson> {
+    Json(SessionJson::new(&user))
+}
+
+/// Log out
+///
+/// Ends the session on the server. Without a session there is nothing to do, and nothing goes wrong.
+#[utoipa::path(
+    delete,
+    path = "/api/session",
+    tag = "session",
+    responses((status = 204, description = "Logged out")),
+)]
+pub(crate) async fn log_out(session: Session) -> Result<StatusCode, Problem> {
+    session.flush().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPassword {
+    current_password: String,
+    /// At least 8 characters.
+    #[schema(min_length = 8, max_length = 1024)]
+    new_password: String,
+}
+
+/// Change your password
+///
+/// Ends all your other sessions.
+#[utoipa::path(
+    post,
+    path = "/api/session/password",
+    tag = "session",
+    request_body = NewPassword,
+    responses((status = 204, description = "Changed; the cookie is new")),
+    extensions(("x-problems" = json!([
+        "not-logged-in", "malformed-json", "unsupported-media-type", "too-large", "malformed-request",
+        "invalid-field", "wrong-credentials", "too-many-logins"
+    ]))),
+)]
+pub(crate) async fn change_password(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    session: Session,
+    ClientAddress(from): ClientAddress,
+    extract::Json(body): extract::Json<NewPassword>,
+) -> Result<StatusCode, Problem> {
+    let NewPassword {
+        current_password,
+        new_password,
+    } = body;
+    use_cases::change_password::change_password(&state, from, &user, current_password, new_password).await?;
+    auth::log_in(&session, user.id, state.clock.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,115 @@
+//! The layer that gives every failed request a problem+json body with its request id, whoever refused it: a
+//! handler, the router, or a layer on the way.
+
+use std::any::Any;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use tower_http::request_id::RequestId;
+use utoipa::ToSchema;
+
+use crate::error::{Code, FieldError, Problem};
+
+/// The media type of RFC 9457.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Problem details (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemBody {
+    /// Identifies the kind of problem: `urn:pictier:problem:` and the code.
+    #[schema(example = "urn:pictier:problem:not-found")]
+    r#type: String,
+    /// What the code means.
+    title: &'static str,
+    /// The response's status.
+    #[schema(example = 404)]
+    status: u16,
+    /// This occurrence in words for a person.
+    detail: String,
+    /// Stable; for programs.
+    code: Code,
+    /// What to quote when asking about this response.
+    request_id: String,
+    /// The fields that break rules, for `invalid-field`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+pub(crate) async fn render(request: Request, next: Next) -> Response {
+    let request_id = request.extensions().get::<RequestId>().cloned();
+    let response = next.run(request).await;
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (mut parts, _) = response.into_parts();
+    let problem = parts
+        .extensions
+        .remove::<Problem>()
+        .unwrap_or_else(|| of_status(status));
+    let request_id = request_id
+        .as_ref()
+        .and_then(|id| id.header_value().to_str().ok())
+        .unwrap_or_default();
+    let body = ProblemBody {
+        r#type: format!("urn:pictier:problem:{}", problem.code.as_str()),
+        title: problem.code.title(),
+        status: problem.code.status().as_u16(),
+        detail: problem.detail,
+        code: problem.code,
+        request_id: request_id.to_owned(),
+        errors: problem.fields,
+    };
+    let (rendered, body) = Json(body).into_response().into_parts();
+    parts.status = problem.code.status();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(rendered.headers);
+    parts
+        .headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    parts
+        .headers
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Response::from_parts(parts, body)
+}
+
+/// The problem of a response that no handler of ours made.
+fn of_status(status: StatusCode) -> Problem {
+    let code = match status {
+        StatusCode::NOT_FOUND => return Problem::not_found("page"),
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+        StatusCode::FORBIDDEN => Code::CrossSiteRequest,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::REQUEST_TIMEOUT => Code::RequestTimeout,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+        status if status.is_client_error() => Code::MalformedRequest,
+        _ => Code::Internal,
+    };
+    Problem::new(code, code.title())
+}
+
+/// The answer to a request whose handler panicked.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that CatchPanicLayer asks for"
+)]
+pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
+    let said = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(panic = said, "request panicked");
+    Problem::new(
+        Code::Internal,
+        "the log of the server has the cause under this request id",
+    )
+    .into_response()
+}

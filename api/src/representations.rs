@@ -1,0 +1,243 @@
+//! What the API's answers look like as JSON.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
+use shared::domain::{ExpiringLink, Image, LinkTarget, Thumbnail, ThumbnailState, Tier, User};
+use utoipa::ToSchema;
+
+use crate::urls::Urls;
+
+/// Who is logged in, and what the account includes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SessionJson {
+    #[schema(example = "admin")]
+    username: String,
+    is_admin: bool,
+    tier: TierJson,
+    /// Bytes that the account's originals take.
+    used_bytes: u64,
+}
+
+/// What a tier includes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TierJson {
+    #[schema(example = "Enterprise")]
+    name: String,
+    /// In px.
+    #[schema(example = json!([200, 400]))]
+    thumbnail_heights: Vec<u32>,
+    original_access: bool,
+    expiring_links: bool,
+    /// Largest upload, in bytes.
+    max_upload_bytes: u64,
+    /// What the account's originals may take, in bytes.
+    storage_quota_bytes: u64,
+}
+
+impl SessionJson {
+    pub(crate) fn new(user: &User) -> Self {
+        let Tier { spec, .. } = &user.tier;
+        Self {
+            username: user.username.to_string(),
+            is_admin: user.is_admin,
+            tier: TierJson {
+                name: spec.name.to_string(),
+                thumbnail_heights: spec
+                    .thumbnail_heights
+                    .iter()
+                    .map(shared::domain::Height::px)
+                    .collect(),
+                original_access: spec.original_access,
+                expiring_links: spec.expiring_links,
+                max_upload_bytes: spec.max_upload_bytes.as_u64(),
+                storage_quota_bytes: spec.storage_quota_bytes.as_u64(),
+            },
+            used_bytes: user.used_bytes,
+        }
+    }
+}
+
+/// An image: what is known of it, and the links that the account's tier includes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ImageJson {
+    /// The image's number.
+    pk: i64,
+    #[schema(example = "Holiday in Rome")]
+    title: String,
+    /// `original` when the tier includes it, and `200 px high` and the like for each of the tier's heights. The first
+    /// request of a thumbnail has it made.
+    #[schema(value_type = std::collections::HashMap<String, String>)]
+    file_urls: FileUrls,
+    /// Where expiring links are created with POST; empty when the tier lacks them.
+    expiring_link_generator: String,
+    uploaded_at: DateTime<Utc>,
+    /// As displayed, in px.
+    width: u32,
+    /// As displayed, in px.
+    height: u32,
+    /// The original's size.
+    bytes: u64,
+    #[schema(example = "image/jpeg")]
+    content_type: &'static str,
+    thumbnails: Vec<ThumbnailJson>,
+    /// A thumbhash in base64, once a thumbnail has been made.
+    placeholder: Option<String>,
+}
+
+/// Links by what they show, in the order in which people look for them.
+#[derive(Debug)]
+struct FileUrls(Vec<(String, String)>);
+
+impl Serialize for FileUrls {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, url)| (name, url)))
+    }
+}
+
+/// How far one thumbnail is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ThumbnailJson {
+    /// The height that the tier names, in px.
+    #[schema(example = 200)]
+    height: u32,
+    /// In px; for a thumbnail that is not ready, what it will be.
+    #[schema(example = 267)]
+    width: u32,
+    state: StateJson,
+    /// Where its file is, or will be.
+    url: String,
+    /// Why it failed, in words for a person.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// `absent` until somebody asks for the file, `pending` until a worker has made it.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StateJson {
+    Absent,
+    Pending,
+    Ready,
+    Failed,
+}
+
+impl ThumbnailJson {
+    pub(crate) fn new(image: &Image, thumbnail: &Thumbnail, urls: &Urls) -> Self {
+        let will_be = || {
+            let max_width = imaging::Options::default().max_width_px;
+            imaging::thumbnail_size(image.width, image.height, thumbnail.height.px(), max_width).0
+        };
+        let (state, width, reason) = match &thumbnail.state {
+            ThumbnailState::Absent => (StateJson::Absent, will_be(), None),
+            ThumbnailState::Pending => (StateJson::Pending, will_be(), None),
+            ThumbnailState::Ready { width, .. } => (StateJson::Ready, *width, None),
+            ThumbnailState::Failed { reason } => (StateJson::Failed, will_be(), Some(reason.clone())),
+        };
+        let url = urls.thumbnail(&image.title, thumbnail.id, image.format);
+        Self {
+            height: thumbnail.height.px(),
+            width,
+            state,
+            url,
+            reason,
+        }
+    }
+}
+
+impl ImageJson {
+    /// `thumbnails` are the image's, of whatever heights: those that the tier lacks are left out.
+    pub(crate) fn new(image: &Image, thumbnails: &[Thumbnail], tier: &Tier, urls: &Urls) -> Self {
+        let included = thumbnails
+            .iter()
+            .filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok());
+        let thumbnails: Vec<_> = included
+            .map(|thumbnail| ThumbnailJson::new(image, thumbnail, urls))
+            .collect();
+        let original = tier.allows_original().is_ok().then(|| {
+            (
+                "original".to_owned(),
+                urls.original(&image.title, image.original, image.format),
+            )
+        });
+        let resized = thumbnails
+            .iter()
+            .map(|thumbnail| (label(thumbnail.height), thumbnail.url.clone()));
+        let has_links = tier.allows_expiring_links().is_ok();
+        Self {
+            pk: image.id.0,
+            title: image.title.as_str().to_owned(),
+            file_urls: FileUrls(original.into_iter().chain(resized).collect()),
+            expiring_link_generator: if has_links {
+                urls.expiring_links(image.id)
+            } else {
+                String::new()
+            },
+            uploaded_at: image.uploaded_at,
+            width: image.width,
+            height: image.height,
+            bytes: image.bytes,
+            content_type: image.format.media_type(),
+            thumbnails,
+            placeholder: image
+                .placeholder
+                .as_ref()
+                .map(|hash| BASE64_STANDARD.encode(hash)),
+        }
+    }
+}
+
+/// A thumbnail's name among an image's links.
+fn label(height: u32) -> String {
+    format!("{height} px high")
+}
+
+/// A link that expires.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LinkJson {
+    /// Names the link, for revoking it.
+    id: String,
+    /// What to hand out.
+    url: String,
+    /// The thumbnail's height in px; null for the original.
+    height: Option<u32>,
+    /// How long it lives from its making on, in seconds.
+    #[schema(minimum = 300, maximum = 30000)]
+    valid_for: i64,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+impl LinkJson {
+    pub(crate) fn new(link: &ExpiringLink, urls: &Urls) -> Self {
+        let height = match link.target {
+            LinkTarget::Original => None,
+            LinkTarget::Thumbnail(height) => Some(height.px()),
+        };
+        Self {
+            id: link.id.to_string(),
+            url: urls.expiring(link.id),
+            height,
+            valid_for: (link.expires_at - link.created_at).num_seconds(),
+            created_at: link.created_at,
+            expires_at: link.expires_at,
+        }
+    }
+}
+
+/// The answer to a request of a thumbnail that is not made yet.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PendingJson {
+    state: StateJson,
+    /// Where its state can be asked for.
+    status_url: String,
+}
+
+impl PendingJson {
+    pub(crate) fn new(status_url: String) -> Self {
+        Self {
+            state: StateJson::Pending,
+            status_url,
+        }
+    }
+}

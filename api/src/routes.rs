@@ -1,0 +1,179 @@
+//! Every URL of the service, and the layers that a request passes on its way to it.
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderName, HeaderValue, Uri, header},
+    middleware,
+    response::Redirect,
+    routing::get,
+};
+use tower::{ServiceBuilder, util::MapRequestLayer};
+use tower_http::{
+    ServiceBuilderExt,
+    catch_panic::CatchPanicLayer,
+    csrf::CsrfLayer,
+    request_id::MakeRequestUuid,
+    set_header::SetResponseHeaderLayer,
+    trace::{DefaultOnResponse, TraceLayer},
+};
+use utoipa::{OpenApi, openapi};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::{
+    AppState, auth,
+    handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
+    openapi::{Description, describe_problems},
+    problem_responses,
+};
+
+/// Longest JSON body, in bytes.
+const JSON_MAX_BYTES: usize = 64 << 10;
+const OPENAPI_URL: &str = "/api/openapi.json";
+const DOCS_URL: &str = "/api/docs";
+
+/// What needs a session.
+fn api() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        // /api/session
+        .routes(routes!(session::log_in, session::show_session, session::log_out))
+        // /api/session/password
+        .routes(routes!(session::change_password))
+        // /api/images
+        .routes(routes!(images::list_images))
+        // /api/images/{pk}
+        .routes(routes!(
+            images::show_image,
+            images::rename_image,
+            images::delete_image
+        ))
+        // /api/images/{pk}/thumbnails/{height}
+        .routes(routes!(thumbnails::show_thumbnail))
+        // /api/images/{pk}/thumbnails/{height}/retry
+        .routes(routes!(thumbnails::retry_thumbnail))
+        // /api/images/{pk}/events
+        .routes(routes!(events::image_events))
+        // /api/images/{pk}/expiring_links
+        .routes(routes!(
+            expiring_links::list_expiring_links,
+            expiring_links::create_expiring_link
+        ))
+        // /api/images/{pk}/expiring_links/{id}
+        .routes(routes!(expiring_links::revoke_expiring_link))
+        .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
+}
+
+/// What needs a session and takes files, whose size the handler limits as it reads.
+fn uploads() -> OpenApiRouter<AppState> {
+    // POST /api/images
+    OpenApiRouter::new()
+        .routes(routes!(upload::upload_image))
+        .layer(DefaultBodyLimit::disable())
+}
+
+/// What is public to whoever has the URL.
+fn media() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        // /user_content/original/{slug}-{uuid}.{ext}
+        .routes(routes!(media::download_original))
+        // /user_content/resized/{slug}-{uuid}.{ext}
+        .routes(routes!(media::download_thumbnail))
+        // /user_content/expiring/{uuid}/
+        .routes(routes!(media::download_expiring))
+        .layer(fixed_header(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox",
+        ))
+        .layer(fixed_header(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ))
+}
+
+fn operation() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        // /healthz
+        .routes(routes!(health::is_alive))
+        // /readyz
+        .routes(routes!(health::is_ready))
+}
+
+fn split() -> (Router<AppState>, Router<AppState>, openapi::OpenApi) {
+    let (with_session, mut description) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(api())
+        .merge(uploads())
+        .split_for_parts();
+    let (public, public_description) = media().merge(operation()).split_for_parts();
+    description.merge(public_description);
+    describe_problems(&mut description);
+    (with_session, public, description)
+}
+
+/// The description of the API.
+pub(crate) fn description() -> openapi::OpenApi {
+    split().2
+}
+
+/// All routes with all layers.
+pub(crate) fn service(state: AppState) -> Router {
+    let (with_session, public, description) = split();
+    let with_session = with_session.layer(auth::session_layer(&state));
+    let docs = SwaggerUi::new(DOCS_URL).config(Config::from(OPENAPI_URL).with_credentials(true));
+    let routes = Router::new()
+        .merge(with_session)
+        .merge(public)
+        .route(OPENAPI_URL, get(|| async move { Json(description) }))
+        .merge(docs)
+        .route("/", get(|| async { Redirect::to(DOCS_URL) }))
+        .with_state(state);
+    let layers = ServiceBuilder::new()
+        .layer(MapRequestLayer::new(trim_trailing_slash))
+        .set_x_request_id(MakeRequestUuid)
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(DefaultOnResponse::new().level(tracing::Level::INFO)),
+        )
+        .propagate_x_request_id()
+        .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(middleware::from_fn(problem_responses::render))
+        .layer(CatchPanicLayer::custom(problem_responses::of_panic))
+        .layer(CsrfLayer::new());
+    // around the router rather than on its routes: the path has to be trimmed before it is matched
+    Router::new().fallback_service(layers.service(routes))
+}
+
+fn fixed_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+}
+
+/// One line for each request: what was asked, and under which id.
+fn span(request: &Request) -> tracing::Span {
+    let id = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+/// Every path works with and without a trailing slash, but for the docs page, which redirects to its own slash.
+fn trim_trailing_slash(mut request: Request) -> Request {
+    let path = request.uri().path();
+    if path.len() == 1 || !path.ends_with('/') || path.starts_with(DOCS_URL) {
+        return request;
+    }
+    let trimmed = path.trim_end_matches('/');
+    let trimmed = if trimmed.is_empty() { "/" } else { trimmed };
+    let path_and_query = match request.uri().query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = path_and_query.parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}

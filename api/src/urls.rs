@@ -1,0 +1,238 @@
+//! The only builder of links, and the only reader of the file names in them.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    extract::{FromRef, FromRequestParts},
+    http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme},
+};
+use imaging::Format;
+use shared::{
+    config::HttpConfig,
+    domain::{Height, ImageId, LinkId, OriginalId, ThumbnailId, Title},
+};
+use uuid::Uuid;
+
+use crate::AppState;
+
+/// How the origin of links is found.
+#[derive(Clone, Debug)]
+pub(crate) struct UrlScheme {
+    /// Scheme and authority that are configured.
+    origin: Option<Arc<str>>,
+    behind_proxy: bool,
+}
+
+impl UrlScheme {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        let origin = config
+            .public_url
+            .as_ref()
+            .map(|uri| uri.to_string().trim_end_matches('/').into());
+        Self {
+            origin,
+            behind_proxy: config.behind_proxy,
+        }
+    }
+
+    pub(crate) fn is_behind_proxy(&self) -> bool {
+        self.behind_proxy
+    }
+
+    /// Whether users reach the service by TLS for certain, so that cookies can be kept to it.
+    pub(crate) fn is_https(&self) -> bool {
+        self.origin
+            .as_ref()
+            .is_some_and(|origin| origin.starts_with("https://"))
+    }
+
+    fn links(&self, headers: &HeaderMap, uri: &Uri) -> Urls {
+        if let Some(origin) = &self.origin {
+            return Urls {
+                origin: origin.clone(),
+            };
+        }
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let forwarded = |name: &str| if self.behind_proxy { header(name) } else { None };
+        let scheme = match forwarded("x-forwarded-proto") {
+            Some("https") => Scheme::HTTPS,
+            _ => Scheme::HTTP,
+        };
+        let host = forwarded("x-forwarded-host")
+            .or_else(|| header(header::HOST.as_str()))
+            .or_else(|| uri.authority().map(http::uri::Authority::as_str))
+            .filter(|host| host.parse::<http::uri::Authority>().is_ok())
+            .unwrap_or("localhost");
+        Urls {
+            origin: format!("{scheme}://{host}").into(),
+        }
+    }
+}
+
+/// Makes the absolute links of one response.
+#[derive(Clone, Debug)]
+pub(crate) struct Urls {
+    origin: Arc<str>,
+}
+
+impl<S> FromRequestParts<S> for Urls
+where
+    AppState: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(AppState::from_ref(state).urls.links(&parts.headers, &parts.uri))
+    }
+}
+
+impl Urls {
+    pub(crate) fn image(&self, id: ImageId) -> String {
+        format!("{}/api/images/{id}", self.origin)
+    }
+
+    /// The page of the list that follows this image.
+    pub(crate) fn images_after(&self, id: ImageId, limit: i64) -> String {
+        format!("{}/api/images?limit={limit}&cursor={id}", self.origin)
+    }
+
+    pub(crate) fn thumbnail_status(&self, id: ImageId, height: Height) -> String {
+        format!("{}/api/images/{id}/thumbnails/{height}", self.origin)
+    }
+
+    pub(crate) fn expiring_links(&self, id: ImageId) -> String {
+        format!("{}/api/images/{id}/expiring_links", self.origin)
+    }
+
+    pub(crate) fn original(&self, title: &Title, id: OriginalId, format: Format) -> String {
+        format!(
+            "{}/user_content/original/{}",
+            self.origin,
+            file_name(title, id.0, format)
+        )
+    }
+
+    pub(crate) fn thumbnail(&self, title: &Title, id: ThumbnailId, format: Format) -> String {
+        format!(
+            "{}/user_content/resized/{}",
+            self.origin,
+            file_name(title, id.0, format)
+        )
+    }
+
+    pub(crate) fn expiring(&self, id: LinkId) -> String {
+        format!("{}/user_content/expiring/{id}/", self.origin)
+    }
+}
+
+fn file_name(title: &Title, id: Uuid, format: Format) -> String {
+    format!("{}-{id}.{}", title.slug(), format.extension())
+}
+
+/// A link as a header.
+pub(crate) fn header_value(url: &str) -> HeaderValue {
+    HeaderValue::from_str(url).expect("links are made of ASCII")
+}
+
+/// The id and extension in a file's name. What stands before them may be anything: a link outlives the title that
+/// it was made with.
+pub(crate) fn parse_file_name(name: &str) -> Option<(Uuid, Format)> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    let start = stem.len().checked_sub(UUID_CHARS)?;
+    let (slug, id) = (stem.get(..start)?, stem.get(start..)?);
+    if !(slug.is_empty() || slug.ends_with('-')) {
+        return None;
+    }
+    let format = [Format::Jpeg, Format::Png]
+        .into_iter()
+        .find(|format| format.extension() == extension)?;
+    Some((Uuid::try_parse(id).ok()?, format))
+}
+
+const UUID_CHARS: usize = 36;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(public_url: Option<&str>, behind_proxy: bool) -> HttpConfig {
+        HttpConfig {
+            bind: ([127, 0, 0, 1], 0).into(),
+            public_url: public_url.map(|url| url.parse().expect("a URL")),
+            behind_proxy,
+            allow_default_password: false,
+        }
+    }
+
+    fn origin(config: &HttpConfig, headers: &[(&'static str, &str)]) -> String {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    value.parse().expect("a header"),
+                )
+            })
+            .collect();
+        UrlScheme::new(config)
+            .links(&headers, &Uri::from_static("/"))
+            .origin
+            .to_string()
+    }
+
+    #[test]
+    fn links_repeat_the_host_of_the_request() {
+        assert_eq!(
+            origin(&config(None, false), &[("host", "pics.example:8000")]),
+            "http://pics.example:8000"
+        );
+    }
+
+    #[test]
+    fn a_configured_url_wins_over_the_request() {
+        let config = config(Some("https://pics.example/"), false);
+        assert_eq!(
+            origin(&config, &[("host", "evil.example")]),
+            "https://pics.example"
+        );
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        let headers = [
+            ("host", "inner"),
+            ("x-forwarded-host", "outer"),
+            ("x-forwarded-proto", "https"),
+        ];
+        assert_eq!(origin(&config(None, false), &headers), "http://inner");
+        assert_eq!(origin(&config(None, true), &headers), "https://outer");
+    }
+
+    #[test]
+    fn a_file_name_reads_back_whatever_its_slug() {
+        let id = Uuid::new_v4();
+        for title in ["Holiday", "!!!", "日本語", "a-b-c"] {
+            let title = Title::try_from(title.to_owned()).expect("a title");
+            assert_eq!(
+                parse_file_name(&file_name(&title, id, Format::Png)),
+                Some((id, Format::Png))
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_name_is_not_read() {
+        let id = Uuid::new_v4();
+        for name in [
+            "",
+            "x",
+            "é.png",
+            &format!("{id}"),
+            &format!("x{id}.png"),
+            &format!("{id}.exe"),
+        ] {
+            assert_eq!(parse_file_name(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Asking for thumbnails: the first request of one claims its row and enqueues its job in one transaction, so that
+//! any number of first requests at once make one job.
+
+use std::time::Duration;
+
+use shared::{
+    db,
+    domain::{Height, Image, ImageId, Thumbnail, ThumbnailId, ThumbnailState, User},
+    jobs::{self, GenerateThumbnail, JobId},
+};
+use sqlx::PgConnection;
+
+use crate::{
+    AppState,
+    error::{Code, Problem},
+    finished::News,
+};
+
+/// Has an absent thumbnail made; what it is then, which another request may have decided.
+pub(crate) async fn request_thumbnail(state: &AppState, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
+    let mut tx = state.pool.begin().await?;
+    let job = JobId::fresh();
+    if db::thumbnails::claim(&mut tx, id, job, state.clock.now()).await? {
+        jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: id }).await?;
+        tx.commit().await?;
+        return Ok(ThumbnailState::Pending);
+    }
+    current_state(&mut tx, id).await
+}
+
+/// Has a failed thumbnail of one of the user's images tried again.
+pub(crate) async fn retry_thumbnail(
+    state: &AppState,
+    user: &User,
+    image: ImageId,
+    height: Height,
+) -> Result<(Image, Thumbnail), Problem> {
+    let mut tx = state.pool.begin().await?;
+    let (image, thumbnail) = find_thumbnail(&mut tx, user, image, height).await?;
+    let job = JobId::fresh();
+    if !db::thumbnails::claim_failed(&mut tx, thumbnail.id, job, state.clock.now()).await? {
+        let detail = format!(
+            "the thumbnail is {}; only a failed one is tried again",
+            thumbnail.state.name()
+        );
+        return Err(Problem::new(Code::NotFailed, detail));
+    }
+    jobs::enqueue(
+        &mut tx,
+        job,
+        &GenerateThumbnail {
+            thumbnail: thumbnail.id,
+        },
+    )
+    .await?;
+    tx.commit().await?;
+    Ok((
+        image,
+        Thumbnail {
+            state: ThumbnailState::Pending,
+            ..thumbnail
+        },
+    ))
+}
+
+/// The thumbnail of this height of one of the user's images. A height that the tier has gained gets its row here.
+pub(crate) async fn find_thumbnail(
+    connection: &mut PgConnection,
+    user: &User,
+    image: ImageId,
+    height: Height,
+) -> Result<(Image, Thumbnail), Problem> {
+    let found = db::images::of_owner(connection, user.id, image).await?;
+    let image = found.ok_or_else(|| Problem::not_found("image"))?;
+    user.tier.allows_height(height)?;
+    if let Some(thumbnail) = db::thumbnails::of_height(connection, image.id, height).await? {
+        return Ok((image, thumbnail));
+    }
+    db::thumbnails::insert_missing(connection, &[image.id], &user.tier.spec.thumbnail_heights).await?;
+    let inserted = db::thumbnails::of_height(connection, image.id, height).await?;
+    let thumbnail = inserted.ok_or_else(|| Problem::not_found("thumbnail"))?;
+    Ok((image, thumbnail))
+}
+
+/// Waits until a pending thumbnail is no longer pending, at most `patience`; what it is then.
+pub(crate) async fn wait_for_thumbnail(
+    state: &AppState,
+    id: ThumbnailId,
+    patience: Duration,
+) -> Result<ThumbnailState, Problem> {
+    let Ok(_permit) = state.waiting.try_acquire() else {
+        return Ok(ThumbnailState::Pending);
+    };
+    // first subscribe, then look: what ends in between is heard
+    let mut news = state.finished.subscribe();
+    let deadline = tokio::time::sleep(patience);
+    tokio::pin!(deadline);
+    loop {
+        let current = current_state(&mut *state.pool.acquire().await?, id).await?;
+        if !current.is_pending() {
+            return Ok(current);
+        }
+        loop {
+            tokio::select! {
+                () = &mut deadline => return Ok(ThumbnailState::Pending),
+                () = state.stop.cancelled() => return Ok(ThumbnailState::Pending),
+                news = news.next() => match news {
+                    News::Finished(finished) if finished.thumbnail != id => {}
+                    News::Finished(_) | News::Unknown => break,
+                },
+            }
+        }
+    }
+}
+
+async fn current_state(connection: &mut PgConnection, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
+    db::thumbnails::state(connection, id)
+        .await?
+        .ok_or_else(|| Problem::not_found("file"))
+}

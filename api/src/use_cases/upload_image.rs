@@ -1,0 +1,115 @@
+//! Taking in an upload: the file is inspected, stored durably, and only then told of by a row. Whatever fails on the
+//! way leaves no row, and no file but perhaps one that the cleanup finds.
+
+use std::{io::BufReader, time::Duration};
+
+use imaging::Inspection;
+use shared::{
+    db::{self, images::NewImage},
+    domain::{Image, OriginalId, Title, User},
+    storage::{Spooled, StorageKey},
+};
+
+use super::list_images::{ImageWithThumbnails, find_image};
+use crate::{
+    AppState,
+    error::{Code, Problem},
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Counts an upload against the user's uploads per minute, before its body is read.
+pub(crate) async fn count_upload(state: &AppState, user: &User) -> Result<(), Problem> {
+    let now = state.clock.now();
+    let key = format!("upload {}", user.id);
+    let reading = db::rate_limits::hit(&mut *state.pool.acquire().await?, &key, MINUTE, now).await?;
+    let max = state.limits.uploads_per_minute;
+    if reading.hits > max {
+        let detail = format!("an account uploads at most {max} files within a minute");
+        return Err(
+            Problem::new(Code::TooManyUploads, detail).retry_after((reading.resets_at - now).num_seconds())
+        );
+    }
+    Ok(())
+}
+
+/// The largest file that the user may upload, in bytes.
+pub(crate) fn max_upload_bytes(state: &AppState, user: &User) -> u64 {
+    state
+        .limits
+        .upload_max_bytes
+        .min(user.tier.spec.max_upload_bytes.as_u64())
+}
+
+/// What of the account's quota is left, in bytes.
+pub(crate) fn bytes_left(user: &User) -> u64 {
+    user.tier
+        .spec
+        .storage_quota_bytes
+        .as_u64()
+        .saturating_sub(user.used_bytes)
+}
+
+/// The problem of a file that does not fit into the account's quota.
+pub(crate) fn over_quota(user: &User) -> Problem {
+    let quota = user.tier.spec.storage_quota_bytes.as_u64();
+    let detail = format!(
+        "the account uses {} of {quota} bytes; delete images or ask for another tier",
+        user.used_bytes
+    );
+    Problem::new(Code::OverQuota, detail)
+}
+
+/// Keeps a spooled file as an image of the user's.
+pub(crate) async fn upload_image(
+    state: &AppState,
+    user: &User,
+    file: Spooled,
+    title: &Title,
+) -> Result<ImageWithThumbnails, Problem> {
+    let (file, inspection) = inspect(state, file).await?;
+    let original = OriginalId::random();
+    let key = StorageKey::original(original, inspection.format);
+    state.storage.store_spooled(&file, &key).await?;
+    let new = NewImage {
+        owner: user.id,
+        original,
+        title,
+        format: inspection.format,
+        width: inspection.width,
+        height: inspection.height,
+        bytes: file.bytes(),
+    };
+    match insert(state, user, &new).await {
+        Ok(image) => find_image(&mut *state.pool.acquire().await?, user, image.id).await,
+        Err(problem) => {
+            // a row that was committed although its answer was lost needs the file: only a refusal is certain
+            if problem.code == Code::OverQuota {
+                state.storage.delete(vec![key]).await?;
+            }
+            Err(problem)
+        }
+    }
+}
+
+async fn inspect(state: &AppState, file: Spooled) -> Result<(Spooled, Inspection), Problem> {
+    let limits = state.limits.imaging();
+    let inspecting = tokio::task::spawn_blocking(move || {
+        let mut reader = BufReader::new(file.open()?);
+        let inspection = imaging::inspect(&mut reader, &limits)?;
+        Ok((file, inspection))
+    });
+    inspecting.await.map_err(|error| Problem::internal(&error))?
+}
+
+async fn insert(state: &AppState, user: &User, new: &NewImage<'_>) -> Result<Image, Problem> {
+    let mut tx = state.pool.begin().await?;
+    let quota = user.tier.spec.storage_quota_bytes.as_u64();
+    if !db::users::reserve_bytes(&mut tx, user.id, new.bytes, quota).await? {
+        return Err(over_quota(user));
+    }
+    let image = db::images::insert(&mut tx, new, state.clock.now()).await?;
+    db::thumbnails::insert_missing(&mut tx, &[image.id], &user.tier.spec.thumbnail_heights).await?;
+    tx.commit().await?;
+    Ok(image)
+}

@@ -1,0 +1,117 @@
+//! The options and roles of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shared::config::{
+    DatabaseConfig, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig, WorkerConfig,
+};
+
+/// Image upload with account tiers. Without a command everything runs in one process: the database (unless one is
+/// configured), the API, a worker and the hourly cleanup.
+#[derive(Parser)]
+#[command(name = "pictier", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) config: Config,
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+}
+
+/// Everything that can be configured.
+#[derive(Args)]
+pub(crate) struct Config {
+    #[command(flatten)]
+    pub(crate) database: DatabaseConfig,
+    #[command(flatten)]
+    pub(crate) storage: StorageConfig,
+    #[command(flatten)]
+    pub(crate) http: HttpConfig,
+    #[command(flatten)]
+    pub(crate) superuser: SuperuserConfig,
+    #[command(flatten)]
+    pub(crate) limits: LimitsConfig,
+    #[command(flatten)]
+    pub(crate) worker: WorkerConfig,
+    #[command(flatten)]
+    pub(crate) retention: RetentionConfig,
+
+    /// What is logged: a level, or levels by module
+    #[arg(long, env = "RUST_LOG", global = true, default_value = "info,sqlx=warn,apalis=warn", help_heading = "Log")]
+    pub(crate) log: String,
+
+    /// How log lines look
+    #[arg(long, env, global = true, default_value = "text", help_heading = "Log")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Role {
+    /// Answer HTTP requests
+    Api,
+    /// Make thumbnails, delete files and clean up
+    Worker,
+    /// Bring the database's schema up to date and create the first superuser
+    Migrate,
+    /// Delete what has expired, now
+    Cleanup,
+    /// Create an administrator; the password is asked for, or read from the standard input
+    CreateAdmin {
+        /// Login name
+        username: String,
+        /// The account's tier
+        #[arg(long, default_value = shared::administration::ADMIN_TIER)]
+        tier: String,
+    },
+    /// Create and change tiers as a JSON file says; those that it does not name stay
+    LoadTiers {
+        /// A list of tiers, as shared/tiers.json is one
+        file: PathBuf,
+        /// Overwrite tiers that differ without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Check that rows and files agree and that no job is stuck; exit with 1 when something is wrong
+    Audit,
+    /// Exit with 0 when the API on this machine is ready
+    Healthcheck {
+        /// Check instead that a worker on this machine lives
+        #[arg(long)]
+        worker: bool,
+    },
+    /// Print the description of the API
+    Openapi,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_readme_lists_every_option_as_the_help_does() {
+        let readme = include_str!("../README.md");
+        for option in Cli::command().get_arguments().filter(|option| option.get_env().is_some()) {
+            let (Some(name), Some(env)) = (option.get_long(), option.get_env()) else { continue };
+            let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+            let defaults: Vec<_> = option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+            let default = if defaults.is_empty() || defaults == ["false"] { String::new() } else { format!("`{}`", defaults.join(",")) };
+            let row = format!("| `--{name}` | `{}` | {default} | {help} |", env.to_string_lossy());
+            assert!(readme.contains(&row), "README.md lacks this row of its configuration table:\n{row}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `pictier healthcheck`: for Docker and other supervisors.
+
+use std::{net::Ipv4Addr, process::ExitCode, time::Duration};
+
+use shared::{config::HttpConfig, db};
+
+use super::ONE_SHOT_CONNECTIONS;
+use crate::database::Database;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// A worker that has not been seen for this long is gone.
+const WORKER_SEEN: Duration = Duration::from_secs(60);
+
+/// Whether the API that listens on the configured address is ready.
+pub(crate) async fn api(config: &HttpConfig) -> anyhow::Result<ExitCode> {
+    let mut address = config.bind;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
+    match client.get(format!("http://{address}/readyz")).send().await {
+        Ok(response) if response.status().is_success() => Ok(ExitCode::SUCCESS),
+        Ok(response) => {
+            eprintln!("not ready: {}", response.text().await.unwrap_or_default());
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => {
+            eprintln!("not reached: {error}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Whether a worker on this machine lives.
+pub(crate) async fn worker(database: &Database) -> anyhow::Result<ExitCode> {
+    let pool = database.connect(ONE_SHOT_CONNECTIONS).await?;
+    let host = worker::host_name();
+    if db::queue::has_live_worker(&mut *pool.acquire().await?, &host, WORKER_SEEN).await? {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("no worker on {host} has been seen for {} seconds", WORKER_SEEN.as_secs());
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,142 @@
+//! The roles that run until they are told to stop.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, bail};
+use api::Api;
+use shared::{clock::Clock, db, domain::Password, domain::Username, storage::Storage};
+use sqlx::PgPool;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use worker::Worker;
+
+use crate::{
+    cli::Config,
+    database::{Database, Schema},
+};
+
+/// Connections of a worker besides one for each thumbnail that it makes: heartbeats, polling and listening.
+const WORKER_EXTRA_CONNECTIONS: usize = 6;
+
+/// The API, a worker and the cleanup in one process.
+pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let (pool, created) = database.open(config, Schema::Prepare, config.database.database_connections).await?;
+    let storage = open_storage(config)?;
+    let listener = listen(config, &pool).await?;
+    let worker_pool = database.connect(worker_connections(config)).await?;
+    let worker = build_worker(config, worker_pool, storage.clone())?;
+    greet(&listener, created.as_ref(), &config.superuser.superuser_password)?;
+    let mut roles = JoinSet::new();
+    let (api_stop, worker_stop) = (stop.clone(), stop.clone());
+    let api = build_api(config, pool, storage);
+    roles.spawn(async move { api.serve(listener, api_stop).await.context("the API") });
+    roles.spawn(async move { worker.run(worker_stop).await.context("the worker") });
+    wait_for_all(roles, &stop).await
+}
+
+/// The API alone.
+pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let (pool, created) = database.open(config, Schema::Expect, config.database.database_connections).await?;
+    let storage = open_storage(config)?;
+    let listener = listen(config, &pool).await?;
+    greet(&listener, created.as_ref(), &config.superuser.superuser_password)?;
+    build_api(config, pool, storage).serve(listener, stop).await.context("the API")
+}
+
+/// A worker alone, with its part in the cleanup.
+pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Result<()> {
+    let stop = stop_on_signal()?;
+    let (pool, _) = database.open(config, Schema::Expect, worker_connections(config)).await?;
+    build_worker(config, pool, open_storage(config)?)?.run(stop).await.context("the worker")
+}
+
+fn open_storage(config: &Config) -> anyhow::Result<Storage> {
+    Storage::open(&config.storage).with_context(|| {
+        format!("opening the storage; is {} a folder that can be written to?", config.storage.data_dir.display())
+    })
+}
+
+fn build_api(config: &Config, pool: PgPool, storage: Storage) -> Api {
+    let clock = Clock::default();
+    Api { pool, storage, clock, http: config.http.clone(), limits: config.limits.clone() }
+}
+
+fn build_worker(config: &Config, pool: PgPool, storage: Storage) -> anyhow::Result<Worker> {
+    let cleanup_schedule = worker::parse_schedule(&config.worker.cleanup_schedule)?;
+    Ok(Worker {
+        pool,
+        storage,
+        clock: Clock::default(),
+        limits: config.limits.clone(),
+        retention: config.retention,
+        concurrency: worker_concurrency(config),
+        heartbeat: Duration::from_secs(config.worker.worker_heartbeat_seconds.max(1)),
+        cleanup_schedule,
+    })
+}
+
+fn worker_concurrency(config: &Config) -> usize {
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    config.worker.worker_concurrency.unwrap_or_else(cores).max(1)
+}
+
+fn worker_connections(config: &Config) -> u32 {
+    let needed = worker_concurrency(config) + WORKER_EXTRA_CONNECTIONS;
+    config.database.database_connections.max(u32::try_from(needed).unwrap_or(u32::MAX))
+}
+
+/// Binds the address, unless that would let strangers log in with the password that everybody knows.
+async fn listen(config: &Config, pool: &PgPool) -> anyhow::Result<TcpListener> {
+    let bind = config.http.bind;
+    let admins = db::users::admins_with_default_password(&mut *pool.acquire().await?).await?;
+    if !bind.ip().is_loopback() && !config.http.allow_default_password && !admins.is_empty() {
+        bail!(
+            "{bind} can be reached from other machines, and {} still has the password {}: change it, or say \
+             --allow-default-password",
+            admins.join(", "),
+            Password::DEFAULT,
+        );
+    }
+    TcpListener::bind(bind).await.with_context(|| format!("listening on {bind}; is another process there?"))
+}
+
+fn greet(listener: &TcpListener, created: Option<&Username>, password: &str) -> anyhow::Result<()> {
+    let url = format!("http://{}", listener.local_addr()?);
+    eprintln!("Pictier is ready: {url}");
+    eprintln!("  try the API:  {url}/api/docs");
+    if let Some(username) = created {
+        let shown = if password == Password::DEFAULT { password } else { "the configured password" };
+        eprintln!("  log in as:    {username} / {shown}");
+    }
+    Ok(())
+}
+
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("listening for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for signals")?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        eprintln!("stopping …");
+        token.cancel();
+    });
+    Ok(stop)
+}
+
+/// When one role ends, the others end with it.
+async fn wait_for_all(mut roles: JoinSet<anyhow::Result<()>>, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    while let Some(ended) = roles.join_next().await {
+        stop.cancel();
+        let ended = ended.context("a role panicked").flatten();
+        result = result.and(ended);
+    }
+    result
+}

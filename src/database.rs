@@ -1,0 +1,87 @@
+//! Which database: the configured one, or an embedded server under the data directory.
+
+use anyhow::Context;
+use shared::{
+    clock::Clock,
+    db,
+    domain::Username,
+    postgres::{
+        self, EMBEDDED_DATABASE,
+        embedded::{self, Durability, Server},
+    },
+};
+use sqlx::{PgPool, postgres::PgConnectOptions};
+
+use crate::cli::Config;
+
+/// Connections that an embedded server takes: of the main process, and of guests such as further workers.
+const EMBEDDED_CONNECTIONS: u16 = 200;
+
+/// A database that can be connected to.
+pub(crate) struct Database {
+    options: PgConnectOptions,
+    embedded: Option<Server>,
+}
+
+/// Whether the schema is brought up to date before it is used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Schema {
+    /// By this process, with the first superuser.
+    Prepare,
+    /// By `pictier migrate`, unless the server is embedded and nobody else would.
+    Expect,
+}
+
+impl Database {
+    /// Finds the configured database, or starts the embedded server.
+    pub(crate) fn locate(config: &Config) -> anyhow::Result<Self> {
+        if let Some(url) = &config.database.database_url {
+            let options = url.parse().context("DATABASE_URL is not a database's URL")?;
+            return Ok(Self { options, embedded: None });
+        }
+        let root = config.storage.data_dir.join("postgres");
+        let server_config = embedded::Config {
+            root,
+            durability: Durability::Durable,
+            max_connections: EMBEDDED_CONNECTIONS,
+            binaries: config.database.pg_bin_dir.clone(),
+        };
+        let server = Server::start(&server_config, &|line| eprintln!("{line}"))?;
+        Ok(Self { options: server.options(EMBEDDED_DATABASE), embedded: Some(server) })
+    }
+
+    /// Opens a pool of at most `connections`; the first superuser's name when it was created just now.
+    pub(crate) async fn open(
+        &self,
+        config: &Config,
+        schema: Schema,
+        connections: u32,
+    ) -> anyhow::Result<(PgPool, Option<Username>)> {
+        if let Some(server) = self.embedded.as_ref().filter(|server| server.is_owner()) {
+            let maintenance = server.options("postgres");
+            postgres::create_database(&maintenance, EMBEDDED_DATABASE).await.context("creating the database")?;
+        }
+        let pool = self.connect(connections).await?;
+        if schema == Schema::Expect && self.embedded.is_none() {
+            return Ok((pool, None));
+        }
+        postgres::migrate(&pool).await?;
+        let mut connection = pool.acquire().await?;
+        let clock = Clock::default();
+        let created = shared::administration::prepare(&mut connection, &config.superuser, &clock).await?;
+        warn_of_default_password(&db::users::admins_with_default_password(&mut connection).await?);
+        drop(connection);
+        Ok((pool, created))
+    }
+
+    /// Another pool on the same database.
+    pub(crate) async fn connect(&self, connections: u32) -> anyhow::Result<PgPool> {
+        postgres::connect(self.options.clone(), connections).await.context("connecting to the database")
+    }
+}
+
+fn warn_of_default_password(admins: &[String]) {
+    for admin in admins {
+        tracing::warn!("{admin} can log in with the password that everybody knows: change it");
+    }
+}

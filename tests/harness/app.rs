@@ -1,0 +1,249 @@
+//! A running service: the API on a port of its own, a database and a data folder of its own, and a worker when a test
+//! asks for one. Dropping it fails the test if a job is left behind.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use api::Api;
+use clap::Parser;
+use futures::TryStreamExt;
+use shared::{
+    clock::Clock,
+    config::{HttpConfig, LimitsConfig, RetentionConfig, StorageConfig},
+    db::{self, users::NewUser},
+    domain::{Password, TierSpec, UserId, Username},
+    passwords, postgres,
+    storage::Storage,
+};
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use worker::Worker;
+
+use super::{Client, fresh_database};
+
+/// The password of every user that tests create.
+pub const PASSWORD: &str = "correct horse";
+
+const WORKER_CONNECTIONS: u32 = 10;
+const CONCURRENCY: usize = 2;
+
+/// The defaults of the configuration, as the command line parses them.
+#[derive(Parser)]
+struct Defaults {
+    #[command(flatten)]
+    http: HttpConfig,
+    #[command(flatten)]
+    limits: LimitsConfig,
+    #[command(flatten)]
+    retention: RetentionConfig,
+}
+
+fn defaults() -> Defaults {
+    Defaults::parse_from(["pictier"])
+}
+
+pub struct TestApp {
+    pub origin: String,
+    pub pool: PgPool,
+    pub storage: Storage,
+    pub clock: Clock,
+    pub limits: LimitsConfig,
+    pub retention: RetentionConfig,
+    pub database: PgConnectOptions,
+    data: TempDir,
+    stop: CancellationToken,
+    worker: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With limits that differ from the defaults.
+    pub async fn start_with(change: impl FnOnce(&mut LimitsConfig)) -> Self {
+        let Defaults { http, mut limits, retention } = defaults();
+        change(&mut limits);
+        let database = fresh_database().await;
+        let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
+        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let storage = Storage::open(&StorageConfig {
+            data_dir: data.path().to_owned(),
+            s3_bucket: None,
+            s3_allow_http: false,
+        });
+        let storage = storage.expect("a storage");
+        let clock = Clock::default();
+        insert_tiers(&pool, &clock).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let origin = format!("http://{}", listener.local_addr().expect("an address"));
+        let stop = CancellationToken::new();
+        let api = Api { pool: pool.clone(), storage: storage.clone(), clock: clock.clone(), http, limits: limits.clone() };
+        tokio::spawn(api.serve(listener, stop.clone()));
+        Self { origin, pool, storage, clock, limits, retention, database, data, stop, worker: None }
+    }
+
+    /// Somebody who is not logged in.
+    pub fn anonymous(&self) -> Client {
+        Client::new(&self.origin)
+    }
+
+    /// A new user of the named tier who is logged in.
+    pub async fn user(&self, tier: &str) -> Client {
+        let name = format!("user{}", uuid::Uuid::new_v4().simple());
+        self.create_user(&name, tier).await;
+        self.logged_in(&name).await
+    }
+
+    pub async fn logged_in(&self, username: &str) -> Client {
+        let client = self.anonymous();
+        client.log_in(username, PASSWORD).await.expect(reqwest::StatusCode::OK);
+        client
+    }
+
+    /// A new user of the named tier with [`PASSWORD`].
+    pub async fn create_user(&self, name: &str, tier: &str) -> UserId {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        let tier = db::tiers::by_name(&mut connection, tier).await.expect("a query").expect("the tier");
+        let password = Password::chosen(PASSWORD.to_owned()).expect("a password");
+        let user = NewUser {
+            username: &name.parse::<Username>().expect("a name"),
+            password_hash: &passwords::hash(&password).expect("a hash"),
+            password_is_default: false,
+            tier: tier.id,
+            is_admin: false,
+        };
+        db::users::insert(&mut connection, &user, self.clock.now()).await.expect("a new user")
+    }
+
+    /// Changes a tier, as an administrator would.
+    pub async fn change_tier(&self, name: &str, change: impl FnOnce(&mut TierSpec)) {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        let mut tier = db::tiers::by_name(&mut connection, name).await.expect("a query").expect("the tier");
+        change(&mut tier.spec);
+        db::tiers::update(&mut connection, tier.id, &tier.spec).await.expect("a changed tier");
+    }
+
+    /// Works until no job is left.
+    pub async fn run_jobs(&mut self) {
+        self.start_worker().await;
+        self.wait_for_jobs().await;
+        self.stop_worker().await;
+    }
+
+    /// Starts a worker that works until the test ends.
+    pub async fn start_worker(&mut self) {
+        let pool = postgres::connect(self.database.clone(), WORKER_CONNECTIONS).await.expect("a pool");
+        let stop = CancellationToken::new();
+        let running = self.worker_on(pool.clone()).run(stop.clone());
+        let handle = tokio::spawn(async move {
+            running.await.expect("a worker that works");
+            pool.close().await;
+        });
+        self.worker = Some((stop, handle));
+    }
+
+    /// A worker with this app's clock, storage and limits.
+    pub fn worker_on(&self, pool: PgPool) -> Worker {
+        Worker {
+            pool,
+            storage: self.storage.clone(),
+            clock: self.clock.clone(),
+            limits: self.limits.clone(),
+            retention: self.retention,
+            concurrency: CONCURRENCY,
+            heartbeat: Duration::from_secs(1),
+            cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
+        }
+    }
+
+    pub async fn stop_worker(&mut self) {
+        if let Some((stop, handle)) = self.worker.take() {
+            stop.cancel();
+            handle.await.expect("a worker that stops");
+        }
+    }
+
+    pub async fn wait_for_jobs(&self) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        while self.open_jobs().await > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "jobs were left after a minute");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub async fn open_jobs(&self) -> i64 {
+        let mut connection = self.pool.acquire().await.expect("a connection");
+        db::queue::count_open(&mut connection).await.expect("a count")
+    }
+
+    /// Jobs that were ever enqueued in a queue and are still in its table.
+    pub async fn jobs_in(&self, queue: &str) -> i64 {
+        let count = sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = $1").bind(queue);
+        count.fetch_one(&self.pool).await.expect("a count")
+    }
+
+    /// Rows of a table.
+    pub async fn rows(&self, table: &str) -> i64 {
+        let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        sqlx::query_scalar(count).fetch_one(&self.pool).await.expect("a count")
+    }
+
+    /// Every object of the storage, in order.
+    pub async fn objects(&self) -> Vec<String> {
+        let listed = self.storage.list().map_ok(|object| object.path).try_collect::<Vec<_>>();
+        let mut paths = listed.await.expect("a listing");
+        paths.sort();
+        paths
+    }
+
+    /// Temporary files that nobody is writing to any more.
+    pub async fn temp_files(&self) -> Vec<PathBuf> {
+        let future = self.clock.now() + chrono::TimeDelta::days(1);
+        self.storage.abandoned_temp_files(future).await.expect("a listing")
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Nothing of a refused request is left: no row, no object, no temporary file, no job.
+    pub async fn expect_nothing_left(&self) {
+        assert_eq!(self.rows("images").await, 0);
+        assert_eq!(self.rows("thumbnails").await, 0);
+        assert_eq!(self.objects().await, Vec::<String>::new());
+        assert_eq!(self.temp_files().await, Vec::<PathBuf>::new());
+        assert_eq!(self.rows("apalis.jobs").await, 0);
+    }
+}
+
+async fn insert_tiers(pool: &PgPool, clock: &Clock) {
+    let mut connection = pool.acquire().await.expect("a connection");
+    for spec in TierSpec::built_in() {
+        db::tiers::insert(&mut connection, &spec, clock.now()).await.expect("a built-in tier");
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if thread::panicking() {
+            return;
+        }
+        let database = self.database.clone();
+        let left = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let pool = postgres::connect(database, 1).await.expect("a connection");
+                let mut connection = pool.acquire().await.expect("a connection");
+                db::queue::count_open(&mut connection).await.expect("a count")
+            })
+        });
+        assert_eq!(left.join().expect("a count"), 0, "the test left jobs behind: run them, or say why not");
+    }
+}

@@ -1,0 +1,151 @@
+//! A client of the service that keeps cookies, and its answers. Every problem that a test meets is held against the
+//! description of the API.
+
+use std::sync::LazyLock;
+
+use reqwest::{
+    Method, RequestBuilder, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap},
+    multipart::{Form, Part},
+    redirect::Policy,
+};
+use serde_json::{Value, json};
+
+/// Somebody with a cookie jar.
+#[derive(Clone)]
+pub struct Client {
+    origin: String,
+    http: reqwest::Client,
+}
+
+/// What the service answered.
+pub struct Answer {
+    request: (Method, String),
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub fn new(origin: &str) -> Self {
+        let http = reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
+        Self { origin: origin.to_owned(), http: http.build().expect("a client") }
+    }
+
+    /// A request to a path or to a whole URL.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let url = if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
+        self.http.request(method, url)
+    }
+
+    pub async fn get(&self, url: &str) -> Answer {
+        send(self.request(Method::GET, url)).await
+    }
+
+    pub async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let request = self.request(Method::GET, url);
+        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    pub async fn delete(&self, url: &str) -> Answer {
+        send(self.request(Method::DELETE, url)).await
+    }
+
+    pub async fn post(&self, url: &str, body: Value) -> Answer {
+        send(self.request(Method::POST, url).json(&body)).await
+    }
+
+    pub async fn patch(&self, url: &str, body: Value) -> Answer {
+        send(self.request(Method::PATCH, url).json(&body)).await
+    }
+
+    pub async fn log_in(&self, username: &str, password: &str) -> Answer {
+        self.post("/api/session", json!({"username": username, "password": password})).await
+    }
+
+    /// Uploads a file under a name.
+    pub async fn upload(&self, name: &str, bytes: Vec<u8>) -> Answer {
+        self.upload_form(Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned()))).await
+    }
+
+    pub async fn upload_form(&self, form: Form) -> Answer {
+        send(self.request(Method::POST, "/api/images").multipart(form)).await
+    }
+
+    /// Uploads a file that has to be taken; the image object.
+    pub async fn uploaded(&self, name: &str, bytes: Vec<u8>) -> Value {
+        self.upload(name, bytes).await.expect(StatusCode::CREATED).json()
+    }
+}
+
+pub async fn send(request: RequestBuilder) -> Answer {
+    let (client, request) = request.build_split();
+    let request = request.expect("a request");
+    let asked = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await.expect("an answer");
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes().await.expect("a whole body").to_vec();
+    Answer { request: asked, status, headers, body }
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn expect(self, status: StatusCode) -> Self {
+        assert_eq!(self.status, status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().expect("text")
+    }
+
+    /// The answer is this problem, complete and as the description of the API says.
+    #[track_caller]
+    pub fn expect_problem(&self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
+        assert_eq!(self.headers[CONTENT_TYPE], "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["code"], code, "{problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("urn:pictier:problem:{code}"));
+        assert_eq!(problem["request_id"], self.header("x-request-id"));
+        for text in ["title", "detail"] {
+            assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
+        }
+        self.expect_described(status, code);
+        problem
+    }
+
+    #[track_caller]
+    fn expect_described(&self, status: u16, code: &str) {
+        let (method, path) = &self.request;
+        let Some(operation) = described(path).map(|path| &path[method.as_str().to_ascii_lowercase()]) else {
+            return;
+        };
+        if operation.is_null() {
+            assert_eq!(code, "method-not-allowed");
+            return;
+        }
+        let description = operation["responses"][status.to_string()]["description"].as_str().unwrap_or_default();
+        assert!(description.contains(&format!("`{code}`")), "{method} {path} does not say {status} {code}");
+    }
+}
+
+/// The description of a path; `None` for a path that no route has.
+fn described(path: &str) -> Option<&'static Value> {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(api::openapi_document);
+    let segments: Vec<_> = path.trim_end_matches('/').split('/').collect();
+    let matches = |template: &str| {
+        let template: Vec<_> = template.split('/').collect();
+        template.len() == segments.len()
+            && template.iter().zip(&segments).all(|(part, segment)| part.starts_with('{') || part == segment)
+    };
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
+    paths.iter().find(|(template, _)| matches(template)).map(|(_, path)| path)
+}

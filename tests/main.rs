@@ -1,0 +1,13 @@
+//! The service through its own doors: HTTP and the command line, on a real Postgres and a real disk. One database
+//! for each test; time is advanced, not waited for.
+
+mod bad_input;
+mod expiring_links;
+mod harness;
+mod images;
+mod invariants;
+mod media;
+mod openapi;
+mod sessions;
+mod thumbnails;
+mod tiers;
