@@ -1,1 +1,24 @@
+//! Pixels: what an upload is, and thumbnails of it. Pure and synchronous; knows no files, no database, no network.
+//!
+//! 1. [`inspect`] reads the structure of a file, whatever it is called, and holds it against [`Limits`] before any
+//!    pixel is decoded.
+//! 2. [`thumbnails`] decodes once and, for each height asked for, resizes (Lanczos3), turns as the EXIF orientation
+//!    says, and encodes: JPEG as JPEG, PNG as PNG. All metadata are left out; pixel values are taken as sRGB.
 
+#![forbid(unsafe_code)]
+
+mod deadline;
+mod format;
+mod geometry;
+mod inspect;
+mod limits;
+mod orientation;
+mod thumbnail;
+
+pub use deadline::{Deadline, DeadlineExceeded};
+pub use format::{Format, UnknownFormat};
+pub use geometry::thumbnail_size;
+pub use inspect::{InspectError, Inspection, inspect};
+pub use limits::Limits;
+pub use orientation::Orientation;
+pub use thumbnail::{Options, Rendition, Thumbnail, ThumbnailError, thumbnails};

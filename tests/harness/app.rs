@@ -27,7 +27,7 @@ use worker::Worker;
 use super::{Client, fresh_database};
 
 /// The password of every user that tests create.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 const WORKER_CONNECTIONS: u32 = 10;
 const CONCURRENCY: usize = 2;
@@ -47,26 +47,26 @@ fn defaults() -> Defaults {
     Defaults::parse_from(["pictier"])
 }
 
-pub struct TestApp {
-    pub origin: String,
-    pub pool: PgPool,
-    pub storage: Storage,
-    pub clock: Clock,
-    pub limits: LimitsConfig,
-    pub retention: RetentionConfig,
-    pub database: PgConnectOptions,
+pub(crate) struct TestApp {
+    pub(crate) origin: String,
+    pub(crate) pool: PgPool,
+    pub(crate) storage: Storage,
+    pub(crate) clock: Clock,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) retention: RetentionConfig,
+    pub(crate) database: PgConnectOptions,
     data: TempDir,
     stop: CancellationToken,
     worker: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl TestApp {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
     /// With limits that differ from the defaults.
-    pub async fn start_with(change: impl FnOnce(&mut LimitsConfig)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut LimitsConfig)) -> Self {
         let Defaults { http, mut limits, retention } = defaults();
         change(&mut limits);
         let database = fresh_database().await;
@@ -89,25 +89,25 @@ impl TestApp {
     }
 
     /// Somebody who is not logged in.
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         Client::new(&self.origin)
     }
 
     /// A new user of the named tier who is logged in.
-    pub async fn user(&self, tier: &str) -> Client {
+    pub(crate) async fn user(&self, tier: &str) -> Client {
         let name = format!("user{}", uuid::Uuid::new_v4().simple());
         self.create_user(&name, tier).await;
         self.logged_in(&name).await
     }
 
-    pub async fn logged_in(&self, username: &str) -> Client {
+    pub(crate) async fn logged_in(&self, username: &str) -> Client {
         let client = self.anonymous();
         client.log_in(username, PASSWORD).await.expect(reqwest::StatusCode::OK);
         client
     }
 
     /// A new user of the named tier with [`PASSWORD`].
-    pub async fn create_user(&self, name: &str, tier: &str) -> UserId {
+    pub(crate) async fn create_user(&self, name: &str, tier: &str) -> UserId {
         let mut connection = self.pool.acquire().await.expect("a connection");
         let tier = db::tiers::by_name(&mut connection, tier).await.expect("a query").expect("the tier");
         let password = Password::chosen(PASSWORD.to_owned()).expect("a password");
@@ -122,7 +122,7 @@ impl TestApp {
     }
 
     /// Changes a tier, as an administrator would.
-    pub async fn change_tier(&self, name: &str, change: impl FnOnce(&mut TierSpec)) {
+    pub(crate) async fn change_tier(&self, name: &str, change: impl FnOnce(&mut TierSpec)) {
         let mut connection = self.pool.acquire().await.expect("a connection");
         let mut tier = db::tiers::by_name(&mut connection, name).await.expect("a query").expect("the tier");
         change(&mut tier.spec);
@@ -130,14 +130,14 @@ impl TestApp {
     }
 
     /// Works until no job is left.
-    pub async fn run_jobs(&mut self) {
+    pub(crate) async fn run_jobs(&mut self) {
         self.start_worker().await;
         self.wait_for_jobs().await;
         self.stop_worker().await;
     }
 
     /// Starts a worker that works until the test ends.
-    pub async fn start_worker(&mut self) {
+    pub(crate) async fn start_worker(&mut self) {
         let pool = postgres::connect(self.database.clone(), WORKER_CONNECTIONS).await.expect("a pool");
         let stop = CancellationToken::new();
         let running = self.worker_on(pool.clone()).run(stop.clone());
@@ -149,7 +149,7 @@ impl TestApp {
     }
 
     /// A worker with this app's clock, storage and limits.
-    pub fn worker_on(&self, pool: PgPool) -> Worker {
+    pub(crate) fn worker_on(&self, pool: PgPool) -> Worker {
         Worker {
             pool,
             storage: self.storage.clone(),
@@ -162,14 +162,14 @@ impl TestApp {
         }
     }
 
-    pub async fn stop_worker(&mut self) {
+    pub(crate) async fn stop_worker(&mut self) {
         if let Some((stop, handle)) = self.worker.take() {
             stop.cancel();
             handle.await.expect("a worker that stops");
         }
     }
 
-    pub async fn wait_for_jobs(&self) {
+    pub(crate) async fn wait_for_jobs(&self) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while self.open_jobs().await > 0 {
             assert!(tokio::time::Instant::now() < deadline, "jobs were left after a minute");
@@ -177,25 +177,25 @@ impl TestApp {
         }
     }
 
-    pub async fn open_jobs(&self) -> i64 {
+    pub(crate) async fn open_jobs(&self) -> i64 {
         let mut connection = self.pool.acquire().await.expect("a connection");
         db::queue::count_open(&mut connection).await.expect("a count")
     }
 
     /// Jobs that were ever enqueued in a queue and are still in its table.
-    pub async fn jobs_in(&self, queue: &str) -> i64 {
+    pub(crate) async fn jobs_in(&self, queue: &str) -> i64 {
         let count = sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = $1").bind(queue);
         count.fetch_one(&self.pool).await.expect("a count")
     }
 
     /// Rows of a table.
-    pub async fn rows(&self, table: &str) -> i64 {
+    pub(crate) async fn rows(&self, table: &str) -> i64 {
         let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         sqlx::query_scalar(count).fetch_one(&self.pool).await.expect("a count")
     }
 
     /// Every object of the storage, in order.
-    pub async fn objects(&self) -> Vec<String> {
+    pub(crate) async fn objects(&self) -> Vec<String> {
         let listed = self.storage.list().map_ok(|object| object.path).try_collect::<Vec<_>>();
         let mut paths = listed.await.expect("a listing");
         paths.sort();
@@ -203,17 +203,17 @@ impl TestApp {
     }
 
     /// Temporary files that nobody is writing to any more.
-    pub async fn temp_files(&self) -> Vec<PathBuf> {
+    pub(crate) async fn temp_files(&self) -> Vec<PathBuf> {
         let future = self.clock.now() + chrono::TimeDelta::days(1);
         self.storage.abandoned_temp_files(future).await.expect("a listing")
     }
 
-    pub fn data_dir(&self) -> &Path {
+    pub(crate) fn data_dir(&self) -> &Path {
         self.data.path()
     }
 
     /// Nothing of a refused request is left: no row, no object, no temporary file, no job.
-    pub async fn expect_nothing_left(&self) {
+    pub(crate) async fn expect_nothing_left(&self) {
         assert_eq!(self.rows("images").await, 0);
         assert_eq!(self.rows("thumbnails").await, 0);
         assert_eq!(self.objects().await, Vec::<String>::new());

@@ -13,72 +13,72 @@ use serde_json::{Value, json};
 
 /// Somebody with a cookie jar.
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     origin: String,
     http: reqwest::Client,
 }
 
 /// What the service answered.
-pub struct Answer {
+pub(crate) struct Answer {
     request: (Method, String),
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Client {
-    pub fn new(origin: &str) -> Self {
+    pub(crate) fn new(origin: &str) -> Self {
         let http = reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
         Self { origin: origin.to_owned(), http: http.build().expect("a client") }
     }
 
     /// A request to a path or to a whole URL.
-    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
         let url = if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
         self.http.request(method, url)
     }
 
-    pub async fn get(&self, url: &str) -> Answer {
+    pub(crate) async fn get(&self, url: &str) -> Answer {
         send(self.request(Method::GET, url)).await
     }
 
-    pub async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let request = self.request(Method::GET, url);
         send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
-    pub async fn delete(&self, url: &str) -> Answer {
+    pub(crate) async fn delete(&self, url: &str) -> Answer {
         send(self.request(Method::DELETE, url)).await
     }
 
-    pub async fn post(&self, url: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, url: &str, body: Value) -> Answer {
         send(self.request(Method::POST, url).json(&body)).await
     }
 
-    pub async fn patch(&self, url: &str, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, url: &str, body: Value) -> Answer {
         send(self.request(Method::PATCH, url).json(&body)).await
     }
 
-    pub async fn log_in(&self, username: &str, password: &str) -> Answer {
+    pub(crate) async fn log_in(&self, username: &str, password: &str) -> Answer {
         self.post("/api/session", json!({"username": username, "password": password})).await
     }
 
     /// Uploads a file under a name.
-    pub async fn upload(&self, name: &str, bytes: Vec<u8>) -> Answer {
+    pub(crate) async fn upload(&self, name: &str, bytes: Vec<u8>) -> Answer {
         self.upload_form(Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned()))).await
     }
 
-    pub async fn upload_form(&self, form: Form) -> Answer {
+    pub(crate) async fn upload_form(&self, form: Form) -> Answer {
         send(self.request(Method::POST, "/api/images").multipart(form)).await
     }
 
     /// Uploads a file that has to be taken; the image object.
-    pub async fn uploaded(&self, name: &str, bytes: Vec<u8>) -> Value {
+    pub(crate) async fn uploaded(&self, name: &str, bytes: Vec<u8>) -> Value {
         self.upload(name, bytes).await.expect(StatusCode::CREATED).json()
     }
 }
 
-pub async fn send(request: RequestBuilder) -> Answer {
+pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let (client, request) = request.build_split();
     let request = request.expect("a request");
     let asked = (request.method().clone(), request.url().path().to_owned());
@@ -90,24 +90,24 @@ pub async fn send(request: RequestBuilder) -> Answer {
 
 impl Answer {
     #[track_caller]
-    pub fn expect(self, status: StatusCode) -> Self {
+    pub(crate) fn expect(self, status: StatusCode) -> Self {
         assert_eq!(self.status, status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
         self
     }
 
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }
 
     #[track_caller]
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().expect("text")
     }
 
     /// The answer is this problem, complete and as the description of the API says.
     #[track_caller]
-    pub fn expect_problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn expect_problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
         assert_eq!(self.headers[CONTENT_TYPE], "application/problem+json");
         let problem = self.json();

@@ -2,9 +2,9 @@
 
 mod app;
 mod client;
-pub mod pictures;
+pub(crate) mod pictures;
 mod postgres;
 
-pub use app::{PASSWORD, TestApp};
-pub use client::{Answer, Client, send};
-pub use postgres::fresh_database;
+pub(crate) use app::{PASSWORD, TestApp};
+pub(crate) use client::{Answer, Client, send};
+pub(crate) use postgres::fresh_database;

@@ -5,12 +5,12 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
 /// A JPEG of this size in px, red at the left and blue at the right.
-pub fn jpeg(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn jpeg(width: u32, height: u32) -> Vec<u8> {
     encode(width, height, ImageFormat::Jpeg)
 }
 
 /// A PNG of this size in px, red at the left and blue at the right.
-pub fn png(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     encode(width, height, ImageFormat::Png)
 }
 
@@ -23,13 +23,13 @@ fn encode(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
 }
 
 /// The size in px of an encoded picture.
-pub fn size(bytes: &[u8]) -> (u32, u32) {
+pub(crate) fn size(bytes: &[u8]) -> (u32, u32) {
     let picture = image::load_from_memory(bytes).expect("a picture");
     (picture.width(), picture.height())
 }
 
 /// A PNG whose structure is whole and whose pixels are not: it is taken at the upload and fails in the worker.
-pub fn png_with_damaged_pixels() -> Vec<u8> {
+pub(crate) fn png_with_damaged_pixels() -> Vec<u8> {
     let mut bytes = png(64, 64);
     let data = bytes.windows(4).position(|chunk| chunk == b"IDAT").expect("pixels") + 4;
     for byte in &mut bytes[data + 8..data + 40] {
@@ -39,17 +39,11 @@ pub fn png_with_damaged_pixels() -> Vec<u8> {
 }
 
 /// The start of a PNG that claims this size in px, and nothing of its pixels but an empty chunk.
-pub fn bomb(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn bomb(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = png(1, 1);
     bytes[16..20].copy_from_slice(&width.to_be_bytes());
     bytes[20..24].copy_from_slice(&height.to_be_bytes());
-    let checksum = crc32(&bytes[12..29]);
+    let checksum = crc32fast::hash(&bytes[12..29]);
     bytes[29..33].copy_from_slice(&checksum.to_be_bytes());
     bytes
-}
-
-/// The checksum of PNG chunks (PNG specification, annex D).
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| (0..8).fold(crc, |crc, _| if crc & 1 == 1 { 0xEDB8_8320 ^ (crc >> 1) } else { crc >> 1 });
-    !bytes.iter().fold(!0, |crc, byte| (crc >> 8) ^ step((crc ^ u32::from(*byte)) & 0xFF))
 }

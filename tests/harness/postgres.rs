@@ -54,7 +54,7 @@ fn sweep_dead_runs(folder: &Path) {
 }
 
 /// How to connect to a new database with an up-to-date schema and nothing in it.
-pub async fn fresh_database() -> PgConnectOptions {
+pub(crate) async fn fresh_database() -> PgConnectOptions {
     let name = format!("test_{}", Uuid::new_v4().simple());
     let mut connection = PgConnection::connect_with(&SERVER.options("postgres")).await.expect("a connection");
     let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY");

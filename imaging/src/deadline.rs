@@ -1,0 +1,100 @@
+//! A moment after which work on an image is given up.
+
+use std::{
+    io::{self, BufRead, Read, Seek, SeekFrom},
+    time::{Duration, Instant},
+};
+
+/// A moment after which work is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    at: Option<Instant>,
+}
+
+/// The deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("decoding took too long")]
+pub struct DeadlineExceeded;
+
+impl Deadline {
+    /// So long from now.
+    pub fn after(patience: Duration) -> Self {
+        Self {
+            at: Instant::now().checked_add(patience),
+        }
+    }
+
+    /// Never.
+    pub fn none() -> Self {
+        Self { at: None }
+    }
+
+    /// An error once the moment has passed.
+    pub fn check(&self) -> Result<(), DeadlineExceeded> {
+        match self.at {
+            Some(at) if Instant::now() >= at => Err(DeadlineExceeded),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Bytes that dry up when a deadline passes: a decoder that asks for more of them ends.
+pub(crate) struct UntilDeadline<R> {
+    source: R,
+    deadline: Deadline,
+}
+
+impl<R> UntilDeadline<R> {
+    pub(crate) fn new(source: R, deadline: Deadline) -> Self {
+        Self { source, deadline }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.deadline.check().map_err(io::Error::other)
+    }
+}
+
+impl<R: Read> Read for UntilDeadline<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
+        self.source.read(buffer)
+    }
+}
+
+impl<R: BufRead> BufRead for UntilDeadline<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check()?;
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.source.consume(amount);
+    }
+}
+
+impl<R: Seek> Seek for UntilDeadline<R> {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.source.seek(position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_passes() {
+        assert_eq!(Deadline::none().check(), Ok(()));
+        assert_eq!(Deadline::after(Duration::from_mins(1)).check(), Ok(()));
+        assert_eq!(Deadline::after(Duration::ZERO).check(), Err(DeadlineExceeded));
+    }
+
+    #[test]
+    fn bytes_dry_up_when_the_deadline_passes() {
+        let mut bytes = Vec::new();
+        let mut source = UntilDeadline::new(&b"abc"[..], Deadline::after(Duration::ZERO));
+        assert!(source.read_to_end(&mut bytes).is_err());
+        let mut source = UntilDeadline::new(&b"abc"[..], Deadline::none());
+        assert_eq!(source.read_to_end(&mut bytes).expect("bytes"), 3);
+    }
+}

@@ -1,0 +1,134 @@
+//! What a file is, read from its structure: by content, never by name, and without decoding a pixel. Memory is
+//! bounded by a block of metadata, whatever the file's size.
+
+mod jpeg;
+mod png;
+
+use std::io::{self, BufRead, Seek, SeekFrom};
+
+use crate::{Format, Limits, Orientation};
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// By its content.
+    pub format: Format,
+    /// As displayed, in px.
+    pub width: u32,
+    /// As displayed, in px.
+    pub height: u32,
+    /// How the stored pixels are turned to be displayed.
+    pub orientation: Orientation,
+    /// Scans of a JPEG; none of a PNG.
+    pub scans: u32,
+    /// Whether it is an animation (APNG), of which the first frame counts.
+    pub animated: bool,
+}
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// It has no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// It is something else.
+    #[error("the content is neither PNG nor JPEG")]
+    NotAnImage,
+    /// It is a PNG or JPEG of a kind that next to nobody uses.
+    #[error("this kind of image is not supported: {reason}")]
+    Unsupported {
+        /// Which kind.
+        reason: &'static str,
+    },
+    /// It ends before the image does.
+    #[error("the file ends before the image does; it may not have been copied whole")]
+    Truncated,
+    /// Its structure contradicts itself.
+    #[error("the image is damaged: {reason}")]
+    Corrupt {
+        /// What was found.
+        reason: &'static str,
+    },
+    /// It has more pixels than [`Limits::max_pixels`].
+    #[error("the image has {pixels} pixels; the limit is {limit}")]
+    TooManyPixels {
+        /// Width times height.
+        pixels: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A side is longer than [`Limits::max_side_px`].
+    #[error("a side of the image is {side_px} px long; the limit is {limit}")]
+    SideTooLong {
+        /// The longer side.
+        side_px: u32,
+        /// The limit.
+        limit: u32,
+    },
+    /// It has more scans than [`Limits::max_scans`].
+    #[error("the image has more than {limit} scans")]
+    TooManyScans {
+        /// The limit.
+        limit: u32,
+    },
+    /// Its source cannot be read.
+    #[error("reading the file: {0}")]
+    Io(io::Error),
+}
+
+/// A file that ends where more was expected is truncated; any other failure is the source's.
+impl From<io::Error> for InspectError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Reads what a file is, from its start. The limits hold as soon as the size is known, before anything else is read.
+pub fn inspect<R: BufRead + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
+    source.seek(SeekFrom::Start(0))?;
+    let start = source.fill_buf()?;
+    if start.is_empty() {
+        return Err(InspectError::Empty);
+    }
+    if start.starts_with(jpeg::SIGNATURE) {
+        jpeg::inspect(source, limits)
+    } else if start.starts_with(png::SIGNATURE) {
+        png::inspect(source, limits)
+    } else {
+        Err(InspectError::NotAnImage)
+    }
+}
+
+/// Holds the stored sides, in px, against the limits.
+fn check_size(width: u32, height: u32, limits: &Limits) -> Result<(), InspectError> {
+    let side_px = width.max(height);
+    if side_px > limits.max_side_px {
+        return Err(InspectError::SideTooLong {
+            side_px,
+            limit: limits.max_side_px,
+        });
+    }
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.max_pixels {
+        return Err(InspectError::TooManyPixels {
+            pixels,
+            limit: limits.max_pixels,
+        });
+    }
+    Ok(())
+}
+
+fn read_array<const N: usize>(source: &mut impl BufRead) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    source.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_vec(source: &mut impl BufRead, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    source.read_exact(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,6 @@
+//! The crate through its public interface, on pictures that are made in memory.
+
+mod fixtures;
+mod hostile;
+mod inspecting;
+mod thumbnailing;

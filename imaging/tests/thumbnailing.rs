@@ -1,0 +1,215 @@
+//! Thumbnails.
+
+use std::time::Duration;
+
+use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
+use imaging::{Deadline, Format, InspectError, Limits, Options, Rendition, ThumbnailError, thumbnails};
+
+use crate::fixtures::{
+    chunk, corners, encode, exif, jpeg, png, progressive, segment, with_chunks, with_header, with_segments,
+};
+
+fn rendered(bytes: &[u8], heights: &[u32]) -> Result<Rendition, ThumbnailError> {
+    thumbnails(
+        bytes,
+        heights,
+        &Options::default(),
+        &Limits::default(),
+        &Deadline::none(),
+    )
+}
+
+/// The one thumbnail of this height, decoded.
+fn thumbnail(bytes: &[u8], height: u32) -> DynamicImage {
+    let rendition = rendered(bytes, &[height]).expect("a thumbnail");
+    let made = &rendition.thumbnails[0];
+    let picture = image::load_from_memory(&made.bytes).expect("a picture");
+    assert_eq!((picture.width(), picture.height()), (made.width, made.height));
+    picture
+}
+
+/// The names of the colours in the corners of [`corners`], clockwise from the upper left.
+fn corner_names(picture: &DynamicImage) -> String {
+    let picture = picture.to_rgb8();
+    let (right, bottom) = (picture.width() - 3, picture.height() - 3);
+    let name = |(x, y)| match picture.get_pixel(x, y).0 {
+        [200..=255, 0..56, 0..56] => 'r',
+        [0..56, 200..=255, 0..56] => 'g',
+        [0..56, 0..56, 200..=255] => 'b',
+        [200..=255, 200..=255, 200..=255] => 'w',
+        _ => '?',
+    };
+    [(2, 2), (right, 2), (right, bottom), (2, bottom)]
+        .map(name)
+        .iter()
+        .collect()
+}
+
+#[test]
+fn a_thumbnail_is_as_high_as_asked_and_keeps_the_format() {
+    for (bytes, format) in [(jpeg(400, 300), Format::Jpeg), (png(400, 300), Format::Png)] {
+        let rendition = rendered(&bytes, &[100, 50]).expect("thumbnails");
+        let sizes: Vec<_> = rendition
+            .thumbnails
+            .iter()
+            .map(|made| (made.requested_height, made.width, made.height))
+            .collect();
+        assert_eq!(sizes, [(100, 133, 100), (50, 67, 50)]);
+        for made in &rendition.thumbnails {
+            assert_eq!(made.format, format);
+            assert_eq!(
+                corner_names(&image::load_from_memory(&made.bytes).expect("a picture")),
+                "rgwb"
+            );
+        }
+        assert!(!rendition.placeholder.is_empty());
+    }
+}
+
+#[test]
+fn a_progressive_jpeg_is_decoded() {
+    assert_eq!(corner_names(&thumbnail(&progressive(400, 300), 100)), "rgwb");
+}
+
+#[test]
+fn every_orientation_is_turned_upright() {
+    // the corners clockwise, as EXIF 2.32 shows the eight orientations of one picture
+    let expected = ["rgwb", "grbw", "wbrg", "bwgr", "rbwg", "brgw", "wgrb", "gwbr"];
+    for (number, corners) in (1..=8).zip(expected) {
+        let block = exif(number);
+        let tagged_jpeg = with_segments(
+            &jpeg(400, 300),
+            &[segment(0xE1, &[b"Exif\0\0", &block[..]].concat())],
+        );
+        let tagged_png = with_chunks(&png(400, 300), &[chunk(b"eXIf", &block)]);
+        for bytes in [tagged_jpeg, tagged_png] {
+            let made = thumbnail(&bytes, 120);
+            assert_eq!(corner_names(&made), corners, "orientation {number}");
+            assert_eq!(
+                (made.width(), made.height()),
+                if number < 5 { (160, 120) } else { (90, 120) }
+            );
+        }
+    }
+}
+
+#[test]
+fn all_metadata_are_left_out() {
+    let secret = b"Exif\0\0secret place";
+    let tagged = with_segments(
+        &jpeg(40, 30),
+        &[segment(0xE1, secret), segment(0xFE, b"secret comment")],
+    );
+    let commented = with_chunks(&png(40, 30), &[chunk(b"tEXt", b"Comment\0secret")]);
+    for bytes in [tagged, commented] {
+        let made = &rendered(&bytes, &[30]).expect("a thumbnail").thumbnails[0];
+        assert!(!made.bytes.windows(6).any(|window| window == b"secret"));
+    }
+}
+
+#[test]
+fn a_small_original_is_encoded_again_at_its_own_height() {
+    let made = thumbnail(&jpeg(30, 20), 200);
+    assert_eq!((made.width(), made.height()), (30, 20));
+}
+
+#[test]
+fn extreme_shapes_have_thumbnails() {
+    let narrow = thumbnail(&png(1, 5000), 200);
+    assert_eq!((narrow.width(), narrow.height()), (1, 200));
+    let wide = thumbnail(&png(16_000, 2), 200);
+    assert_eq!((wide.width(), wide.height()), (16_000, 2));
+    let dot = thumbnail(&jpeg(1, 1), 200);
+    assert_eq!((dot.width(), dot.height()), (1, 1));
+}
+
+#[test]
+fn a_thumbnail_that_would_be_too_wide_is_scaled_down() {
+    let options = Options {
+        max_width_px: 100,
+        ..Options::default()
+    };
+    let rendition = thumbnails(
+        &png(400, 100),
+        &[100],
+        &options,
+        &Limits::default(),
+        &Deadline::none(),
+    );
+    let made = &rendition.expect("a thumbnail").thumbnails[0];
+    assert_eq!((made.width, made.height), (100, 25));
+}
+
+#[test]
+fn every_colour_type_of_png_is_read() {
+    let picture = corners(200, 200);
+    for kind in [
+        DynamicImage::ImageLuma8(picture.to_luma8()),
+        DynamicImage::ImageLumaA8(picture.to_luma_alpha8()),
+        DynamicImage::ImageRgba8(picture.to_rgba8()),
+        DynamicImage::ImageLuma16(picture.to_luma16()),
+        DynamicImage::ImageLumaA16(picture.to_luma_alpha16()),
+        DynamicImage::ImageRgb16(picture.to_rgb16()),
+        DynamicImage::ImageRgba16(picture.to_rgba16()),
+    ] {
+        let made = thumbnail(&encode(&kind, ImageFormat::Png), 50);
+        assert_eq!((made.width(), made.height()), (50, 50), "{:?}", kind.color());
+        assert_eq!(made.color().has_alpha(), kind.color().has_alpha());
+        assert_eq!(made.color().has_color(), kind.color().has_color());
+    }
+}
+
+#[test]
+fn a_grey_jpeg_stays_grey() {
+    let grey = DynamicImage::ImageLuma8(corners(200, 200).to_luma8());
+    assert!(
+        !thumbnail(&encode(&grey, ImageFormat::Jpeg), 50)
+            .color()
+            .has_color()
+    );
+}
+
+#[test]
+fn what_is_transparent_does_not_bleed() {
+    // a white disc's edge on transparent black: without premultiplied alpha its border turns grey
+    let disc = RgbaImage::from_fn(
+        200,
+        200,
+        |x, _| if x < 100 { Rgba([255; 4]) } else { Rgba([0; 4]) },
+    );
+    let made = thumbnail(&encode(&DynamicImage::ImageRgba8(disc), ImageFormat::Png), 50).to_rgba8();
+    for pixel in made.pixels().filter(|pixel| pixel[3] > 8) {
+        assert!(pixel[0] > 240, "{pixel:?}");
+    }
+}
+
+#[test]
+fn a_deadline_that_has_passed_ends_the_work() {
+    let past = Deadline::after(Duration::ZERO);
+    let error = thumbnails(
+        &jpeg(400, 300),
+        &[100],
+        &Options::default(),
+        &Limits::default(),
+        &past,
+    );
+    assert!(matches!(error, Err(ThumbnailError::DeadlineExceeded(_))));
+}
+
+#[test]
+fn the_limits_hold_before_anything_is_decoded() {
+    let bomb = with_header(&png(1, 1), 16_384, 16_384, [8, 2, 0, 0, 0]);
+    let error = rendered(&bomb, &[100]).expect_err("too many pixels");
+    assert!(matches!(
+        error,
+        ThumbnailError::Inspect(InspectError::TooManyPixels { .. })
+    ));
+}
+
+#[test]
+fn pixels_that_cannot_be_decoded_are_an_error_with_a_reason() {
+    let mut bytes = png(64, 64);
+    let data = bytes.windows(4).position(|kind| kind == b"IDAT").expect("pixels") + 4;
+    bytes[data + 4..data + 12].fill(0xAA);
+    assert!(matches!(rendered(&bytes, &[32]), Err(ThumbnailError::Decode { reason }) if !reason.is_empty()));
+}

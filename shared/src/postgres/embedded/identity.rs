@@ -1,0 +1,118 @@
+//! As whom the server runs. Postgres refuses user 0, also where there is no other: in a container, on a build machine.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, lchown},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use super::{EmbeddedError, process};
+
+/// Debian's user `nobody`, for systems without a list of users.
+const NOBODY: u32 = 65_534;
+
+/// As whom the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// As ourselves.
+    Own,
+    /// In a user namespace that calls our user 0 by another number; the files stay root's.
+    Namespace {
+        /// What user 0 is called.
+        uid: u32,
+        /// What group 0 is called.
+        gid: u32,
+    },
+    /// As another user, where namespaces are forbidden; the files become theirs.
+    Other {
+        /// The user.
+        uid: u32,
+        /// The user's group.
+        gid: u32,
+    },
+}
+
+impl Identity {
+    /// The identity for the server of this folder, trying what the system allows.
+    pub(super) fn choose(root: &Path) -> Result<Self, EmbeddedError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self::Own);
+        }
+        // a cluster keeps the owner that it was made with
+        let owner = fs::metadata(root.join("cluster"))
+            .ok()
+            .map(|metadata| (metadata.uid(), metadata.gid()));
+        let given_away = owner.filter(|(uid, _)| *uid != 0);
+        // initdb wants its user to have a name
+        let (uid, gid) = given_away
+            .or_else(|| user("postgres"))
+            .or_else(|| user("nobody"))
+            .unwrap_or((NOBODY, NOBODY));
+        let namespace = Self::Namespace { uid, gid };
+        if given_away.is_none() && namespace.can("-w", root) {
+            return Ok(namespace);
+        }
+        let other = Self::Other { uid, gid };
+        if root.parent().is_none_or(|parent| other.can("-x", parent)) {
+            other.own(root)?;
+            return Ok(other);
+        }
+        Err(EmbeddedError::RootOnly {
+            uid,
+            path: root.to_owned(),
+        })
+    }
+
+    /// Gives a folder and all in it to whom the server runs as.
+    pub(super) fn own(self, path: &Path) -> io::Result<()> {
+        let Self::Other { uid, gid } = self else {
+            return Ok(());
+        };
+        lchown(path, Some(uid), Some(gid))?;
+        if fs::symlink_metadata(path)?.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.own(&entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What test(1) says of a path under this identity.
+    fn can(self, test: &str, path: &Path) -> bool {
+        let mut command = Command::new("test");
+        command.arg(test).arg(path).current_dir("/").stderr(Stdio::null());
+        process::assume(&mut command, self);
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+/// A user's numbers, from the list of users.
+fn user(name: &str) -> Option<(u32, u32)> {
+    parse_user(&fs::read_to_string("/etc/passwd").ok()?, name)
+}
+
+fn parse_user(list: &str, name: &str) -> Option<(u32, u32)> {
+    // name:password:uid:gid:… (passwd(5))
+    let of_line = |line: &str| {
+        let fields: Vec<_> = line.split(':').collect();
+        if fields.first() != Some(&name) {
+            None
+        } else {
+            Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
+        }
+    };
+    list.lines().find_map(of_line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_found_by_its_whole_name() {
+        let list = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:7::/:\npostgres:x:101:104::/var/lib:/bin/bash\n";
+        assert_eq!(parse_user(list, "postgres"), Some((101, 104)));
+        assert_eq!(parse_user(list, "nobody"), None);
+    }
+}
