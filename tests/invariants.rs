@@ -32,7 +32,12 @@ fn never(folder: &str, words: &[&str]) {
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for word in words {
-                assert!(!code.contains(word), "{}:{}: {word} does not belong here", path.display(), number + 1);
+                assert!(
+                    !code.contains(word),
+                    "{}:{}: {word} does not belong here",
+                    path.display(),
+                    number + 1
+                );
             }
         }
     }
@@ -45,13 +50,19 @@ fn imaging_is_pure() {
 
 #[test]
 fn the_domain_does_nothing_but_decide() {
-    never("shared/src/domain", &["sqlx", "axum", "tokio", "async ", "std::fs", "std::net"]);
+    never(
+        "shared/src/domain",
+        &["sqlx", "axum", "tokio", "async ", "std::fs", "std::net"],
+    );
 }
 
 #[test]
 fn sql_stands_in_one_place() {
     for folder in ["api/src", "worker/src", "src"] {
-        never(folder, &["sqlx::query", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"]);
+        never(
+            folder,
+            &["sqlx::query", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"],
+        );
     }
     never("shared/src/storage", &["sqlx", "SELECT "]);
 }
@@ -69,9 +80,13 @@ fn the_worker_knows_no_http_and_the_api_no_worker() {
 
 #[test]
 fn handlers_write_through_use_cases_only() {
-    for verb in ["insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue("] {
+    for verb in [
+        "insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue(",
+    ] {
         for (path, text) in sources("api/src/handlers") {
-            let call = text.lines().find(|line| line.contains("db::") && line.contains(verb));
+            let call = text
+                .lines()
+                .find(|line| line.contains("db::") && line.contains(verb));
             assert!(call.is_none(), "{}: {call:?}", path.display());
         }
     }
@@ -79,9 +94,20 @@ fn handlers_write_through_use_cases_only() {
 
 #[test]
 fn files_and_functions_stay_small() {
-    for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "src", "tests"] {
+    for folder in [
+        "api/src",
+        "worker/src",
+        "shared/src",
+        "imaging/src",
+        "src",
+        "tests",
+    ] {
         for (path, text) in sources(folder) {
-            assert!(text.lines().count() <= 400, "{} has more than 400 lines", path.display());
+            assert!(
+                text.lines().count() <= 400,
+                "{} has more than 400 lines",
+                path.display()
+            );
         }
     }
 }
@@ -89,7 +115,10 @@ fn files_and_functions_stay_small() {
 #[test]
 fn lints_are_expected_with_a_reason_and_never_allowed() {
     for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "src"] {
-        never(folder, &["#[allow", "#![allow", "todo!(", "unimplemented!(", "dbg!("]);
+        never(
+            folder,
+            &["#[allow", "#![allow", "todo!(", "unimplemented!(", "dbg!("],
+        );
     }
     // spelled in two parts, so that this file does not break its own rule
     never("tests", &[&["#[", "ignore"].concat(), &["#[", "allow"].concat()]);

@@ -43,7 +43,7 @@ mod tests {
         let clock = Clock::default();
         let clone = clock.clone();
         let before = clone.now();
-        clock.advance(Duration::from_secs(3600));
+        clock.advance(Duration::from_hours(1));
         assert!(clone.now() - before >= TimeDelta::hours(1));
     }
 }

@@ -9,7 +9,7 @@ use crate::database::Database;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A worker that has not been seen for this long is gone.
-const WORKER_SEEN: Duration = Duration::from_secs(60);
+const WORKER_SEEN: Duration = Duration::from_mins(1);
 
 /// Whether the API that listens on the configured address is ready.
 pub(crate) async fn api(config: &HttpConfig) -> anyhow::Result<ExitCode> {
@@ -38,6 +38,9 @@ pub(crate) async fn worker(database: &Database) -> anyhow::Result<ExitCode> {
     if db::queue::has_live_worker(&mut *pool.acquire().await?, &host, WORKER_SEEN).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("no worker on {host} has been seen for {} seconds", WORKER_SEEN.as_secs());
+    eprintln!(
+        "no worker on {host} has been seen for {} seconds",
+        WORKER_SEEN.as_secs()
+    );
     Ok(ExitCode::FAILURE)
 }

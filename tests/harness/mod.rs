@@ -6,5 +6,5 @@ pub(crate) mod pictures;
 mod postgres;
 
 pub(crate) use app::{PASSWORD, TestApp};
-pub(crate) use client::{Answer, Client, send};
+pub(crate) use client::{Client, send};
 pub(crate) use postgres::fresh_database;

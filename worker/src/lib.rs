@@ -1,1 +1,128 @@
+//! The worker: makes thumbnails, deletes files and cleans up, as the jobs in the queue say. Any number of workers
+//! share one database; none is told of the others.
 
+mod audit;
+mod decode_pool;
+mod jobs;
+pub mod queue;
+mod schedule;
+
+use std::{sync::Arc, time::Duration};
+
+use shared::{
+    clock::Clock,
+    config::{LimitsConfig, RetentionConfig},
+    jobs::{CleanUp, DeleteObjects, GenerateThumbnail},
+    storage::{Storage, StorageError},
+};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+pub use audit::{AuditReport, audit};
+pub use jobs::clean_up::{CleanedUp, clean_up};
+pub use queue::host_name;
+pub use schedule::{ScheduleError, parse_schedule};
+
+use crate::{
+    decode_pool::DecodePool,
+    jobs::{delete_objects::delete_objects, generate_thumbnail::generate_thumbnail},
+    queue::{JobError, Queues, WorkerError},
+};
+
+/// Besides decoding, a thumbnail's job reads and writes files: it gets this much longer.
+const FILE_TIME: Duration = Duration::from_secs(40);
+const DELETION_LIMIT: Duration = Duration::from_mins(1);
+const CLEANUP_LIMIT: Duration = Duration::from_mins(10);
+
+/// A worker, ready to run.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The database; of at least `concurrency` and 6 more connections.
+    pub pool: PgPool,
+    /// Where files are.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Clock,
+    /// Limits.
+    pub limits: LimitsConfig,
+    /// How long what is no longer needed stays.
+    pub retention: RetentionConfig,
+    /// Thumbnails made at a time.
+    pub concurrency: usize,
+    /// Between two signs of life; after four missed ones the jobs go to another worker.
+    pub heartbeat: Duration,
+    /// When the cleanup runs.
+    pub cleanup_schedule: cron::Schedule,
+}
+
+/// What jobs need.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The database.
+    pub pool: PgPool,
+    /// Where files are.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Clock,
+    /// How long what is no longer needed stays.
+    pub retention: RetentionConfig,
+}
+
+impl Worker {
+    /// Works until `stop`; then jobs that run get 25 s to end. The database may be away meanwhile, however long.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let context = Context {
+            pool: self.pool.clone(),
+            storage: self.storage,
+            clock: self.clock,
+            retention: self.retention,
+        };
+        let decode_limit = self.limits.decode_time();
+        let decode_pool = DecodePool::new(self.concurrency, decode_limit, self.limits.imaging());
+        let queues = Queues::new(self.pool, self.heartbeat, stop.clone());
+
+        let (thumbnails, deletion, cleanup) = (Arc::new(context.clone()), context.clone(), context.clone());
+        queues
+            .handle(
+                self.concurrency,
+                decode_limit + FILE_TIME,
+                move |job: GenerateThumbnail| {
+                    generate_thumbnail(job, thumbnails.clone(), decode_pool.clone())
+                },
+            )
+            .handle(1, DELETION_LIMIT, move |job: DeleteObjects| {
+                delete_objects(job, deletion.clone())
+            })
+            .handle(1, CLEANUP_LIMIT, move |job: CleanUp| {
+                let context = cleanup.clone();
+                async move {
+                    let cleaned_up = clean_up(&context).await?;
+                    tracing::info!(tick = job.tick, "cleaned up: {cleaned_up}");
+                    Ok(())
+                }
+            })
+            .tick(self.cleanup_schedule, move |tick| {
+                schedule::enqueue_clean_up(tick, context.pool.clone())
+            })
+            .run(stop)
+            .await
+    }
+}
+
+impl From<StorageError> for JobError {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<sqlx::Error> for JobError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(format!("database: {error}"))
+    }
+}
+
+impl From<std::io::Error> for JobError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(format!("disk: {error}"))
+    }
+}

@@ -96,11 +96,8 @@ fn parse_user(list: &str, name: &str) -> Option<(u32, u32)> {
     // name:password:uid:gid:… (passwd(5))
     let of_line = |line: &str| {
         let fields: Vec<_> = line.split(':').collect();
-        if fields.first() != Some(&name) {
-            None
-        } else {
-            Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
-        }
+        let numbers = || Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?));
+        if fields.first() == Some(&name) { numbers() } else { None }
     };
     list.lines().find_map(of_line)
 }

@@ -212,7 +212,7 @@ mod linux {
         thread::UnshareFlags,
     };
 
-    /// Calls our user and group 0 by other numbers (user_namespaces(7)).
+    /// Calls our user and group 0 by other numbers, as `user_namespaces(7)` describes.
     pub(super) fn enter_user_namespace(users: &[u8], groups: &[u8]) -> io::Result<()> {
         #[expect(
             unsafe_code,

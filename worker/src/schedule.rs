@@ -1,0 +1,59 @@
+//! What happens when. Every process has the whole table and ticks by itself; the key of the job that a tick enqueues
+//! is the tick's time, so the first one enqueues it and the others find it there.
+
+use std::str::FromStr;
+
+use shared::{
+    db,
+    jobs::{CleanUp, Job},
+};
+use sqlx::PgPool;
+
+use crate::queue::JobError;
+
+/// What is no schedule.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is no schedule: {reason}; an example is \"0 0 * * * *\", each hour")]
+pub struct ScheduleError {
+    /// What was given.
+    pub text: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Reads a cron expression: seconds, minutes, hours, days, months, days of the week, in UTC.
+pub fn parse_schedule(text: &str) -> Result<cron::Schedule, ScheduleError> {
+    cron::Schedule::from_str(text).map_err(|error| ScheduleError {
+        text: text.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Enqueues the cleanup of a tick, in seconds since 1970, unless another process did.
+pub(crate) async fn enqueue_clean_up(tick: u64, pool: PgPool) -> Result<(), JobError> {
+    let payload =
+        serde_json::to_vec(&CleanUp { tick }).map_err(|error| JobError::Failed(error.to_string()))?;
+    let attempts = i32::try_from(CleanUp::MAX_ATTEMPTS).unwrap_or(i32::MAX);
+    let key = format!("tick:{tick}");
+    db::queue::insert_keyed(
+        &mut *pool.acquire().await?,
+        CleanUp::QUEUE,
+        &key,
+        &payload,
+        attempts,
+    )
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_is_none_is_refused_with_an_example() {
+        assert!(parse_schedule("0 0 * * * *").is_ok());
+        let error = parse_schedule("hourly?").expect_err("no schedule").to_string();
+        assert!(error.contains("0 0 * * * *"), "{error}");
+    }
+}
