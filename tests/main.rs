@@ -8,6 +8,7 @@ mod images;
 mod invariants;
 mod media;
 mod openapi;
+mod quotas;
 mod sessions;
 mod thumbnails;
 mod tiers;

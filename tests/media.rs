@@ -152,6 +152,7 @@ async fn a_file_is_public_only_while_the_owners_tier_includes_it() {
     .await;
     nobody.get(&original).await.expect(StatusCode::OK);
     nobody.get(&large).await.expect(StatusCode::OK);
+    app.stop_worker().await;
 }
 
 #[tokio::test]

@@ -111,6 +111,7 @@ async fn a_request_that_prefers_to_wait_gets_the_bytes() {
     let answer = answer.expect(StatusCode::OK);
     assert_eq!(answer.header("preference-applied"), "wait=30");
     assert_eq!(pictures::size(&answer.body), (267, 200));
+    app.stop_worker().await;
 }
 
 #[tokio::test]
@@ -145,6 +146,7 @@ async fn an_image_of_a_page_waits_by_itself() {
         .get_with(url(&image, "400 px high"), &[("accept", "image/webp,*/*")])
         .await;
     by_accept.expect(StatusCode::OK);
+    app.stop_worker().await;
 }
 
 #[tokio::test]
@@ -234,6 +236,7 @@ async fn a_small_picture_is_not_enlarged() {
         .get_with(url(&image, "200 px high"), &[("prefer", "wait=30")])
         .await;
     assert_eq!(pictures::size(&answer.expect(StatusCode::OK).body), (30, 20));
+    app.stop_worker().await;
 }
 
 #[tokio::test]
@@ -271,6 +274,7 @@ async fn events_tell_what_is_ready_already_and_what_becomes_ready() {
     hear_until("\"height\":400").await;
     assert!(heard.contains("event: thumbnail"), "{heard}");
     assert!(heard.contains("\"state\":\"ready\""), "{heard}");
+    app.stop_worker().await;
 }
 
 #[tokio::test]

@@ -1,11 +1,7 @@
 //! A running service: the API on a port of its own, a database and a data folder of its own, and a worker when a test
 //! asks for one. Dropping it fails the test if a job is left behind.
 
-use std::{
-    path::PathBuf,
-    thread,
-    time::Duration,
-};
+use std::{path::PathBuf, thread, time::Duration};
 
 use api::Api;
 use clap::Parser;
@@ -167,7 +163,6 @@ impl TestApp {
     /// Works until no job is left.
     pub(crate) async fn run_jobs(&mut self) {
         self.start_worker().await;
-        self.wait_for_jobs().await;
         self.stop_worker().await;
     }
 
@@ -199,7 +194,9 @@ impl TestApp {
         }
     }
 
+    /// Stops the worker once no job is left.
     pub(crate) async fn stop_worker(&mut self) {
+        self.wait_for_jobs().await;
         if let Some((stop, handle)) = self.worker.take() {
             stop.cancel();
             handle.await.expect("a worker that stops");

@@ -33,7 +33,11 @@ pub enum SchemaError {
 /// Opens a pool of at most `connections` connections; fails at once when there is no server.
 pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
     let options = options.application_name("pictier");
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
 }
 
 /// Brings the schema up to date: the queue's first, as our guards are triggers on its tables. Of several processes
@@ -53,7 +57,9 @@ pub async fn create_database(maintenance: &PgConnectOptions, name: &str) -> sqlx
         .await?;
     if !exists {
         let quoted = name.replace('"', "\"\"");
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\""))).execute(&mut connection).await?;
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\"")))
+            .execute(&mut connection)
+            .await?;
     }
     connection.close().await
 }

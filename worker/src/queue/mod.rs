@@ -6,9 +6,7 @@ mod wake;
 
 use std::{future::Future, time::Duration};
 
-use apalis::prelude::{
-    BoxDynError, Monitor, MonitorError, PollWith, WorkerBuilder, WorkerBuilderExt,
-};
+use apalis::prelude::{BoxDynError, Monitor, MonitorError, PollWith, WorkerBuilder, WorkerBuilderExt};
 use apalis_cron::{CronScheduler, Tick};
 use apalis_postgres::{Config, PostgresStorage};
 use serde::de::DeserializeOwned;

@@ -97,7 +97,11 @@ fn parse_user(list: &str, name: &str) -> Option<(u32, u32)> {
     let of_line = |line: &str| {
         let fields: Vec<_> = line.split(':').collect();
         let numbers = || Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?));
-        if fields.first() == Some(&name) { numbers() } else { None }
+        if fields.first() == Some(&name) {
+            numbers()
+        } else {
+            None
+        }
     };
     list.lines().find_map(of_line)
 }
