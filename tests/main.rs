@@ -2,12 +2,17 @@
 //! for each test; time is advanced, not waited for.
 
 mod bad_input;
+mod cleanup;
+mod command_line;
+mod embedded_postgres;
 mod expiring_links;
 mod harness;
 mod images;
 mod invariants;
 mod media;
 mod openapi;
+mod processes;
+mod queue_guards;
 mod quotas;
 mod sessions;
 mod thumbnails;

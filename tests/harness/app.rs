@@ -1,7 +1,7 @@
 //! A running service: the API on a port of its own, a database and a data folder of its own, and a worker when a test
 //! asks for one. Dropping it fails the test if a job is left behind.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{path::{Path, PathBuf}, thread, time::Duration};
 
 use api::Api;
 use clap::Parser;
@@ -51,8 +51,7 @@ pub(crate) struct TestApp {
     pub(crate) limits: LimitsConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) database: PgConnectOptions,
-    /// Deleted with the test.
-    _data: TempDir,
+    data: TempDir,
     stop: CancellationToken,
     worker: Option<(CancellationToken, JoinHandle<()>)>,
 }
@@ -100,7 +99,7 @@ impl TestApp {
             limits,
             retention,
             database,
-            _data: data,
+            data,
             stop,
             worker: None,
         }
@@ -253,6 +252,10 @@ impl TestApp {
             .abandoned_temp_files(future)
             .await
             .expect("a listing")
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
     }
 
     /// Nothing of a refused request is left: no row, no object, no temporary file, no job.

@@ -4,6 +4,7 @@ mod app;
 mod client;
 pub(crate) mod pictures;
 mod postgres;
+pub(crate) mod processes;
 
 pub(crate) use app::{PASSWORD, TestApp};
 pub(crate) use client::{Client, send};

@@ -1,0 +1,343 @@
+//! The guards around the queue, each on a job of its own.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use reqwest::StatusCode;
+use serde::{Deserialize, Serialize};
+use shared::{
+    jobs::{self, Job, JobId},
+    postgres,
+};
+use sqlx::PgPool;
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use worker::queue::{JobError, Queues};
+
+use crate::harness::{TestApp, fresh_database, pictures};
+
+#[derive(Serialize, Deserialize)]
+struct Probe {
+    number: usize,
+}
+
+impl Job for Probe {
+    const QUEUE: &'static str = "probe";
+    const MAX_ATTEMPTS: usize = 2;
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A worker for probes.
+struct ProbeWorker {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl ProbeWorker {
+    fn start<H, F>(pool: &PgPool, limit: Duration, handler: H) -> Self
+    where
+        H: Fn(Probe) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let queues =
+            Queues::new(pool.clone(), Duration::from_secs(1), stop.clone()).handle(1, limit, handler);
+        let running = queues.run(stop.clone());
+        let running = tokio::spawn(async move { running.await.expect("a queue that goes on") });
+        Self { stop, running }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.expect("a queue that stops");
+    }
+}
+
+async fn pool() -> PgPool {
+    postgres::connect(fresh_database().await, 10)
+        .await
+        .expect("a pool")
+}
+
+async fn enqueue(pool: &PgPool, number: usize) {
+    let mut tx = pool.begin().await.expect("a transaction");
+    jobs::enqueue(&mut tx, JobId::fresh(), &Probe { number })
+        .await
+        .expect("a job");
+    tx.commit().await.expect("a commit");
+}
+
+/// Waits until the query says so.
+async fn wait_until(pool: &PgPool, condition: &'static str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !sqlx::query_scalar::<_, bool>(condition)
+        .fetch_one(pool)
+        .await
+        .expect("a query")
+    {
+        assert!(Instant::now() < deadline, "not within 30 s: {condition}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_panics_is_tried_again_later_and_given_up_at_last() {
+    let pool = pool().await;
+    let worker = ProbeWorker::start(&pool, LIMIT, |probe: Probe| async move {
+        if probe.number == 0 {
+            panic!("the job's own fault")
+        } else {
+            Ok(())
+        }
+    });
+    enqueue(&pool, 0).await;
+    // failed for now: due again after a delay that the database keeps
+    let failed_once = "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 1
+        AND run_at > now() AND last_result::text LIKE '%the job''s own fault%')";
+    wait_until(&pool, failed_once).await;
+    enqueue(&pool, 1).await;
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done')",
+    )
+    .await;
+
+    sqlx::query("UPDATE apalis.jobs SET run_at = now() WHERE status = 'Failed'")
+        .execute(&pool)
+        .await
+        .expect("no delay");
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 2)",
+    )
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_that_takes_too_long_fails_and_frees_its_worker() {
+    let pool = pool().await;
+    let worker = ProbeWorker::start(&pool, Duration::from_millis(200), |probe: Probe| async move {
+        if probe.number == 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    });
+    enqueue(&pool, 0).await;
+    enqueue(&pool, 1).await;
+    let ended = "SELECT count(*) = 2 FROM apalis.jobs WHERE status = 'Done'
+        OR (status = 'Failed' AND last_result::text LIKE '%took longer than%')";
+    wait_until(&pool, ended).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_delay_before_another_try_doubles() {
+    let pool = pool().await;
+    enqueue(&pool, 0).await;
+    for attempts in 1..=8 {
+        let fail = "UPDATE apalis.jobs SET status = 'Running', max_attempts = 20";
+        sqlx::query(fail).execute(&pool).await.expect("a running job");
+        let fail = "UPDATE apalis.jobs SET status = 'Failed', attempts = $1, done_at = now()
+            RETURNING extract(epoch FROM run_at - now())::float8";
+        let delay: f64 = sqlx::query_scalar(fail)
+            .bind(attempts)
+            .fetch_one(&pool)
+            .await
+            .expect("a failed job");
+        let expected = 2_f64.powi(attempts).min(300.0);
+        assert!(
+            (expected * 0.74..=expected * 1.26).contains(&delay),
+            "{delay} s after {attempts} attempts"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_job_of_a_worker_that_died_goes_to_another() {
+    let pool = pool().await;
+    enqueue(&pool, 7).await;
+    die_holding_the_job(&pool, 0).await;
+    let worker = ProbeWorker::start(&pool, LIMIT, |probe: Probe| async move {
+        assert_eq!(probe.number, 7);
+        Ok(())
+    });
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 2)",
+    )
+    .await;
+    worker.stop().await;
+}
+
+/// The state of the database after a worker was killed in the middle of its only job.
+async fn die_holding_the_job(pool: &PgPool, attempts: i32) {
+    let died = "INSERT INTO apalis.workers (id, worker_type, storage_name, layers, last_seen)
+        SELECT 'dead', job_type, 'PgStorage', '', now() - interval '1 hour' FROM apalis.jobs";
+    sqlx::query(died).execute(pool).await.expect("a dead worker");
+    let held = "UPDATE apalis.jobs SET status = 'Running', lock_by = 'dead', lock_at = now(), attempts = $1";
+    sqlx::query(held)
+        .bind(attempts)
+        .execute(pool)
+        .await
+        .expect("a held job");
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_workers_is_stopped_and_its_thumbnail_failed() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Basic").await;
+    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    client.get(url).await.expect(StatusCode::ACCEPTED);
+    die_holding_the_job(&app.pool, 4).await;
+    let waiting = {
+        let (client, url) = (client.clone(), url.to_owned());
+        tokio::spawn(async move { client.get_with(&url, &[("prefer", "wait=30")]).await })
+    };
+    app.start_worker().await;
+    // whoever waits hears of it at once
+    let problem = waiting
+        .await
+        .expect("an answer")
+        .expect_problem(422, "thumbnail-failed");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("again and again")),
+        "{problem}"
+    );
+    app.stop_worker().await;
+    let killed = "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Killed' AND attempts = 5)";
+    wait_until(&app.pool, killed).await;
+}
+
+#[tokio::test]
+async fn a_busy_worker_leaves_the_other_jobs_to_others() {
+    let pool = pool().await;
+    let release = Arc::new(Notify::new());
+    let held = release.clone();
+    enqueue(&pool, 0).await;
+    let busy = ProbeWorker::start(&pool, LIMIT, move |_: Probe| {
+        let held = held.clone();
+        async move {
+            held.notified().await;
+            Ok(())
+        }
+    });
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')",
+    )
+    .await;
+    for number in 1..=5 {
+        enqueue(&pool, number).await;
+    }
+    let free = ProbeWorker::start(&pool, LIMIT, |_: Probe| async { Ok(()) });
+    // apalis fetches one ahead of the one that runs, and no more
+    wait_until(
+        &pool,
+        "SELECT count(*) >= 4 FROM apalis.jobs WHERE status = 'Done'",
+    )
+    .await;
+    release.notify_one();
+    release.notify_one();
+    wait_until(
+        &pool,
+        "SELECT count(*) >= 5 FROM apalis.jobs WHERE status = 'Done'",
+    )
+    .await;
+    busy.stop.cancel();
+    release.notify_one();
+    busy.stop().await;
+    wait_until(
+        &pool,
+        "SELECT count(*) = 6 FROM apalis.jobs WHERE status = 'Done'",
+    )
+    .await;
+    free.stop().await;
+}
+
+#[tokio::test]
+async fn each_start_of_a_worker_has_a_name_of_its_own() {
+    let pool = pool().await;
+    for _ in 0..2 {
+        let worker = ProbeWorker::start(&pool, LIMIT, |_: Probe| async { Ok(()) });
+        enqueue(&pool, 0).await;
+        wait_until(&pool, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
+        worker.stop().await;
+    }
+    wait_until(&pool, "SELECT count(DISTINCT id) = 2 FROM apalis.workers").await;
+}
+
+#[tokio::test]
+async fn new_jobs_are_heard_of_and_not_waited_for() {
+    let pool = pool().await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = handled.clone();
+    let worker = ProbeWorker::start(&pool, LIMIT, move |_: Probe| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { Ok(()) }
+    });
+    let started = Instant::now();
+    for number in 1..=20 {
+        enqueue(&pool, number).await;
+        while handled.load(Ordering::SeqCst) < number {
+            // looking every two seconds alone would take forty
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "only {number} jobs were heard of"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_survives_the_loss_of_all_its_connections() {
+    let pool = pool().await;
+    let worker = ProbeWorker::start(&pool, LIMIT, |_: Probe| async { Ok(()) });
+    enqueue(&pool, 0).await;
+    wait_until(&pool, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
+    for number in 1..=3 {
+        let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query(lost).execute(&pool).await.expect("lost connections");
+        enqueue(&pool, number).await;
+        wait_until(&pool, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_waits_hears_of_the_end_after_a_lost_connection() {
+    let mut app = TestApp::start().await;
+    let image = app
+        .user("Basic")
+        .await
+        .uploaded("a.png", pictures::png(10, 10))
+        .await;
+    let url = image["file_urls"]["200 px high"]
+        .as_str()
+        .expect("a link")
+        .to_owned();
+    let nobody = app.anonymous();
+    let waiting = tokio::spawn(async move { nobody.get_with(&url, &[("prefer", "wait=30")]).await });
+    wait_until(&app.pool, "SELECT count(*) = 1 FROM apalis.jobs").await;
+    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    sqlx::query(lost)
+        .execute(&app.pool)
+        .await
+        .expect("lost connections");
+    app.run_jobs().await;
+    waiting.await.expect("an answer").expect(StatusCode::OK);
+}
