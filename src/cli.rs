@@ -111,32 +111,20 @@ mod tests {
     #[test]
     fn the_readme_lists_every_option_as_the_help_does() {
         let readme = include_str!("../README.md");
-        for option in Cli::command()
-            .get_arguments()
-            .filter(|option| option.get_env().is_some())
-        {
+        for option in Cli::command().get_arguments().filter(|option| option.get_env().is_some()) {
             let (Some(name), Some(env)) = (option.get_long(), option.get_env()) else {
                 continue;
             };
             let help = option.get_help().map(ToString::to_string).unwrap_or_default();
-            let defaults: Vec<_> = option
-                .get_default_values()
-                .iter()
-                .map(|value| value.to_string_lossy())
-                .collect();
+            let defaults: Vec<_> =
+                option.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
             let default = if defaults.is_empty() || defaults == ["false"] {
                 String::new()
             } else {
                 format!("`{}`", defaults.join(","))
             };
-            let row = format!(
-                "| `--{name}` | `{}` | {default} | {help} |",
-                env.to_string_lossy()
-            );
-            assert!(
-                readme.contains(&row),
-                "README.md lacks this row of its configuration table:\n{row}"
-            );
+            let row = format!("| `--{name}` | `{}` | {default} | {help} |", env.to_string_lossy());
+            assert!(readme.contains(&row), "README.md lacks this row of its configuration table:\n{row}");
         }
     }
 }

@@ -37,10 +37,7 @@ impl Database {
     pub(crate) fn locate(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = &config.database.database_url {
             let options = url.parse().context("DATABASE_URL is not a database's URL")?;
-            return Ok(Self {
-                options,
-                embedded: None,
-            });
+            return Ok(Self { options, embedded: None });
         }
         let root = config.storage.data_dir.join("postgres");
         let server_config = embedded::Config {
@@ -50,10 +47,7 @@ impl Database {
             binaries: config.database.pg_bin_dir.clone(),
         };
         let server = Server::start(&server_config, &|line| eprintln!("{line}"))?;
-        Ok(Self {
-            options: server.options(EMBEDDED_DATABASE),
-            embedded: Some(server),
-        })
+        Ok(Self { options: server.options(EMBEDDED_DATABASE), embedded: Some(server) })
     }
 
     /// Opens a pool of at most `connections`; the first superuser's name when it was created just now.
@@ -63,7 +57,7 @@ impl Database {
         schema: Schema,
         connections: u32,
     ) -> anyhow::Result<(PgPool, Option<Username>)> {
-        if let Some(server) = self.embedded.as_ref().filter(|server| server.is_owner()) {
+        if let Some(server) = &self.embedded {
             let maintenance = server.options("postgres");
             postgres::create_database(&maintenance, EMBEDDED_DATABASE)
                 .await
@@ -84,9 +78,7 @@ impl Database {
 
     /// Another pool on the same database.
     pub(crate) async fn connect(&self, connections: u32) -> anyhow::Result<PgPool> {
-        postgres::connect(self.options.clone(), connections)
-            .await
-            .context("connecting to the database")
+        postgres::connect(self.options.clone(), connections).await.context("connecting to the database")
     }
 }
 

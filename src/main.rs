@@ -5,7 +5,10 @@ mod cli;
 mod commands;
 mod database;
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal, stderr},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -44,10 +47,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn block_on(role: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("starting threads")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
     let code = runtime.block_on(role);
     // a decode that was abandoned at the stop is not waited for
     runtime.shutdown_background();
@@ -58,7 +59,8 @@ fn log_to_stderr(cli: &Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.config.log).context("the log filter")?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     match cli.config.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),

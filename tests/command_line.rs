@@ -28,11 +28,7 @@ impl Server {
     async fn empty() -> Self {
         let database = fresh_database().await;
         let pool = postgres::connect(database.clone(), 2).await.expect("a pool");
-        Self {
-            data: tempfile::tempdir().expect("a folder"),
-            database,
-            pool,
-        }
+        Self { data: tempfile::tempdir().expect("a folder"), database, pool }
     }
 
     fn pictier(&self) -> Pictier {
@@ -42,17 +38,13 @@ impl Server {
     /// Whether it succeeded, and all that it said.
     fn run(&self, args: &[&str]) -> (bool, String) {
         let output = self.pictier().args(args).output();
-        let said = [output.stdout, output.stderr]
-            .map(|said| String::from_utf8_lossy(&said).into_owned())
-            .concat();
+        let said =
+            [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
         (output.status.success(), said)
     }
 
     async fn column(&self, query: &'static str) -> Vec<String> {
-        sqlx::query_scalar(query)
-            .fetch_all(&self.pool)
-            .await
-            .expect("a query")
+        sqlx::query_scalar(query).fetch_all(&self.pool).await.expect("a query")
     }
 
     fn write(&self, name: &str, tiers: &Value) -> String {
@@ -70,12 +62,7 @@ fn built_in() -> Value {
 #[tokio::test]
 async fn migrating_creates_the_tiers_and_the_configured_superuser_once() {
     let server = Server::empty().await;
-    let migrate = || {
-        server
-            .pictier()
-            .args(&["migrate"])
-            .env("SUPERUSER_USERNAME", "root@example.com")
-    };
+    let migrate = || server.pictier().args(&["migrate"]).env("SUPERUSER_USERNAME", "root@example.com");
     let first = migrate().env("SUPERUSER_PASSWORD", "a long password").output();
     assert!(
         String::from_utf8_lossy(&first.stderr).contains("created the superuser root@example.com"),
@@ -83,56 +70,28 @@ async fn migrating_creates_the_tiers_and_the_configured_superuser_once() {
     );
     let second = migrate().output();
     assert!(second.status.success());
-    assert!(
-        !String::from_utf8_lossy(&second.stderr).contains("created"),
-        "{second:?}"
-    );
-    assert_eq!(
-        server.column("SELECT username FROM users WHERE is_admin").await,
-        ["root@example.com"]
-    );
-    assert_eq!(
-        server.column("SELECT name FROM tiers ORDER BY id").await,
-        ["Basic", "Premium", "Enterprise"]
-    );
+    assert!(!String::from_utf8_lossy(&second.stderr).contains("created"), "{second:?}");
+    assert_eq!(server.column("SELECT username FROM users WHERE is_admin").await, ["root@example.com"]);
+    assert_eq!(server.column("SELECT name FROM tiers ORDER BY id").await, ["Basic", "Premium", "Enterprise"]);
     let trail = "SELECT actor_name || ' ' || action || ' ' || object_label FROM admin_actions";
-    assert_eq!(
-        server.column(trail).await,
-        ["command line create root@example.com"]
-    );
+    assert_eq!(server.column(trail).await, ["command line create root@example.com"]);
 }
 
 #[tokio::test]
 async fn a_superusers_password_that_is_too_short_is_refused() {
     let server = Server::empty().await;
-    let output = server
-        .pictier()
-        .args(&["migrate"])
-        .env("SUPERUSER_PASSWORD", "short")
-        .output();
+    let output = server.pictier().args(&["migrate"]).env("SUPERUSER_PASSWORD", "short").output();
     assert!(!output.status.success());
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("at least 8 characters"),
-        "{output:?}"
-    );
-    assert_eq!(
-        server.column("SELECT username FROM users").await,
-        Vec::<String>::new()
-    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("at least 8 characters"), "{output:?}");
+    assert_eq!(server.column("SELECT username FROM users").await, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn an_administrator_is_created_with_the_password_on_the_standard_input() {
     let server = Server::migrated().await;
     let create = |name: &str, password: &str| {
-        let output = server
-            .pictier()
-            .args(&["create-admin", name])
-            .output_with_input(password);
-        (
-            output.status.success(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
+        let output = server.pictier().args(&["create-admin", name]).output_with_input(password);
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     assert_eq!(create("ada", "a long password"), (true, String::new()));
     let (taken, said) = create("ADA", "a long password");
@@ -144,21 +103,14 @@ async fn an_administrator_is_created_with_the_password_on_the_standard_input() {
 
     let mut api = server.pictier().args(&["api"]).start();
     let ada = Client::new(&api.origin().await);
-    let session = ada
-        .log_in("ada", "a long password")
-        .await
-        .expect(StatusCode::OK)
-        .json();
+    let session = ada.log_in("ada", "a long password").await.expect(StatusCode::OK).json();
     assert_eq!(session["is_admin"], true);
     assert_eq!(session["tier"]["name"], "Enterprise");
     let output = server
         .pictier()
         .args(&["create-admin", "bob", "--tier", "None"])
         .output_with_input("a long password");
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("no tier \"None\""),
-        "{output:?}"
-    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no tier \"None\""), "{output:?}");
 }
 
 #[tokio::test]
@@ -176,21 +128,11 @@ async fn loading_tiers_says_what_it_overwrites_and_asks() {
     }));
     let file = server.write("changed.json", &changed);
     let (done, said) = server.run(&["load-tiers", &file]);
-    assert!(
-        !done && said.contains("overwrite Premium: 200, 400 px") && said.contains("--yes"),
-        "{said}"
-    );
-    assert_eq!(
-        server.column("SELECT name FROM tiers ORDER BY id").await.len(),
-        3,
-        "nothing was changed"
-    );
+    assert!(!done && said.contains("overwrite Premium: 200, 400 px") && said.contains("--yes"), "{said}");
+    assert_eq!(server.column("SELECT name FROM tiers ORDER BY id").await.len(), 3, "nothing was changed");
 
     let (done, said) = server.run(&["load-tiers", &file, "--yes"]);
-    assert!(
-        done && said.contains("with Premium: 300 px") && said.contains("create    Ultimate"),
-        "{said}"
-    );
+    assert!(done && said.contains("with Premium: 300 px") && said.contains("create    Ultimate"), "{said}");
     let heights = "SELECT array_to_string(thumbnail_heights, ',') FROM tiers ORDER BY id";
     assert_eq!(server.column(heights).await, ["200", "300", "200,400", "100"]);
     let trail =
@@ -203,11 +145,7 @@ async fn a_file_that_has_no_tiers_is_refused_and_changes_nothing() {
     let server = Server::migrated().await;
     for (name, tiers, word) in [
         ("text.json", json!("x"), "no list of tiers"),
-        (
-            "height.json",
-            json!([{"name": "X", "thumbnail_heights": [0]}]),
-            "1 to 4000 px",
-        ),
+        ("height.json", json!([{"name": "X", "thumbnail_heights": [0]}]), "1 to 4000 px"),
         ("unknown.json", json!([{"nmae": "X"}]), "nmae"),
     ] {
         let (done, said) = server.run(&["load-tiers", &server.write(name, &tiers), "--yes"]);
@@ -223,10 +161,7 @@ async fn the_default_password_is_not_offered_to_the_network() {
     let server = Server::migrated().await;
     let refused = server.pictier().args(&["api"]).env("BIND", "0.0.0.0:0").output();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        !refused.status.success() && said.contains("--allow-default-password"),
-        "{said}"
-    );
+    assert!(!refused.status.success() && said.contains("--allow-default-password"), "{said}");
     let mut told = server
         .pictier()
         .args(&["api"])
@@ -241,15 +176,8 @@ async fn the_default_password_is_not_offered_to_the_network() {
 #[tokio::test]
 async fn the_health_check_tells_a_ready_api_and_a_live_worker() {
     let server = Server::migrated().await;
-    let check = |bind: &str, args: &[&str]| {
-        server
-            .pictier()
-            .args(args)
-            .env("BIND", bind)
-            .output()
-            .status
-            .success()
-    };
+    let check =
+        |bind: &str, args: &[&str]| server.pictier().args(args).env("BIND", bind).output().status.success();
     assert!(!check("127.0.0.1:9", &["healthcheck"]));
     let mut api = server.pictier().args(&["api"]).start();
     let origin = api.origin().await;
@@ -272,10 +200,7 @@ async fn cleanup_and_audit_report_what_they_did_and_found() {
     assert!(done && said.contains("0 expired links"), "{said}");
     let (clean, said) = server.run(&["audit"]);
     assert!(clean && said.contains("rows without object"), "{said}");
-    sqlx::query("UPDATE users SET used_bytes = 5")
-        .execute(&server.pool)
-        .await
-        .expect("a wrong count");
+    sqlx::query("UPDATE users SET used_bytes = 5").execute(&server.pool).await.expect("a wrong count");
     let (clean, said) = server.run(&["audit"]);
     assert!(!clean && said.contains("admin"), "{said}");
 }
@@ -288,17 +213,10 @@ fn help_and_the_description_of_the_api_need_no_database() {
     let description = Pictier::new(data.path()).args(&["openapi"]).output();
     let document: Value = serde_json::from_slice(&description.stdout).expect("JSON");
     assert_eq!(document, api::openapi_document());
-    assert_eq!(
-        fs::read_dir(data.path()).expect("a folder").count(),
-        0,
-        "nothing was started"
-    );
+    assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 0, "nothing was started");
     let wrong = Pictier::new(data.path())
         .env("CLEANUP_SCHEDULE", "hourly")
         .args(&["--upload-max-bytes", "x"])
         .output();
-    assert!(
-        String::from_utf8_lossy(&wrong.stderr).contains("--upload-max-bytes"),
-        "{wrong:?}"
-    );
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("--upload-max-bytes"), "{wrong:?}");
 }

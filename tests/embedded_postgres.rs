@@ -35,10 +35,7 @@ async fn the_first_start_creates_everything_and_the_second_finds_it() {
     let mut first = Pictier::new(data.path()).start();
     let origin = first.origin().await;
     assert!(
-        first
-            .said()
-            .iter()
-            .any(|line| line.starts_with("creating the database in ")),
+        first.said().iter().any(|line| line.starts_with("creating the database in ")),
         "{:#?}",
         first.said()
     );
@@ -46,24 +43,14 @@ async fn the_first_start_creates_everything_and_the_second_finds_it() {
     upload_as_admin(&origin).await;
     let server = postmaster(data.path()).expect("a server");
     assert!(first.stop().await.success());
-    assert!(
-        test_kill_process(server).is_err(),
-        "the server ended with the process"
-    );
+    assert!(test_kill_process(server).is_err(), "the server ended with the process");
 
     let mut second = Pictier::new(data.path()).start();
     let origin = second.origin().await;
-    assert!(
-        !second.said().iter().any(|line| line.contains("creating")),
-        "{:#?}",
-        second.said()
-    );
+    assert!(!second.said().iter().any(|line| line.contains("creating")), "{:#?}", second.said());
     let admin = Client::new(&origin);
     admin.log_in("admin", "admin").await.expect(StatusCode::OK);
-    assert_eq!(
-        admin.get("/api/images").await.json().as_array().map(Vec::len),
-        Some(1)
-    );
+    assert_eq!(admin.get("/api/images").await.json().as_array().map(Vec::len), Some(1));
     assert!(second.stop().await.success());
 }
 
@@ -79,16 +66,10 @@ async fn what_was_committed_survives_kill_9_and_the_server_goes_with_its_owner()
     let mut second = Pictier::new(data.path()).start();
     let origin = second.origin().await;
     assert_ne!(postmaster(data.path()), Some(server));
-    assert!(
-        test_kill_process(server).is_err(),
-        "the server of the killed process is gone"
-    );
+    expect_end_of(server).await;
     let admin = Client::new(&origin);
     admin.log_in("admin", "admin").await.expect(StatusCode::OK);
-    assert_eq!(
-        admin.get("/api/images").await.json().as_array().map(Vec::len),
-        Some(1)
-    );
+    assert_eq!(admin.get("/api/images").await.json().as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test]
@@ -98,6 +79,10 @@ async fn the_server_of_a_killed_process_ends_by_itself() {
     process.origin().await;
     let server = postmaster(data.path()).expect("a server");
     process.kill();
+    expect_end_of(server).await;
+}
+
+async fn expect_end_of(server: Pid) {
     for _ in 0..1000 {
         if test_kill_process(server).is_err() {
             return;
@@ -120,16 +105,9 @@ async fn a_second_process_is_the_guest_of_the_first() {
     let guest_origin = guest.origin().await;
     let admin = Client::new(&guest_origin);
     admin.log_in("admin", "admin").await.expect(StatusCode::OK);
-    assert_eq!(
-        admin.get("/api/images").await.json().as_array().map(Vec::len),
-        Some(1)
-    );
+    assert_eq!(admin.get("/api/images").await.json().as_array().map(Vec::len), Some(1));
     assert!(guest.stop().await.success());
-    assert_eq!(
-        postmaster(data.path()),
-        Some(server),
-        "the guest leaves the server running"
-    );
+    assert_eq!(postmaster(data.path()), Some(server), "the guest leaves the server running");
     Client::new(&origin).get("/readyz").await.expect(StatusCode::OK);
 }
 
@@ -140,10 +118,7 @@ async fn two_processes_that_start_at_once_share_one_server() {
     let mut two = Pictier::new(data.path()).start();
     let origins = [one.origin().await, two.origin().await];
     for origin in &origins {
-        Client::new(origin)
-            .log_in("admin", "admin")
-            .await
-            .expect(StatusCode::OK);
+        Client::new(origin).log_in("admin", "admin").await.expect(StatusCode::OK);
     }
 }
 
@@ -166,10 +141,7 @@ async fn an_ordinary_user_needs_no_root() {
         return;
     }
     let (folder, program, data) = for_other_user(NOBODY);
-    let mut process = Pictier::from(&program, &data)
-        .user(NOBODY)
-        .in_folder(folder.path())
-        .start();
+    let mut process = Pictier::from(&program, &data).user(NOBODY).in_folder(folder.path()).start();
     let origin = process.origin().await;
     upload_as_admin(&origin).await;
     assert!(process.stop().await.success());
@@ -193,10 +165,7 @@ fn the_data_of_another_version_are_refused_with_a_word_on_what_to_do() {
     let output = Pictier::new(data.path()).output();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(
-        said.contains("are PostgreSQL 9's") && said.contains("install 9"),
-        "{said}"
-    );
+    assert!(said.contains("are PostgreSQL 9's") && said.contains("install 9"), "{said}");
 }
 
 #[test]
@@ -216,8 +185,5 @@ fn without_a_server_the_program_says_how_to_get_one() {
     let output = Pictier::new(data.path()).env("PG_BIN_DIR", empty.path()).output();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
-    assert!(
-        said.contains("apt-get install postgresql") && said.contains("DATABASE_URL"),
-        "{said}"
-    );
+    assert!(said.contains("apt-get install postgresql") && said.contains("DATABASE_URL"), "{said}");
 }

@@ -14,10 +14,7 @@ async fn a_link_shows_the_original_until_it_expires() {
     let bytes = pictures::jpeg(100, 100);
     let image = client.uploaded("Rome.jpg", bytes.clone()).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");
-    let made = client
-        .post(generator, json!({"valid_for": 300}))
-        .await
-        .expect(StatusCode::CREATED);
+    let made = client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
     let link = made.json();
     assert_eq!(link["valid_for"], 300);
     assert_eq!(link["height"], json!(null));
@@ -30,31 +27,18 @@ async fn a_link_shows_the_original_until_it_expires() {
 
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     assert_eq!(answer.body, bytes);
-    assert_eq!(
-        answer.header("content-disposition"),
-        "inline; filename=\"rome.jpg\""
-    );
-    app.anonymous()
-        .get(url.trim_end_matches('/'))
-        .await
-        .expect(StatusCode::OK);
+    assert_eq!(answer.header("content-disposition"), "inline; filename=\"rome.jpg\"");
+    app.anonymous().get(url.trim_end_matches('/')).await.expect(StatusCode::OK);
 
     app.clock.advance(Duration::from_secs(290));
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     let cache = answer.header("cache-control");
-    let max_age: u64 = cache
-        .strip_prefix("private, max-age=")
-        .expect("a max-age")
-        .parse()
-        .expect("seconds");
+    let max_age: u64 = cache.strip_prefix("private, max-age=").expect("a max-age").parse().expect("seconds");
     assert!(max_age <= 10, "no copy outlives the link: {cache}");
 
     app.clock.advance(Duration::from_secs(10));
     app.anonymous().get(url).await.expect_problem(404, "not-found");
-    assert_eq!(
-        client.get(generator).await.expect(StatusCode::OK).json(),
-        json!([])
-    );
+    assert_eq!(client.get(generator).await.expect(StatusCode::OK).json(), json!([]));
 }
 
 #[tokio::test]
@@ -63,10 +47,8 @@ async fn a_link_to_a_thumbnail_has_it_made() {
     let client = app.user("Enterprise").await;
     let image = client.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");
-    let link = client
-        .post(generator, json!({"valid_for": 30000, "height": 200}))
-        .await
-        .expect(StatusCode::CREATED);
+    let link =
+        client.post(generator, json!({"valid_for": 30000, "height": 200})).await.expect(StatusCode::CREATED);
     let url = link.json()["url"].as_str().expect("a link").to_owned();
     app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
@@ -81,19 +63,13 @@ async fn live_links_are_listed_and_revoked() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");
     let short = client.post(generator, json!({"valid_for": 300})).await.json();
-    let long = client
-        .post(generator, json!({"valid_for": 3600, "height": 200}))
-        .await
-        .json();
+    let long = client.post(generator, json!({"valid_for": 3600, "height": 200})).await.json();
     assert_eq!(client.get(generator).await.json(), json!([long, short]));
 
     let path = format!("{generator}/{}", long["id"].as_str().expect("an id"));
     client.delete(&path).await.expect(StatusCode::NO_CONTENT);
     client.delete(&path).await.expect_problem(404, "not-found");
-    app.anonymous()
-        .get(long["url"].as_str().expect("a link"))
-        .await
-        .expect_problem(404, "not-found");
+    app.anonymous().get(long["url"].as_str().expect("a link")).await.expect_problem(404, "not-found");
     assert_eq!(client.get(generator).await.json(), json!([short]));
 }
 
@@ -104,18 +80,9 @@ async fn a_tier_without_links_is_told_so_before_anything_else() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     for pk in [image["pk"].to_string(), "999999".to_owned()] {
         let path = format!("/api/images/{pk}/expiring_links");
-        client
-            .post(&path, json!({"valid_for": 300}))
-            .await
-            .expect_problem(403, "expiring-links-not-in-tier");
-        client
-            .post(&path, json!({"valid_for": 1}))
-            .await
-            .expect_problem(403, "expiring-links-not-in-tier");
-        client
-            .get(&path)
-            .await
-            .expect_problem(403, "expiring-links-not-in-tier");
+        client.post(&path, json!({"valid_for": 300})).await.expect_problem(403, "expiring-links-not-in-tier");
+        client.post(&path, json!({"valid_for": 1})).await.expect_problem(403, "expiring-links-not-in-tier");
+        client.get(&path).await.expect_problem(403, "expiring-links-not-in-tier");
     }
 }
 
@@ -125,38 +92,22 @@ async fn a_link_gives_nothing_that_the_tier_lacks() {
     let client = app.user("Enterprise").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");
-    let other_height = client
-        .post(generator, json!({"valid_for": 300, "height": 300}))
-        .await;
-    assert_eq!(
-        other_height.expect_problem(422, "invalid-field")["errors"][0]["field"],
-        "height"
-    );
+    let other_height = client.post(generator, json!({"valid_for": 300, "height": 300})).await;
+    assert_eq!(other_height.expect_problem(422, "invalid-field")["errors"][0]["field"], "height");
     let url = client.post(generator, json!({"valid_for": 300})).await.json()["url"]
         .as_str()
         .expect("a link")
         .to_owned();
 
-    app.change_tier("Enterprise", |tier| tier.original_access = false)
-        .await;
-    client
-        .post(generator, json!({"valid_for": 300}))
-        .await
-        .expect_problem(403, "original-not-in-tier");
-    app.anonymous()
-        .get(&url)
-        .await
-        .expect_problem(403, "original-not-in-tier");
+    app.change_tier("Enterprise", |tier| tier.original_access = false).await;
+    client.post(generator, json!({"valid_for": 300})).await.expect_problem(403, "original-not-in-tier");
+    app.anonymous().get(&url).await.expect_problem(403, "original-not-in-tier");
     app.change_tier("Enterprise", |tier| {
         (tier.original_access, tier.expiring_links) = (true, false);
     })
     .await;
-    app.anonymous()
-        .get(&url)
-        .await
-        .expect_problem(403, "expiring-links-not-in-tier");
-    app.change_tier("Enterprise", |tier| tier.expiring_links = true)
-        .await;
+    app.anonymous().get(&url).await.expect_problem(403, "expiring-links-not-in-tier");
+    app.change_tier("Enterprise", |tier| tier.expiring_links = true).await;
     app.anonymous().get(&url).await.expect(StatusCode::OK);
 }
 
@@ -167,18 +118,9 @@ async fn an_image_has_a_limited_number_of_live_links() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");
     for _ in 0..2 {
-        client
-            .post(generator, json!({"valid_for": 300}))
-            .await
-            .expect(StatusCode::CREATED);
+        client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
     }
-    client
-        .post(generator, json!({"valid_for": 300}))
-        .await
-        .expect_problem(409, "too-many-expiring-links");
+    client.post(generator, json!({"valid_for": 300})).await.expect_problem(409, "too-many-expiring-links");
     app.clock.advance(Duration::from_secs(301));
-    client
-        .post(generator, json!({"valid_for": 300}))
-        .await
-        .expect(StatusCode::CREATED);
+    client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
 }

@@ -50,19 +50,13 @@ fn imaging_is_pure() {
 
 #[test]
 fn the_domain_does_nothing_but_decide() {
-    never(
-        "shared/src/domain",
-        &["sqlx", "axum", "tokio", "async ", "std::fs", "std::net"],
-    );
+    never("shared/src/domain", &["sqlx", "axum", "tokio", "async ", "std::fs", "std::net"]);
 }
 
 #[test]
 fn sql_stands_in_one_place() {
     for folder in ["api/src", "worker/src", "src"] {
-        never(
-            folder,
-            &["sqlx::query", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"],
-        );
+        never(folder, &["sqlx::query", "SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM"]);
     }
     never("shared/src/storage", &["sqlx", "SELECT "]);
 }
@@ -80,13 +74,9 @@ fn the_worker_knows_no_http_and_the_api_no_worker() {
 
 #[test]
 fn handlers_write_through_use_cases_only() {
-    for verb in [
-        "insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue(",
-    ] {
+    for verb in ["insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue("] {
         for (path, text) in sources("api/src/handlers") {
-            let call = text
-                .lines()
-                .find(|line| line.contains("db::") && line.contains(verb));
+            let call = text.lines().find(|line| line.contains("db::") && line.contains(verb));
             assert!(call.is_none(), "{}: {call:?}", path.display());
         }
     }
@@ -94,20 +84,9 @@ fn handlers_write_through_use_cases_only() {
 
 #[test]
 fn files_and_functions_stay_small() {
-    for folder in [
-        "api/src",
-        "worker/src",
-        "shared/src",
-        "imaging/src",
-        "src",
-        "tests",
-    ] {
+    for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "src", "tests"] {
         for (path, text) in sources(folder) {
-            assert!(
-                text.lines().count() <= 400,
-                "{} has more than 400 lines",
-                path.display()
-            );
+            assert!(text.lines().count() <= 400, "{} has more than 400 lines", path.display());
         }
     }
 }
@@ -117,15 +96,7 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
     // spelled in two parts, so that this file does not break its own rule
     let forbidden = ["allow", "ignore"].map(|attribute| format!("#[{attribute}"));
     let forbidden: Vec<_> = forbidden.iter().map(String::as_str).collect();
-    for folder in [
-        "api/src",
-        "worker/src",
-        "shared/src",
-        "imaging/src",
-        "imaging/tests",
-        "src",
-        "tests",
-    ] {
+    for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "imaging/tests", "src", "tests"] {
         never(folder, &forbidden);
     }
 }

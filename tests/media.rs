@@ -30,18 +30,11 @@ async fn an_upload_larger_than_a_part_comes_back_whole() {
 #[tokio::test]
 async fn a_file_is_sent_so_that_a_browser_takes_it_for_nothing_but_an_image() {
     let app = TestApp::start().await;
-    let image = app
-        .user("Premium")
-        .await
-        .uploaded("a.png", pictures::png(10, 10))
-        .await;
+    let image = app.user("Premium").await.uploaded("a.png", pictures::png(10, 10)).await;
     let url = image["file_urls"]["original"].as_str().expect("a link");
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
-    assert_eq!(
-        answer.header("content-security-policy"),
-        "default-src 'none'; sandbox"
-    );
+    assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
     assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
     assert_eq!(answer.header("cache-control"), "private, max-age=60");
     assert!(!answer.headers.contains_key("set-cookie"));
@@ -50,25 +43,15 @@ async fn a_file_is_sent_so_that_a_browser_takes_it_for_nothing_but_an_image() {
 #[tokio::test]
 async fn a_client_that_has_the_file_gets_304() {
     let app = TestApp::start().await;
-    let image = app
-        .user("Premium")
-        .await
-        .uploaded("a.png", pictures::png(10, 10))
-        .await;
+    let image = app.user("Premium").await.uploaded("a.png", pictures::png(10, 10)).await;
     let url = image["file_urls"]["original"].as_str().expect("a link");
     let etag = app.anonymous().get(url).await.header("etag").to_owned();
     assert!(etag.starts_with('"'), "strong: {etag}");
-    let answer = app
-        .anonymous()
-        .get_with(url, &[("if-none-match", &etag)])
-        .await
-        .expect(StatusCode::NOT_MODIFIED);
+    let answer =
+        app.anonymous().get_with(url, &[("if-none-match", &etag)]).await.expect(StatusCode::NOT_MODIFIED);
     assert_eq!(answer.body, b"");
     assert_eq!(answer.header("etag"), etag);
-    app.anonymous()
-        .get_with(url, &[("if-none-match", "\"other\"")])
-        .await
-        .expect(StatusCode::OK);
+    app.anonymous().get_with(url, &[("if-none-match", "\"other\"")]).await.expect(StatusCode::OK);
 }
 
 #[tokio::test]
@@ -78,19 +61,10 @@ async fn a_client_may_ask_for_a_range() {
     let image = app.user("Premium").await.uploaded("a.jpg", bytes.clone()).await;
     let url = image["file_urls"]["original"].as_str().expect("a link");
     let nobody = app.anonymous();
-    let part = nobody
-        .get_with(url, &[("range", "bytes=10-19")])
-        .await
-        .expect(StatusCode::PARTIAL_CONTENT);
+    let part = nobody.get_with(url, &[("range", "bytes=10-19")]).await.expect(StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.body, bytes[10..20]);
-    assert_eq!(
-        part.header("content-range"),
-        format!("bytes 10-19/{}", bytes.len())
-    );
-    let end = nobody
-        .get_with(url, &[("range", "bytes=-5")])
-        .await
-        .expect(StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.header("content-range"), format!("bytes 10-19/{}", bytes.len()));
+    let end = nobody.get_with(url, &[("range", "bytes=-5")]).await.expect(StatusCode::PARTIAL_CONTENT);
     assert_eq!(end.body, bytes[bytes.len() - 5..]);
     let beyond = nobody.get_with(url, &[("range", "bytes=99999999-")]).await;
     beyond.expect_problem(416, "range-not-satisfiable");
@@ -103,9 +77,7 @@ async fn head_answers_with_the_headers_alone() {
     let bytes = pictures::jpeg(200, 200);
     let image = app.user("Premium").await.uploaded("a.jpg", bytes.clone()).await;
     let url = image["file_urls"]["original"].as_str().expect("a link");
-    let answer = send(app.anonymous().request(Method::HEAD, url))
-        .await
-        .expect(StatusCode::OK);
+    let answer = send(app.anonymous().request(Method::HEAD, url)).await.expect(StatusCode::OK);
     assert_eq!(answer.header("content-length"), bytes.len().to_string());
     assert_eq!(answer.body, b"");
 }
@@ -119,10 +91,7 @@ async fn a_file_is_public_only_while_the_owners_tier_includes_it() {
     let (original, large) = (link("original"), link("400 px high"));
     let nobody = app.anonymous();
     app.start_worker().await;
-    nobody
-        .get_with(&large, &[("prefer", "wait=30")])
-        .await
-        .expect(StatusCode::OK);
+    nobody.get_with(&large, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     nobody.get(&original).await.expect(StatusCode::OK);
 
     app.change_tier("Premium", |tier| {
@@ -130,20 +99,10 @@ async fn a_file_is_public_only_while_the_owners_tier_includes_it() {
         tier.thumbnail_heights = vec![200].try_into().expect("heights");
     })
     .await;
-    nobody
-        .get(&original)
-        .await
-        .expect_problem(403, "original-not-in-tier");
+    nobody.get(&original).await.expect_problem(403, "original-not-in-tier");
     nobody.get(&large).await.expect_problem(403, "height-not-in-tier");
     let list = client.get("/api/images").await.json();
-    assert_eq!(
-        list[0]["file_urls"]
-            .as_object()
-            .expect("links")
-            .keys()
-            .collect::<Vec<_>>(),
-        ["200 px high"]
-    );
+    assert_eq!(list[0]["file_urls"].as_object().expect("links").keys().collect::<Vec<_>>(), ["200 px high"]);
 
     app.change_tier("Premium", |tier| {
         tier.original_access = true;
@@ -158,11 +117,7 @@ async fn a_file_is_public_only_while_the_owners_tier_includes_it() {
 #[tokio::test]
 async fn a_url_that_names_no_file_is_not_found() {
     let app = TestApp::start().await;
-    let image = app
-        .user("Premium")
-        .await
-        .uploaded("a.png", pictures::png(10, 10))
-        .await;
+    let image = app.user("Premium").await.uploaded("a.png", pictures::png(10, 10)).await;
     let nobody = app.anonymous();
     let original = image["file_urls"]["original"].as_str().expect("a link");
     let wrong_type = original.replace(".png", ".jpg");
@@ -188,12 +143,6 @@ async fn health_and_readiness_need_no_login() {
     for path in ["/healthz", "/readyz"] {
         app.anonymous().get(path).await.expect(StatusCode::OK);
     }
-    app.anonymous()
-        .get("/nothing")
-        .await
-        .expect_problem(404, "not-found");
-    app.anonymous()
-        .post("/healthz", json!({}))
-        .await
-        .expect_problem(405, "method-not-allowed");
+    app.anonymous().get("/nothing").await.expect_problem(404, "not-found");
+    app.anonymous().post("/healthz", json!({})).await.expect_problem(405, "method-not-allowed");
 }

@@ -19,10 +19,7 @@ const HEIGHTS: [i64; 3] = [50, 100, 150];
 
 fn worker(data: &Path, database: &PgConnectOptions) -> Running {
     let worker = Pictier::new(data).on(database).args(&["worker"]);
-    worker
-        .env("WORKER_HEARTBEAT_SECONDS", "1")
-        .env("WORKER_CONCURRENCY", "2")
-        .start()
+    worker.env("WORKER_HEARTBEAT_SECONDS", "1").env("WORKER_CONCURRENCY", "2").start()
 }
 
 async fn migrated(data: &Path) -> (PgConnectOptions, PgPool) {
@@ -47,56 +44,21 @@ async fn count(pool: &PgPool, query: &'static str) -> i64 {
 async fn three_hundred_thumbnails_are_made_once_each_while_workers_are_killed() {
     let data = tempfile::tempdir().expect("a folder");
     let (database, pool) = migrated(data.path()).await;
-    let mut connection = pool.acquire().await.expect("a connection");
-    let mut tier = db::tiers::by_name(&mut connection, "Enterprise")
-        .await
-        .expect("a query")
-        .expect("the tier");
-    tier.spec.thumbnail_heights = HEIGHTS.to_vec().try_into().expect("heights");
-    db::tiers::update(&mut connection, tier.id, &tier.spec)
-        .await
-        .expect("a changed tier");
-    drop(connection);
-    // counts every time that a thumbnail becomes ready, whoever makes it
-    for statement in [
-        "CREATE TABLE completions (thumbnail uuid NOT NULL)",
-        "CREATE FUNCTION count_completion() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN INSERT INTO completions VALUES (NEW.id); RETURN NULL; END $$",
-        "CREATE TRIGGER completions AFTER UPDATE OF state ON thumbnails FOR EACH ROW
-            WHEN (NEW.state = 'ready') EXECUTE FUNCTION count_completion()",
-    ] {
-        sqlx::query(statement).execute(&pool).await.expect(statement);
-    }
-    let mut api = Pictier::new(data.path())
-        .on(&database)
-        .args(&["api"])
-        .env("UPLOADS_PER_MINUTE", "1000")
-        .start();
-    let origin = api.origin().await;
-    let admin = admin(&origin).await;
-    let picture = pictures::jpeg(1600, 1200);
-    let uploads = (0..IMAGES).map(|n| {
-        let (admin, picture) = (admin.clone(), picture.clone());
-        async move { admin.uploaded(&format!("{n}.jpg"), picture).await }
-    });
-    let images: Vec<Value> = stream::iter(uploads).buffer_unordered(4).collect().await;
+    set_heights(&pool).await;
+    count_completions(&pool).await;
+    let mut api =
+        Pictier::new(data.path()).on(&database).args(&["api"]).env("UPLOADS_PER_MINUTE", "1000").start();
+    let admin = admin(&api.origin().await).await;
+    let images = upload_many(&admin).await;
 
     let mut workers = VecDeque::from([worker(data.path(), &database), worker(data.path(), &database)]);
-    for url in images
-        .iter()
-        .flat_map(|image| image["file_urls"].as_object().expect("links"))
-    {
-        if url.0 != "original" {
-            admin.get(url.1.as_str().expect("a link")).await;
-        }
+    for (_, url) in images.iter().flat_map(|image| image["file_urls"].as_object().expect("links")) {
+        admin.get(url.as_str().expect("a link")).await;
     }
     let mut kills = 0;
     let deadline = Instant::now() + Duration::from_mins(4);
     while count(&pool, "SELECT count(*) FROM thumbnails WHERE state = 'ready'").await < 300 {
-        assert!(
-            Instant::now() < deadline,
-            "not all thumbnails are ready after four minutes"
-        );
+        assert!(Instant::now() < deadline, "not all thumbnails are ready after four minutes");
         if kills < 10 {
             tokio::time::sleep(Duration::from_millis(400)).await;
             workers.pop_front().expect("a worker").kill();
@@ -108,71 +70,81 @@ async fn three_hundred_thumbnails_are_made_once_each_while_workers_are_killed() 
     }
     assert!(kills >= 3, "the workers were too quick to be killed: {kills}");
     assert_eq!(count(&pool, "SELECT count(*) FROM completions").await, 300);
-    assert_eq!(
-        count(&pool, "SELECT count(DISTINCT thumbnail) FROM completions").await,
-        300
-    );
+    assert_eq!(count(&pool, "SELECT count(DISTINCT thumbnail) FROM completions").await, 300);
     // a job whose worker was killed between the file and its acknowledgement runs again, and finds nothing to do
     while count(&pool, "SELECT count(*) FROM apalis.jobs WHERE status <> 'Done'").await > 0 {
-        assert!(
-            Instant::now() < deadline,
-            "not all jobs are done after four minutes"
-        );
+        assert!(Instant::now() < deadline, "not all jobs are done after four minutes");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let storage = Storage::open(&StorageConfig {
-        data_dir: data.path().to_owned(),
-        s3_bucket: None,
-        s3_allow_http: false,
-    });
-    let objects = storage.expect("a storage").list().count().await;
-    assert_eq!(objects, 300 + IMAGES);
+    assert_eq!(count(&pool, "SELECT count(*) FROM apalis.jobs").await, 300);
+    assert_eq!(count_objects(data.path()).await, 300 + IMAGES);
     for worker in workers {
         assert!(worker.stop().await.success());
     }
-    // what killed workers left of half-written files is there, and the cleanup finds it
+    expect_clean(data.path(), &database);
+}
+
+async fn set_heights(pool: &PgPool) {
+    let mut connection = pool.acquire().await.expect("a connection");
+    let mut tier =
+        db::tiers::by_name(&mut connection, "Enterprise").await.expect("a query").expect("the tier");
+    tier.spec.thumbnail_heights = HEIGHTS.to_vec().try_into().expect("heights");
+    db::tiers::update(&mut connection, tier.id, &tier.spec).await.expect("a changed tier");
+}
+
+/// Has the database count every time that a thumbnail becomes ready, whoever made it.
+async fn count_completions(pool: &PgPool) {
+    for statement in [
+        "CREATE TABLE completions (thumbnail uuid NOT NULL)",
+        "CREATE FUNCTION count_completion() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN INSERT INTO completions VALUES (NEW.id); RETURN NULL; END $$",
+        "CREATE TRIGGER completions AFTER UPDATE OF state ON thumbnails FOR EACH ROW
+            WHEN (NEW.state = 'ready') EXECUTE FUNCTION count_completion()",
+    ] {
+        sqlx::query(statement).execute(pool).await.expect(statement);
+    }
+}
+
+async fn upload_many(admin: &Client) -> Vec<Value> {
+    let picture = pictures::jpeg(1600, 1200);
+    let uploads = (0..IMAGES).map(|n| {
+        let (admin, picture) = (admin.clone(), picture.clone());
+        async move { admin.uploaded(&format!("{n}.jpg"), picture).await }
+    });
+    stream::iter(uploads).buffer_unordered(4).collect().await
+}
+
+async fn count_objects(data: &Path) -> usize {
+    let config = StorageConfig { data_dir: data.to_owned(), s3_bucket: None, s3_allow_http: false };
+    Storage::open(&config).expect("a storage").list().count().await
+}
+
+/// The audit finds nothing, without any patience. Killed workers leave half-written files, which the cleanup deletes.
+fn expect_clean(data: &Path, database: &PgConnectOptions) {
     let without_patience = |role: &str| {
-        let run = Pictier::new(data.path())
-            .on(&database)
-            .args(&[role, "--temp-file-age-seconds", "0"]);
-        run.args(&["--orphan-age-seconds", "0", "--stuck-job-seconds", "0"])
-            .output()
+        let run = Pictier::new(data).on(database).args(&[role, "--temp-file-age-seconds", "0"]);
+        run.args(&["--orphan-age-seconds", "0", "--stuck-job-seconds", "0"]).output()
     };
     assert!(without_patience("cleanup").status.success());
     let audit = without_patience("audit");
-    assert!(
-        audit.status.success(),
-        "{}",
-        String::from_utf8_lossy(&audit.stdout)
-    );
+    assert!(audit.status.success(), "{}", String::from_utf8_lossy(&audit.stdout));
 }
 
 #[tokio::test]
 async fn three_workers_that_tick_each_second_enqueue_one_cleanup_a_tick() {
     let data = tempfile::tempdir().expect("a folder");
     let (database, pool) = migrated(data.path()).await;
-    let ticking = || {
-        Pictier::new(data.path())
-            .on(&database)
-            .args(&["worker", "--cleanup-schedule", "* * * * * *"])
-    };
+    let ticking =
+        || Pictier::new(data.path()).on(&database).args(&["worker", "--cleanup-schedule", "* * * * * *"]);
     let mut workers = [ticking().start(), ticking().start(), ticking().start()];
     let deadline = Instant::now() + Duration::from_mins(1);
     while count(&pool, "SELECT count(*) FROM apalis.jobs WHERE status = 'Done'").await < 4 {
-        assert!(
-            Instant::now() < deadline,
-            "no cleanup within a minute: {:#?}",
-            workers[0].said()
-        );
+        assert!(Instant::now() < deadline, "no cleanup within a minute: {:#?}", workers[0].said());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // each of the three saw at least one of the ticks
     for worker in &mut workers {
-        assert!(
-            !worker.said().iter().any(|line| line.contains("ERROR")),
-            "{:#?}",
-            worker.said()
-        );
+        assert!(!worker.said().iter().any(|line| line.contains("ERROR")), "{:#?}", worker.said());
     }
     let keys = "SELECT count(DISTINCT idempotency_key) FROM apalis.jobs WHERE job_type = 'clean-up'";
     let jobs = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'clean-up'";
@@ -180,10 +152,7 @@ async fn three_workers_that_tick_each_second_enqueue_one_cleanup_a_tick() {
     for worker in workers {
         assert!(worker.stop().await.success());
     }
-    assert!(
-        distinct >= 4 && all - distinct <= 1,
-        "{all} cleanups of {distinct} ticks"
-    );
+    assert!(distinct >= 4 && all - distinct <= 1, "{all} cleanups of {distinct} ticks");
     assert_eq!(count(&pool, keys).await, count(&pool, jobs).await);
 }
 
@@ -196,10 +165,7 @@ async fn a_waiting_request_hears_of_a_thumbnail_that_another_process_makes() {
     let image = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
     let _worker = worker(data.path(), &database);
     let url = image["file_urls"]["200 px high"].as_str().expect("a link");
-    let answer = admin
-        .get_with(url, &[("prefer", "wait=30")])
-        .await
-        .expect(StatusCode::OK);
+    let answer = admin.get_with(url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     assert_eq!(pictures::size(&answer.body), (267, 200));
 }
 
@@ -210,22 +176,11 @@ async fn everything_goes_on_after_the_database_was_restarted() {
     let mut owner = Pictier::new(data.path()).start();
     owner.origin().await;
     let mut api = Pictier::new(data.path()).args(&["api"]).start();
-    let mut worker = Pictier::new(data.path())
-        .args(&["worker"])
-        .env("WORKER_HEARTBEAT_SECONDS", "1")
-        .start();
+    let mut worker = Pictier::new(data.path()).args(&["worker"]).env("WORKER_HEARTBEAT_SECONDS", "1").start();
     let admin = admin(&api.origin().await).await;
     let first = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
-    let url = |image: &Value| {
-        image["file_urls"]["200 px high"]
-            .as_str()
-            .expect("a link")
-            .to_owned()
-    };
-    admin
-        .get_with(&url(&first), &[("prefer", "wait=30")])
-        .await
-        .expect(StatusCode::OK);
+    let url = |image: &Value| image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    admin.get_with(&url(&first), &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
 
     owner.kill();
     // nobody but the guests is left to work, on a database that comes back after a while
@@ -242,12 +197,7 @@ async fn everything_goes_on_after_the_database_was_restarted() {
     }
     let second = second.expect(StatusCode::CREATED).json();
     let answer = admin.get_with(&url(&second), &[("prefer", "wait=30")]).await;
-    assert_eq!(
-        answer.status,
-        StatusCode::OK,
-        "the worker said {:#?}",
-        worker.said()
-    );
+    assert_eq!(answer.status, StatusCode::OK, "the worker said {:#?}", worker.said());
     assert!(worker.wait_for("made a thumbnail").await.contains("height=200"));
 }
 
@@ -259,10 +209,7 @@ async fn a_stop_lets_requests_and_jobs_end() {
     let origin = everything.origin().await;
     let admin = admin(&origin).await;
     let image = admin.uploaded("a.jpg", pictures::jpeg(3000, 2000)).await;
-    let url = image["file_urls"]["200 px high"]
-        .as_str()
-        .expect("a link")
-        .to_owned();
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
     let request = tokio::spawn(async move { admin.get_with(&url, &[("prefer", "wait=30")]).await.status });
     let asked = Instant::now() + Duration::from_secs(30);
     while count(&pool, "SELECT count(*) FROM apalis.jobs").await == 0 && Instant::now() < asked {
@@ -270,10 +217,7 @@ async fn a_stop_lets_requests_and_jobs_end() {
     }
     assert!(everything.stop().await.success());
     let status = request.await.expect("an answer in spite of the stop");
-    assert!(
-        status == StatusCode::OK || status == StatusCode::ACCEPTED,
-        "{status}"
-    );
+    assert!(status == StatusCode::OK || status == StatusCode::ACCEPTED, "{status}");
     let running = "SELECT count(*) FROM apalis.jobs WHERE status = 'Running'";
     assert_eq!(count(&pool, running).await, 0, "no job was cut off");
 }

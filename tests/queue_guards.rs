@@ -61,27 +61,19 @@ impl ProbeWorker {
 }
 
 async fn pool() -> PgPool {
-    postgres::connect(fresh_database().await, 10)
-        .await
-        .expect("a pool")
+    postgres::connect(fresh_database().await, 10).await.expect("a pool")
 }
 
 async fn enqueue(pool: &PgPool, number: usize) {
     let mut tx = pool.begin().await.expect("a transaction");
-    jobs::enqueue(&mut tx, JobId::fresh(), &Probe { number })
-        .await
-        .expect("a job");
+    jobs::enqueue(&mut tx, JobId::fresh(), &Probe { number }).await.expect("a job");
     tx.commit().await.expect("a commit");
 }
 
 /// Waits until the query says so.
 async fn wait_until(pool: &PgPool, condition: &'static str) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !sqlx::query_scalar::<_, bool>(condition)
-        .fetch_one(pool)
-        .await
-        .expect("a query")
-    {
+    while !sqlx::query_scalar::<_, bool>(condition).fetch_one(pool).await.expect("a query") {
         assert!(Instant::now() < deadline, "not within 30 s: {condition}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -91,11 +83,7 @@ async fn wait_until(pool: &PgPool, condition: &'static str) {
 async fn a_job_that_panics_is_tried_again_later_and_given_up_at_last() {
     let pool = pool().await;
     let worker = ProbeWorker::start(&pool, LIMIT, |probe: Probe| async move {
-        if probe.number == 0 {
-            panic!("the job's own fault")
-        } else {
-            Ok(())
-        }
+        if probe.number == 0 { panic!("the job's own fault") } else { Ok(()) }
     });
     enqueue(&pool, 0).await;
     // failed for now: due again after a delay that the database keeps
@@ -103,21 +91,14 @@ async fn a_job_that_panics_is_tried_again_later_and_given_up_at_last() {
         AND run_at > now() AND last_result::text LIKE '%the job''s own fault%')";
     wait_until(&pool, failed_once).await;
     enqueue(&pool, 1).await;
-    wait_until(
-        &pool,
-        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done')",
-    )
-    .await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done')").await;
 
     sqlx::query("UPDATE apalis.jobs SET run_at = now() WHERE status = 'Failed'")
         .execute(&pool)
         .await
         .expect("no delay");
-    wait_until(
-        &pool,
-        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 2)",
-    )
-    .await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 2)")
+        .await;
     worker.stop().await;
 }
 
@@ -147,16 +128,10 @@ async fn the_delay_before_another_try_doubles() {
         sqlx::query(fail).execute(&pool).await.expect("a running job");
         let fail = "UPDATE apalis.jobs SET status = 'Failed', attempts = $1, done_at = now()
             RETURNING extract(epoch FROM run_at - now())::float8";
-        let delay: f64 = sqlx::query_scalar(fail)
-            .bind(attempts)
-            .fetch_one(&pool)
-            .await
-            .expect("a failed job");
+        let delay: f64 =
+            sqlx::query_scalar(fail).bind(attempts).fetch_one(&pool).await.expect("a failed job");
         let expected = 2_f64.powi(attempts).min(300.0);
-        assert!(
-            (expected * 0.74..=expected * 1.26).contains(&delay),
-            "{delay} s after {attempts} attempts"
-        );
+        assert!((expected * 0.74..=expected * 1.26).contains(&delay), "{delay} s after {attempts} attempts");
     }
 }
 
@@ -169,11 +144,7 @@ async fn the_job_of_a_worker_that_died_goes_to_another() {
         assert_eq!(probe.number, 7);
         Ok(())
     });
-    wait_until(
-        &pool,
-        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 2)",
-    )
-    .await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 2)").await;
     worker.stop().await;
 }
 
@@ -183,11 +154,7 @@ async fn die_holding_the_job(pool: &PgPool, attempts: i32) {
         SELECT 'dead', job_type, 'PgStorage', '', now() - interval '1 hour' FROM apalis.jobs";
     sqlx::query(died).execute(pool).await.expect("a dead worker");
     let held = "UPDATE apalis.jobs SET status = 'Running', lock_by = 'dead', lock_at = now(), attempts = $1";
-    sqlx::query(held)
-        .bind(attempts)
-        .execute(pool)
-        .await
-        .expect("a held job");
+    sqlx::query(held).bind(attempts).execute(pool).await.expect("a held job");
 }
 
 #[tokio::test]
@@ -204,16 +171,8 @@ async fn a_job_that_kills_its_workers_is_stopped_and_its_thumbnail_failed() {
     };
     app.start_worker().await;
     // whoever waits hears of it at once
-    let problem = waiting
-        .await
-        .expect("an answer")
-        .expect_problem(422, "thumbnail-failed");
-    assert!(
-        problem["detail"]
-            .as_str()
-            .is_some_and(|detail| detail.contains("again and again")),
-        "{problem}"
-    );
+    let problem = waiting.await.expect("an answer").expect_problem(422, "thumbnail-failed");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("again and again")), "{problem}");
     app.stop_worker().await;
     let killed = "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Killed' AND attempts = 5)";
     wait_until(&app.pool, killed).await;
@@ -232,36 +191,20 @@ async fn a_busy_worker_leaves_the_other_jobs_to_others() {
             Ok(())
         }
     });
-    wait_until(
-        &pool,
-        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')",
-    )
-    .await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')").await;
     for number in 1..=5 {
         enqueue(&pool, number).await;
     }
     let free = ProbeWorker::start(&pool, LIMIT, |_: Probe| async { Ok(()) });
     // apalis fetches one ahead of the one that runs, and no more
-    wait_until(
-        &pool,
-        "SELECT count(*) >= 4 FROM apalis.jobs WHERE status = 'Done'",
-    )
-    .await;
+    wait_until(&pool, "SELECT count(*) >= 4 FROM apalis.jobs WHERE status = 'Done'").await;
     release.notify_one();
     release.notify_one();
-    wait_until(
-        &pool,
-        "SELECT count(*) >= 5 FROM apalis.jobs WHERE status = 'Done'",
-    )
-    .await;
+    wait_until(&pool, "SELECT count(*) >= 5 FROM apalis.jobs WHERE status = 'Done'").await;
     busy.stop.cancel();
     release.notify_one();
     busy.stop().await;
-    wait_until(
-        &pool,
-        "SELECT count(*) = 6 FROM apalis.jobs WHERE status = 'Done'",
-    )
-    .await;
+    wait_until(&pool, "SELECT count(*) = 6 FROM apalis.jobs WHERE status = 'Done'").await;
     free.stop().await;
 }
 
@@ -291,10 +234,7 @@ async fn new_jobs_are_heard_of_and_not_waited_for() {
         enqueue(&pool, number).await;
         while handled.load(Ordering::SeqCst) < number {
             // looking every two seconds alone would take forty
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "only {number} jobs were heard of"
-            );
+            assert!(started.elapsed() < Duration::from_secs(20), "only {number} jobs were heard of");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -320,24 +260,14 @@ async fn a_worker_survives_the_loss_of_all_its_connections() {
 #[tokio::test]
 async fn a_request_that_waits_hears_of_the_end_after_a_lost_connection() {
     let mut app = TestApp::start().await;
-    let image = app
-        .user("Basic")
-        .await
-        .uploaded("a.png", pictures::png(10, 10))
-        .await;
-    let url = image["file_urls"]["200 px high"]
-        .as_str()
-        .expect("a link")
-        .to_owned();
+    let image = app.user("Basic").await.uploaded("a.png", pictures::png(10, 10)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
     let nobody = app.anonymous();
     let waiting = tokio::spawn(async move { nobody.get_with(&url, &[("prefer", "wait=30")]).await });
     wait_until(&app.pool, "SELECT count(*) = 1 FROM apalis.jobs").await;
     let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    sqlx::query(lost)
-        .execute(&app.pool)
-        .await
-        .expect("lost connections");
+    sqlx::query(lost).execute(&app.pool).await.expect("lost connections");
     app.run_jobs().await;
     waiting.await.expect("an answer").expect(StatusCode::OK);
 }

@@ -19,21 +19,14 @@ async fn the_first_request_answers_202_and_the_next_after_the_job_200() {
     let image = client.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     let (pk, url) = (&image["pk"], url(&image, "200 px high"));
     let status = format!("/api/images/{pk}/thumbnails/200");
-    assert_eq!(
-        client.get(&status).await.json()["state"],
-        "absent",
-        "asking for the state makes nothing"
-    );
+    assert_eq!(client.get(&status).await.json()["state"], "absent", "asking for the state makes nothing");
     assert_eq!(app.rows("apalis.jobs").await, 0);
 
     let pending = app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     assert_eq!(pending.header("location"), format!("{}{status}", app.origin));
     assert_eq!(pending.header("retry-after"), "1");
     assert_eq!(pending.header("cache-control"), "no-store");
-    assert_eq!(
-        pending.json(),
-        json!({"state": "pending", "status_url": format!("{}{status}", app.origin)})
-    );
+    assert_eq!(pending.json(), json!({"state": "pending", "status_url": format!("{}{status}", app.origin)}));
     assert_eq!(client.get(&status).await.json()["state"], "pending");
     app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     assert_eq!(app.jobs_in("thumbnails").await, 1);
@@ -48,20 +41,13 @@ async fn the_first_request_answers_202_and_the_next_after_the_job_200() {
         (&json!("ready"), &json!(267), &json!(200))
     );
     let image = client.get(&format!("/api/images/{pk}")).await.json();
-    assert!(
-        image["placeholder"].as_str().is_some_and(|hash| !hash.is_empty()),
-        "the thumbhash is known now"
-    );
+    assert!(image["placeholder"].as_str().is_some_and(|hash| !hash.is_empty()), "the thumbhash is known now");
 }
 
 #[tokio::test]
 async fn a_thumbnail_is_kept_and_made_once() {
     let mut app = TestApp::start().await;
-    let image = app
-        .user("Basic")
-        .await
-        .uploaded("a.png", pictures::png(300, 300))
-        .await;
+    let image = app.user("Basic").await.uploaded("a.png", pictures::png(300, 300)).await;
     let url = url(&image, "200 px high");
     app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
@@ -76,11 +62,7 @@ async fn a_thumbnail_is_kept_and_made_once() {
 #[tokio::test]
 async fn five_hundred_first_requests_at_once_make_one_job_and_one_object() {
     let mut app = TestApp::start().await;
-    let image = app
-        .user("Basic")
-        .await
-        .uploaded("a.jpg", pictures::jpeg(800, 600))
-        .await;
+    let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     let url = url(&image, "200 px high");
     app.start_worker().await;
     let nobody = app.anonymous();
@@ -98,16 +80,9 @@ async fn five_hundred_first_requests_at_once_make_one_job_and_one_object() {
 #[tokio::test]
 async fn a_request_that_prefers_to_wait_gets_the_bytes() {
     let mut app = TestApp::start().await;
-    let image = app
-        .user("Basic")
-        .await
-        .uploaded("a.jpg", pictures::jpeg(800, 600))
-        .await;
+    let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     app.start_worker().await;
-    let answer = app
-        .anonymous()
-        .get_with(url(&image, "200 px high"), &[("prefer", "wait=30")])
-        .await;
+    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     let answer = answer.expect(StatusCode::OK);
     assert_eq!(answer.header("preference-applied"), "wait=30");
     assert_eq!(pictures::size(&answer.body), (267, 200));
@@ -117,15 +92,8 @@ async fn a_request_that_prefers_to_wait_gets_the_bytes() {
 #[tokio::test]
 async fn a_wait_that_is_too_short_ends_with_202() {
     let mut app = TestApp::start().await;
-    let image = app
-        .user("Basic")
-        .await
-        .uploaded("a.jpg", pictures::jpeg(80, 60))
-        .await;
-    let answer = app
-        .anonymous()
-        .get_with(url(&image, "200 px high"), &[("prefer", "wait=1")])
-        .await;
+    let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(80, 60)).await;
+    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=1")]).await;
     answer.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
 }
@@ -136,15 +104,11 @@ async fn an_image_of_a_page_waits_by_itself() {
     let client = app.user("Premium").await;
     let image = client.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     app.start_worker().await;
-    let by_destination = app
-        .anonymous()
-        .get_with(url(&image, "200 px high"), &[("sec-fetch-dest", "image")])
-        .await;
+    let by_destination =
+        app.anonymous().get_with(url(&image, "200 px high"), &[("sec-fetch-dest", "image")]).await;
     by_destination.expect(StatusCode::OK);
-    let by_accept = app
-        .anonymous()
-        .get_with(url(&image, "400 px high"), &[("accept", "image/webp,*/*")])
-        .await;
+    let by_accept =
+        app.anonymous().get_with(url(&image, "400 px high"), &[("accept", "image/webp,*/*")]).await;
     by_accept.expect(StatusCode::OK);
     app.stop_worker().await;
 }
@@ -152,15 +116,8 @@ async fn an_image_of_a_page_waits_by_itself() {
 #[tokio::test]
 async fn waiting_requests_are_limited_and_the_rest_is_told_to_come_back() {
     let mut app = TestApp::start_with(|limits| limits.waiting_requests = 0).await;
-    let image = app
-        .user("Basic")
-        .await
-        .uploaded("a.jpg", pictures::jpeg(80, 60))
-        .await;
-    let answer = app
-        .anonymous()
-        .get_with(url(&image, "200 px high"), &[("prefer", "wait=30")])
-        .await;
+    let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(80, 60)).await;
+    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     answer.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
 }
@@ -169,38 +126,19 @@ async fn waiting_requests_are_limited_and_the_rest_is_told_to_come_back() {
 async fn a_picture_that_cannot_be_decoded_fails_with_a_reason_and_can_be_retried() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
-    let image = client
-        .uploaded("a.png", pictures::png_with_damaged_pixels())
-        .await;
-    let (status, url) = (
-        format!("/api/images/{}/thumbnails/200", image["pk"]),
-        url(&image, "200 px high"),
-    );
-    client
-        .post(&format!("{status}/retry"), json!({}))
-        .await
-        .expect_problem(409, "thumbnail-not-failed");
+    let image = client.uploaded("a.png", pictures::png_with_damaged_pixels()).await;
+    let (status, url) = (format!("/api/images/{}/thumbnails/200", image["pk"]), url(&image, "200 px high"));
+    client.post(&format!("{status}/retry"), json!({})).await.expect_problem(409, "thumbnail-not-failed");
     app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
 
-    let problem = app
-        .anonymous()
-        .get(url)
-        .await
-        .expect_problem(422, "thumbnail-failed");
+    let problem = app.anonymous().get(url).await.expect_problem(422, "thumbnail-failed");
     let failed = client.get(&status).await.json();
     assert_eq!(failed["state"], "failed");
     assert_eq!(failed["reason"], problem["detail"]);
-    assert_eq!(
-        app.jobs_in("thumbnails").await,
-        1,
-        "what cannot be decoded is not tried again and again"
-    );
+    assert_eq!(app.jobs_in("thumbnails").await, 1, "what cannot be decoded is not tried again and again");
 
-    let retried = client
-        .post(&format!("{status}/retry"), json!({}))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    let retried = client.post(&format!("{status}/retry"), json!({})).await.expect(StatusCode::ACCEPTED);
     assert_eq!(retried.json()["state"], "pending");
     assert_eq!(app.jobs_in("thumbnails").await, 2);
     app.run_jobs().await;
@@ -214,15 +152,9 @@ async fn an_original_that_is_gone_fails_its_thumbnail() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let key = shared::storage::StorageKey::parse(&app.objects().await[0]).expect("a key");
     app.storage.delete(vec![key]).await.expect("a deleted file");
-    app.anonymous()
-        .get(url(&image, "200 px high"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    app.anonymous().get(url(&image, "200 px high")).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
-    app.anonymous()
-        .get(url(&image, "200 px high"))
-        .await
-        .expect_problem(422, "thumbnail-failed");
+    app.anonymous().get(url(&image, "200 px high")).await.expect_problem(422, "thumbnail-failed");
 }
 
 #[tokio::test]
@@ -231,10 +163,7 @@ async fn a_small_picture_is_not_enlarged() {
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(30, 20)).await;
     app.start_worker().await;
-    let answer = app
-        .anonymous()
-        .get_with(url(&image, "200 px high"), &[("prefer", "wait=30")])
-        .await;
+    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     assert_eq!(pictures::size(&answer.expect(StatusCode::OK).body), (30, 20));
     app.stop_worker().await;
 }
@@ -246,10 +175,7 @@ async fn events_tell_what_is_ready_already_and_what_becomes_ready() {
     let image = client.uploaded("a.png", pictures::png(500, 500)).await;
     app.start_worker().await;
     let waits = [("prefer", "wait=30")];
-    client
-        .get_with(url(&image, "200 px high"), &waits)
-        .await
-        .expect(StatusCode::OK);
+    client.get_with(url(&image, "200 px high"), &waits).await.expect(StatusCode::OK);
 
     let events = client.request(Method::GET, &format!("/api/images/{}/events", image["pk"]));
     let response = events.send().await.expect("an answer");
@@ -258,19 +184,15 @@ async fn events_tell_what_is_ready_already_and_what_becomes_ready() {
     let mut heard = String::new();
     let mut hear_until = async |text: &str| {
         while !heard.contains(text) {
-            let piece = tokio::time::timeout(Duration::from_secs(20), stream.next())
-                .await
-                .expect("an event in time");
+            let piece =
+                tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("an event in time");
             heard.push_str(
                 std::str::from_utf8(&piece.expect("an open stream").expect("bytes")).expect("text"),
             );
         }
     };
     hear_until("\"height\":200").await;
-    client
-        .get_with(url(&image, "400 px high"), &waits)
-        .await
-        .expect(StatusCode::OK);
+    client.get_with(url(&image, "400 px high"), &waits).await.expect(StatusCode::OK);
     hear_until("\"height\":400").await;
     assert!(heard.contains("event: thumbnail"), "{heard}");
     assert!(heard.contains("\"state\":\"ready\""), "{heard}");
@@ -283,16 +205,10 @@ async fn a_height_that_the_tier_gains_can_be_asked_for_at_once() {
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let status = format!("/api/images/{}/thumbnails/400", image["pk"]);
-    client
-        .get(&status)
-        .await
-        .expect_problem(403, "height-not-in-tier");
+    client.get(&status).await.expect_problem(403, "height-not-in-tier");
     app.change_tier("Basic", |tier| {
-        tier.thumbnail_heights = vec![200, 400].try_into().expect("heights")
+        tier.thumbnail_heights = vec![200, 400].try_into().expect("heights");
     })
     .await;
-    assert_eq!(
-        client.get(&status).await.expect(StatusCode::OK).json()["state"],
-        "absent"
-    );
+    assert_eq!(client.get(&status).await.expect(StatusCode::OK).json()["state"], "absent");
 }

@@ -25,20 +25,9 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let behind_proxy = AppState::from_ref(state).urls.is_behind_proxy();
-        let forwarded = if behind_proxy {
-            forwarded_for(&parts.headers)
-        } else {
-            None
-        };
-        let connected = || {
-            parts
-                .extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0.ip())
-        };
-        Ok(Self(
-            forwarded.or_else(connected).unwrap_or(IpAddr::from([0, 0, 0, 0])),
-        ))
+        let forwarded = if behind_proxy { forwarded_for(&parts.headers) } else { None };
+        let connected = || parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        Ok(Self(forwarded.or_else(connected).unwrap_or(IpAddr::from([0, 0, 0, 0]))))
     }
 }
 

@@ -103,12 +103,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            fields: Vec::new(),
-            retry_after: None,
-        }
+        Self { code, detail: detail.into(), fields: Vec::new(), retry_after: None }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -116,40 +111,25 @@ impl Problem {
     }
 
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        let error = FieldError {
-            field: field.into(),
-            detail: detail.into(),
-        };
+        let error = FieldError { field: field.into(), detail: detail.into() };
         let detail = format!("{}: {}", error.field, error.detail);
-        Self {
-            fields: vec![error],
-            ..Self::new(Code::InvalidField, detail)
-        }
+        Self { fields: vec![error], ..Self::new(Code::InvalidField, detail) }
     }
 
     pub(crate) fn retry_after(self, seconds: i64) -> Self {
-        Self {
-            retry_after: Some(seconds.max(1)),
-            ..self
-        }
+        Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
     /// A failure of ours: the log has its cause, the client a request id to quote.
     pub(crate) fn internal(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "request failed");
-        Self::new(
-            Code::Internal,
-            "the log of the server has the cause under this request id",
-        )
+        Self::new(Code::Internal, "the log of the server has the cause under this request id")
     }
 
     fn unavailable(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "not available");
-        Self::new(
-            Code::Unavailable,
-            "the database or the storage does not answer; try again soon",
-        )
-        .retry_after(5)
+        Self::new(Code::Unavailable, "the database or the storage does not answer; try again soon")
+            .retry_after(5)
     }
 }
 
@@ -172,9 +152,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.code.status().into_response();
         if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);
         response
@@ -255,10 +233,7 @@ mod tests {
             let text = code.as_str();
             assert!(text.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{text}");
             assert!(seen.insert(text), "{text} twice");
-            assert!(
-                code.status().is_client_error() || code.status().is_server_error(),
-                "{text}"
-            );
+            assert!(code.status().is_client_error() || code.status().is_server_error(), "{text}");
         }
     }
 }

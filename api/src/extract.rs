@@ -23,27 +23,21 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let content_type = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         if !content_type.is_some_and(is_json) {
             let detail = "the body is application/json, and the Content-Type says so";
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
-        let body = axum::body::Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| unread(&rejection))?;
+        let body =
+            axum::body::Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
         // first as any JSON, so that a rule that is broken before the JSON is does not hide it
         let value: serde_json::Value = serde_json::from_slice(&body)
             .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
-        serde_path_to_error::deserialize(value)
-            .map(Self)
-            .map_err(|error| {
-                let path = error.path().to_string();
-                let field = if path == "." { "body".to_owned() } else { path };
-                Problem::field(field, error.into_inner().to_string())
-            })
+        serde_path_to_error::deserialize(value).map(Self).map_err(|error| {
+            let path = error.path().to_string();
+            let field = if path == "." { "body".to_owned() } else { path };
+            Problem::field(field, error.into_inner().to_string())
+        })
     }
 }
 
@@ -96,15 +90,11 @@ async fn path_params<S: Send + Sync>(
 ) -> Result<HashMap<String, String>, Problem> {
     let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
     // only a path that is not UTF-8 once it is decoded gets here
-    path.map(|Path(params)| params)
-        .map_err(|_| Problem::not_found("page"))
+    path.map(|Path(params)| params).map_err(|_| Problem::not_found("page"))
 }
 
 fn image_id(params: &HashMap<String, String>) -> Result<ImageId, Problem> {
-    let pk = params
-        .get("pk")
-        .and_then(|pk| pk.parse().ok())
-        .filter(|pk| *pk > 0);
+    let pk = params.get("pk").and_then(|pk| pk.parse().ok()).filter(|pk| *pk > 0);
     pk.map(ImageId).ok_or_else(|| Problem::not_found("image"))
 }
 
@@ -123,10 +113,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PkAndHeight {
         let params = path_params(parts, state).await?;
         let height = params.get("height").and_then(|height| height.parse::<i64>().ok());
         let height = height.and_then(|px| Height::try_from(px).ok());
-        Ok(Self(
-            image_id(&params)?,
-            height.ok_or_else(|| Problem::not_found("thumbnail"))?,
-        ))
+        Ok(Self(image_id(&params)?, height.ok_or_else(|| Problem::not_found("thumbnail"))?))
     }
 }
 
@@ -135,14 +122,8 @@ impl<S: Send + Sync> FromRequestParts<S> for PkAndLink {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = path_params(parts, state).await?;
-        let id = params
-            .get("id")
-            .and_then(|id| Uuid::try_parse(id).ok())
-            .map(LinkId);
-        Ok(Self(
-            image_id(&params)?,
-            id.ok_or_else(|| Problem::not_found("link"))?,
-        ))
+        let id = params.get("id").and_then(|id| Uuid::try_parse(id).ok()).map(LinkId);
+        Ok(Self(image_id(&params)?, id.ok_or_else(|| Problem::not_found("link"))?))
     }
 }
 
@@ -151,9 +132,6 @@ impl<S: Send + Sync> FromRequestParts<S> for FileName {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let mut params = path_params(parts, state).await?;
-        params
-            .remove("file")
-            .map(Self)
-            .ok_or_else(|| Problem::not_found("file"))
+        params.remove("file").map(Self).ok_or_else(|| Problem::not_found("file"))
     }
 }

@@ -56,14 +56,9 @@ impl Cache {
 impl FileResponse {
     /// The answer to a request with these headers.
     pub(crate) async fn respond(self, storage: &Storage, request: &HeaderMap) -> Result<Response, Problem> {
-        let etag: ETag = format!("\"{}\"", self.id)
-            .parse()
-            .expect("a UUID in quotes is an entity tag");
+        let etag: ETag = format!("\"{}\"", self.id).parse().expect("a UUID in quotes is an entity tag");
         let mut headers = self.headers(&etag);
-        if request
-            .typed_get::<IfNoneMatch>()
-            .is_some_and(|condition| !condition.precondition_passes(&etag))
-        {
+        if request.typed_get::<IfNoneMatch>().is_some_and(|condition| !condition.precondition_passes(&etag)) {
             headers.remove(header::CONTENT_TYPE);
             return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
         }
@@ -74,10 +69,7 @@ impl FileResponse {
         };
         let Some(object) = storage.get(&self.key, range.clone()).await? else {
             tracing::error!(key = %self.key, "the row is there and the object is not");
-            return Err(Problem::new(
-                Code::Internal,
-                "the file is missing from the storage",
-            ));
+            return Err(Problem::new(Code::Internal, "the file is missing from the storage"));
         };
         let status = match &range {
             None => StatusCode::OK,
@@ -99,10 +91,7 @@ impl FileResponse {
         headers.insert(header::CACHE_CONTROL, self.cache.header());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Some(name) = &self.file_name {
-            headers.insert(
-                header::CONTENT_DISPOSITION,
-                ascii(&format!("inline; filename=\"{name}\"")),
-            );
+            headers.insert(header::CONTENT_DISPOSITION, ascii(&format!("inline; filename=\"{name}\"")));
         }
         headers
     }
@@ -110,9 +99,7 @@ impl FileResponse {
     fn not_satisfiable(&self) -> Response {
         let detail = format!("the file has {} bytes", self.bytes);
         let mut response = Problem::new(Code::RangeNotSatisfiable, detail).into_response();
-        response
-            .headers_mut()
-            .insert(header::CONTENT_RANGE, ascii(&format!("bytes */{}", self.bytes)));
+        response.headers_mut().insert(header::CONTENT_RANGE, ascii(&format!("bytes */{}", self.bytes)));
         response
     }
 }
@@ -132,10 +119,7 @@ fn requested_range(request: &HeaderMap, etag: &ETag, bytes: u64) -> Requested {
     let Some(range) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
         return Requested::Whole;
     };
-    if request
-        .typed_get::<IfRange>()
-        .is_some_and(|condition| condition.is_modified(Some(etag), None))
-    {
+    if request.typed_get::<IfRange>().is_some_and(|condition| condition.is_modified(Some(etag), None)) {
         return Requested::Whole;
     }
     let Ok(parsed) = parse_range_header(range) else {
@@ -163,12 +147,9 @@ mod tests {
 
     #[test]
     fn a_range_is_cut_to_the_file() {
-        for (header, expected) in [
-            ("bytes=0-9", 0..10),
-            ("bytes=90-", 90..100),
-            ("bytes=-10", 90..100),
-            ("bytes=50-1000", 50..100),
-        ] {
+        for (header, expected) in
+            [("bytes=0-9", 0..10), ("bytes=90-", 90..100), ("bytes=-10", 90..100), ("bytes=50-1000", 50..100)]
+        {
             assert!(
                 matches!(requested(header, None), Requested::Part(range) if range == expected),
                 "{header}"
@@ -191,10 +172,7 @@ mod tests {
     #[test]
     fn a_range_of_another_version_gets_the_whole_file() {
         assert!(matches!(requested("bytes=0-9", Some("\"b\"")), Requested::Whole));
-        assert!(matches!(
-            requested("bytes=0-9", Some("\"a\"")),
-            Requested::Part(_)
-        ));
+        assert!(matches!(requested("bytes=0-9", Some("\"a\"")), Requested::Part(_)));
     }
 
     #[test]

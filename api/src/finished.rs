@@ -59,9 +59,7 @@ impl FinishedThumbnails {
     }
 
     pub(crate) fn subscribe(&self) -> Subscription {
-        Subscription {
-            receiver: self.sender.subscribe(),
-        }
+        Subscription { receiver: self.sender.subscribe() }
     }
 }
 

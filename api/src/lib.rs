@@ -77,9 +77,7 @@ impl Api {
         let finished = FinishedThumbnails::listen(self.pool.clone(), stop.clone());
         let state = AppState {
             passwords: PasswordChecker::new(),
-            waiting: Arc::new(Semaphore::new(
-                self.limits.waiting_requests.min(Semaphore::MAX_PERMITS),
-            )),
+            waiting: Arc::new(Semaphore::new(self.limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
             urls: UrlScheme::new(&self.http),
             pool: self.pool,
             storage: self.storage,

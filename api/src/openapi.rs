@@ -47,10 +47,7 @@ struct CookieScheme;
 impl Modify for CookieScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(auth::COOKIE)));
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme(SCHEME, cookie);
+        openapi.components.get_or_insert_default().add_security_scheme(SCHEME, cookie);
     }
 }
 
@@ -80,10 +77,7 @@ pub(crate) fn describe_problems(openapi: &mut utoipa::openapi::OpenApi) {
 }
 
 fn describe(method: &HttpMethod, operation: &mut Operation) {
-    let listed = operation
-        .extensions
-        .as_mut()
-        .and_then(|extensions| extensions.remove(EXTENSION));
+    let listed = operation.extensions.as_mut().and_then(|extensions| extensions.remove(EXTENSION));
     let mut codes: Vec<Code> = listed
         .map(|codes| serde_json::from_value(codes).expect("handlers list codes that exist"))
         .unwrap_or_default();
@@ -100,19 +94,12 @@ fn describe(method: &HttpMethod, operation: &mut Operation) {
         by_status.entry(code.status().as_u16()).or_default().push(code);
     }
     for (status, codes) in by_status {
-        let lines = codes
-            .iter()
-            .map(|code| format!("`{}`: {}", code.as_str(), code.title()));
-        let body = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("ProblemBody")))
-            .build();
+        let lines = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.title()));
+        let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
         let response = ResponseBuilder::new()
             .description(lines.collect::<Vec<_>>().join("; "))
             .content(PROBLEM_JSON, body)
             .build();
-        operation
-            .responses
-            .responses
-            .insert(status.to_string(), RefOr::T(response));
+        operation.responses.responses.insert(status.to_string(), RefOr::T(response));
     }
 }

@@ -50,14 +50,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
         return response;
     }
     let (mut parts, _) = response.into_parts();
-    let problem = parts
-        .extensions
-        .remove::<Problem>()
-        .unwrap_or_else(|| of_status(status));
-    let request_id = request_id
-        .as_ref()
-        .and_then(|id| id.header_value().to_str().ok())
-        .unwrap_or_default();
+    let problem = parts.extensions.remove::<Problem>().unwrap_or_else(|| of_status(status));
+    let request_id = request_id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     let body = ProblemBody {
         r#type: format!("urn:pictier:problem:{}", problem.code.as_str()),
         title: problem.code.title(),
@@ -71,12 +65,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     parts.status = problem.code.status();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.extend(rendered.headers);
-    parts
-        .headers
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    parts
-        .headers
-        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Response::from_parts(parts, body)
 }
 
@@ -96,10 +86,7 @@ fn of_status(status: StatusCode) -> Problem {
 }
 
 /// The answer to a request whose handler panicked.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that CatchPanicLayer asks for"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that CatchPanicLayer asks for")]
 pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
     let said = panic
         .downcast_ref::<String>()
@@ -107,9 +94,5 @@ pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     tracing::error!(panic = said, "request panicked");
-    Problem::new(
-        Code::Internal,
-        "the log of the server has the cause under this request id",
-    )
-    .into_response()
+    Problem::new(Code::Internal, "the log of the server has the cause under this request id").into_response()
 }

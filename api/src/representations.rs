@@ -43,11 +43,7 @@ impl SessionJson {
             is_admin: user.is_admin,
             tier: TierJson {
                 name: spec.name.to_string(),
-                thumbnail_heights: spec
-                    .thumbnail_heights
-                    .iter()
-                    .map(shared::domain::Height::px)
-                    .collect(),
+                thumbnail_heights: spec.thumbnail_heights.iter().map(shared::domain::Height::px).collect(),
                 original_access: spec.original_access,
                 expiring_links: spec.expiring_links,
                 max_upload_bytes: spec.max_upload_bytes.as_u64(),
@@ -135,54 +131,34 @@ impl ThumbnailJson {
             ThumbnailState::Failed { reason } => (StateJson::Failed, will_be(), Some(reason.clone())),
         };
         let url = urls.thumbnail(&image.title, thumbnail.id, image.format);
-        Self {
-            height: thumbnail.height.px(),
-            width,
-            state,
-            url,
-            reason,
-        }
+        Self { height: thumbnail.height.px(), width, state, url, reason }
     }
 }
 
 impl ImageJson {
     /// `thumbnails` are the image's, of whatever heights: those that the tier lacks are left out.
     pub(crate) fn new(image: &Image, thumbnails: &[Thumbnail], tier: &Tier, urls: &Urls) -> Self {
-        let included = thumbnails
-            .iter()
-            .filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok());
-        let thumbnails: Vec<_> = included
-            .map(|thumbnail| ThumbnailJson::new(image, thumbnail, urls))
-            .collect();
-        let original = tier.allows_original().is_ok().then(|| {
-            (
-                "original".to_owned(),
-                urls.original(&image.title, image.original, image.format),
-            )
-        });
-        let resized = thumbnails
-            .iter()
-            .map(|thumbnail| (label(thumbnail.height), thumbnail.url.clone()));
+        let included = thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok());
+        let thumbnails: Vec<_> =
+            included.map(|thumbnail| ThumbnailJson::new(image, thumbnail, urls)).collect();
+        let original = tier
+            .allows_original()
+            .is_ok()
+            .then(|| ("original".to_owned(), urls.original(&image.title, image.original, image.format)));
+        let resized = thumbnails.iter().map(|thumbnail| (label(thumbnail.height), thumbnail.url.clone()));
         let has_links = tier.allows_expiring_links().is_ok();
         Self {
             pk: image.id.0,
             title: image.title.as_str().to_owned(),
             file_urls: FileUrls(original.into_iter().chain(resized).collect()),
-            expiring_link_generator: if has_links {
-                urls.expiring_links(image.id)
-            } else {
-                String::new()
-            },
+            expiring_link_generator: if has_links { urls.expiring_links(image.id) } else { String::new() },
             uploaded_at: image.uploaded_at,
             width: image.width,
             height: image.height,
             bytes: image.bytes,
             content_type: image.format.media_type(),
             thumbnails,
-            placeholder: image
-                .placeholder
-                .as_ref()
-                .map(|hash| BASE64_STANDARD.encode(hash)),
+            placeholder: image.placeholder.as_ref().map(|hash| BASE64_STANDARD.encode(hash)),
         }
     }
 }
@@ -235,9 +211,6 @@ pub(crate) struct PendingJson {
 
 impl PendingJson {
     pub(crate) fn new(status_url: String) -> Self {
-        Self {
-            state: StateJson::Pending,
-            status_url,
-        }
+        Self { state: StateJson::Pending, status_url }
     }
 }

@@ -43,11 +43,7 @@ fn api() -> OpenApiRouter<AppState> {
         // /api/images
         .routes(routes!(images::list_images))
         // /api/images/{pk}
-        .routes(routes!(
-            images::show_image,
-            images::rename_image,
-            images::delete_image
-        ))
+        .routes(routes!(images::show_image, images::rename_image, images::delete_image))
         // /api/images/{pk}/thumbnails/{height}
         .routes(routes!(thumbnails::show_thumbnail))
         // /api/images/{pk}/thumbnails/{height}/retry
@@ -55,10 +51,7 @@ fn api() -> OpenApiRouter<AppState> {
         // /api/images/{pk}/events
         .routes(routes!(events::image_events))
         // /api/images/{pk}/expiring_links
-        .routes(routes!(
-            expiring_links::list_expiring_links,
-            expiring_links::create_expiring_link
-        ))
+        .routes(routes!(expiring_links::list_expiring_links, expiring_links::create_expiring_link))
         // /api/images/{pk}/expiring_links/{id}
         .routes(routes!(expiring_links::revoke_expiring_link))
         .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
@@ -67,9 +60,7 @@ fn api() -> OpenApiRouter<AppState> {
 /// What needs a session and takes files, whose size the handler limits as it reads.
 fn uploads() -> OpenApiRouter<AppState> {
     // POST /api/images
-    OpenApiRouter::new()
-        .routes(routes!(upload::upload_image))
-        .layer(DefaultBodyLimit::disable())
+    OpenApiRouter::new().routes(routes!(upload::upload_image)).layer(DefaultBodyLimit::disable())
 }
 
 /// What is public to whoever has the URL.
@@ -81,14 +72,8 @@ fn media() -> OpenApiRouter<AppState> {
         .routes(routes!(media::download_thumbnail))
         // /user_content/expiring/{uuid}/
         .routes(routes!(media::download_expiring))
-        .layer(fixed_header(
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; sandbox",
-        ))
-        .layer(fixed_header(
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "cross-origin",
-        ))
+        .layer(fixed_header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"))
+        .layer(fixed_header(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"))
 }
 
 fn operation() -> OpenApiRouter<AppState> {
@@ -100,10 +85,8 @@ fn operation() -> OpenApiRouter<AppState> {
 }
 
 fn split() -> (Router<AppState>, Router<AppState>, openapi::OpenApi) {
-    let (with_session, mut description) = OpenApiRouter::with_openapi(Description::openapi())
-        .merge(api())
-        .merge(uploads())
-        .split_for_parts();
+    let (with_session, mut description) =
+        OpenApiRouter::with_openapi(Description::openapi()).merge(api()).merge(uploads()).split_for_parts();
     let (public, public_description) = media().merge(operation()).split_for_parts();
     description.merge(public_description);
     describe_problems(&mut description);
@@ -150,11 +133,7 @@ fn fixed_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer
 
 /// One line for each request: what was asked, and under which id.
 fn span(request: &Request) -> tracing::Span {
-    let id = request
-        .headers()
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default();
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
 }
 

@@ -25,14 +25,8 @@ pub(crate) struct UrlScheme {
 
 impl UrlScheme {
     pub(crate) fn new(config: &HttpConfig) -> Self {
-        let origin = config
-            .public_url
-            .as_ref()
-            .map(|uri| uri.to_string().trim_end_matches('/').into());
-        Self {
-            origin,
-            behind_proxy: config.behind_proxy,
-        }
+        let origin = config.public_url.as_ref().map(|uri| uri.to_string().trim_end_matches('/').into());
+        Self { origin, behind_proxy: config.behind_proxy }
     }
 
     pub(crate) fn is_behind_proxy(&self) -> bool {
@@ -41,16 +35,12 @@ impl UrlScheme {
 
     /// Whether users reach the service by TLS for certain, so that cookies can be kept to it.
     pub(crate) fn is_https(&self) -> bool {
-        self.origin
-            .as_ref()
-            .is_some_and(|origin| origin.starts_with("https://"))
+        self.origin.as_ref().is_some_and(|origin| origin.starts_with("https://"))
     }
 
     fn links(&self, headers: &HeaderMap, uri: &Uri) -> Urls {
         if let Some(origin) = &self.origin {
-            return Urls {
-                origin: origin.clone(),
-            };
+            return Urls { origin: origin.clone() };
         }
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let forwarded = |name: &str| if self.behind_proxy { header(name) } else { None };
@@ -63,9 +53,7 @@ impl UrlScheme {
             .or_else(|| uri.authority().map(http::uri::Authority::as_str))
             .filter(|host| host.parse::<http::uri::Authority>().is_ok())
             .unwrap_or("localhost");
-        Urls {
-            origin: format!("{scheme}://{host}").into(),
-        }
+        Urls { origin: format!("{scheme}://{host}").into() }
     }
 }
 
@@ -106,19 +94,11 @@ impl Urls {
     }
 
     pub(crate) fn original(&self, title: &Title, id: OriginalId, format: Format) -> String {
-        format!(
-            "{}/user_content/original/{}",
-            self.origin,
-            file_name(title, id.0, format)
-        )
+        format!("{}/user_content/original/{}", self.origin, file_name(title, id.0, format))
     }
 
     pub(crate) fn thumbnail(&self, title: &Title, id: ThumbnailId, format: Format) -> String {
-        format!(
-            "{}/user_content/resized/{}",
-            self.origin,
-            file_name(title, id.0, format)
-        )
+        format!("{}/user_content/resized/{}", self.origin, file_name(title, id.0, format))
     }
 
     pub(crate) fn expiring(&self, id: LinkId) -> String {
@@ -144,9 +124,7 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(Uuid, Format)> {
     if !(slug.is_empty() || slug.ends_with('-')) {
         return None;
     }
-    let format = [Format::Jpeg, Format::Png]
-        .into_iter()
-        .find(|format| format.extension() == extension)?;
+    let format = [Format::Jpeg, Format::Png].into_iter().find(|format| format.extension() == extension)?;
     Some((Uuid::try_parse(id).ok()?, format))
 }
 
@@ -168,17 +146,9 @@ mod tests {
     fn origin(config: &HttpConfig, headers: &[(&'static str, &str)]) -> String {
         let headers: HeaderMap = headers
             .iter()
-            .map(|(name, value)| {
-                (
-                    http::HeaderName::from_static(name),
-                    value.parse().expect("a header"),
-                )
-            })
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a header")))
             .collect();
-        UrlScheme::new(config)
-            .links(&headers, &Uri::from_static("/"))
-            .origin
-            .to_string()
+        UrlScheme::new(config).links(&headers, &Uri::from_static("/")).origin.to_string()
     }
 
     #[test]
@@ -192,19 +162,12 @@ mod tests {
     #[test]
     fn a_configured_url_wins_over_the_request() {
         let config = config(Some("https://pics.example/"), false);
-        assert_eq!(
-            origin(&config, &[("host", "evil.example")]),
-            "https://pics.example"
-        );
+        assert_eq!(origin(&config, &[("host", "evil.example")]), "https://pics.example");
     }
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
-        let headers = [
-            ("host", "inner"),
-            ("x-forwarded-host", "outer"),
-            ("x-forwarded-proto", "https"),
-        ];
+        let headers = [("host", "inner"), ("x-forwarded-host", "outer"), ("x-forwarded-proto", "https")];
         assert_eq!(origin(&config(None, false), &headers), "http://inner");
         assert_eq!(origin(&config(None, true), &headers), "https://outer");
     }
@@ -214,24 +177,14 @@ mod tests {
         let id = Uuid::new_v4();
         for title in ["Holiday", "!!!", "日本語", "a-b-c"] {
             let title = Title::try_from(title.to_owned()).expect("a title");
-            assert_eq!(
-                parse_file_name(&file_name(&title, id, Format::Png)),
-                Some((id, Format::Png))
-            );
+            assert_eq!(parse_file_name(&file_name(&title, id, Format::Png)), Some((id, Format::Png)));
         }
     }
 
     #[test]
     fn what_is_no_file_name_is_not_read() {
         let id = Uuid::new_v4();
-        for name in [
-            "",
-            "x",
-            "é.png",
-            &format!("{id}"),
-            &format!("x{id}.png"),
-            &format!("{id}.exe"),
-        ] {
+        for name in ["", "x", "é.png", &format!("{id}"), &format!("x{id}.png"), &format!("{id}.exe")] {
             assert_eq!(parse_file_name(name), None, "{name}");
         }
     }

@@ -19,9 +19,7 @@ pub struct DeadlineExceeded;
 impl Deadline {
     /// So long from now.
     pub fn after(patience: Duration) -> Self {
-        Self {
-            at: Instant::now().checked_add(patience),
-        }
+        Self { at: Instant::now().checked_add(patience) }
     }
 
     /// Never.

@@ -12,10 +12,7 @@ impl Orientation {
 
     /// The orientation with this EXIF number, if it is one.
     pub fn from_exif(number: u32) -> Option<Self> {
-        u8::try_from(number)
-            .ok()
-            .filter(|number| (1..=8).contains(number))
-            .map(Self)
+        u8::try_from(number).ok().filter(|number| (1..=8).contains(number)).map(Self)
     }
 
     /// The number in EXIF.
@@ -30,11 +27,7 @@ impl Orientation {
 
     /// Turns stored sides into displayed ones, and back.
     pub(crate) fn turn(self, (width, height): (u32, u32)) -> (u32, u32) {
-        if self.swaps_sides() {
-            (height, width)
-        } else {
-            (width, height)
-        }
+        if self.swaps_sides() { (height, width) } else { (width, height) }
     }
 
     /// The orientation in a block of EXIF; one that cannot be read says nothing.
@@ -53,14 +46,8 @@ mod tests {
     fn an_orientation_is_1_to_8() {
         assert_eq!(Orientation::from_exif(0), None);
         assert_eq!(Orientation::from_exif(9), None);
-        assert_eq!(
-            Orientation::from_exif(6).map(Orientation::swaps_sides),
-            Some(true)
-        );
-        assert_eq!(
-            Orientation::from_exif(3).map(Orientation::swaps_sides),
-            Some(false)
-        );
+        assert_eq!(Orientation::from_exif(6).map(Orientation::swaps_sides), Some(true));
+        assert_eq!(Orientation::from_exif(3).map(Orientation::swaps_sides), Some(false));
     }
 
     #[test]

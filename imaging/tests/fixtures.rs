@@ -17,9 +17,7 @@ pub(crate) fn corners(width: u32, height: u32) -> DynamicImage {
 
 pub(crate) fn encode(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Vec::new();
-    picture
-        .write_to(&mut Cursor::new(&mut bytes), format)
-        .expect("an encoded picture");
+    picture.write_to(&mut Cursor::new(&mut bytes), format).expect("an encoded picture");
     bytes
 }
 

@@ -8,20 +8,13 @@ use proptest::prelude::*;
 use crate::fixtures::{jpeg, png, progressive};
 
 /// Small enough to be quick, and small enough to be met.
-const LIMITS: Limits = Limits {
-    max_pixels: 100_000,
-    max_side_px: 1000,
-    max_scans: 20,
-    max_metadata_bytes: 1000,
-};
+const LIMITS: Limits =
+    Limits { max_pixels: 100_000, max_side_px: 1000, max_scans: 20, max_metadata_bytes: 1000 };
 
 fn survive(bytes: &[u8]) {
     let inspected = inspect(&mut Cursor::new(bytes), &LIMITS);
     let rendered = thumbnails(bytes, &[20, 7], &Options::default(), &LIMITS, &Deadline::none());
-    assert!(
-        inspected.is_ok() || rendered.is_err(),
-        "what is not taken has no thumbnail"
-    );
+    assert!(inspected.is_ok() || rendered.is_err(), "what is not taken has no thumbnail");
 }
 
 fn whole() -> impl Strategy<Value = Vec<u8>> {

@@ -14,23 +14,15 @@ fn inspected(bytes: &[u8]) -> Result<Inspection, InspectError> {
 
 /// The position of the frame header's marker.
 fn frame_header(jpeg: &[u8]) -> usize {
-    jpeg.windows(2)
-        .position(|pair| pair == [0xFF, 0xC0])
-        .expect("a frame header")
+    jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).expect("a frame header")
 }
 
 #[test]
 fn a_jpeg_and_a_png_are_told_by_their_content() {
     let found = inspected(&jpeg(40, 30)).expect("a JPEG");
-    assert_eq!(
-        (found.format, found.width, found.height, found.scans),
-        (Format::Jpeg, 40, 30, 1)
-    );
+    assert_eq!((found.format, found.width, found.height, found.scans), (Format::Jpeg, 40, 30, 1));
     let found = inspected(&png(40, 30)).expect("a PNG");
-    assert_eq!(
-        (found.format, found.width, found.height, found.scans),
-        (Format::Png, 40, 30, 0)
-    );
+    assert_eq!((found.format, found.width, found.height, found.scans), (Format::Png, 40, 30, 0));
 }
 
 #[test]
@@ -38,10 +30,7 @@ fn the_scans_of_a_progressive_jpeg_are_counted_and_limited() {
     let bytes = progressive(64, 64);
     let scans = inspected(&bytes).expect("a JPEG").scans;
     assert!(scans > 1);
-    let limits = Limits {
-        max_scans: scans - 1,
-        ..Limits::default()
-    };
+    let limits = Limits { max_scans: scans - 1, ..Limits::default() };
     let error = inspect(&mut Cursor::new(&bytes), &limits).expect_err("too many scans");
     assert!(matches!(error, InspectError::TooManyScans { limit } if limit == scans - 1));
 }
@@ -49,36 +38,19 @@ fn the_scans_of_a_progressive_jpeg_are_counted_and_limited() {
 #[test]
 fn a_stream_of_scans_without_end_is_given_up() {
     let mut bytes = jpeg(16, 16);
-    let start = bytes
-        .windows(2)
-        .position(|pair| pair == [0xFF, 0xDA])
-        .expect("a scan");
+    let start = bytes.windows(2).position(|pair| pair == [0xFF, 0xDA]).expect("a scan");
     let scan = bytes[start..bytes.len() - 2].to_vec();
     bytes.truncate(bytes.len() - 2);
     for _ in 0..1000 {
         bytes.extend(&scan);
     }
-    assert!(matches!(
-        inspected(&bytes),
-        Err(InspectError::TooManyScans { limit: 64 })
-    ));
+    assert!(matches!(inspected(&bytes), Err(InspectError::TooManyScans { limit: 64 })));
 }
 
 #[test]
 fn what_is_neither_is_not_an_image() {
-    for bytes in [
-        &b"x"[..],
-        b"GIF89a",
-        b"RIFF\0\0\0\0WEBP",
-        b"BM",
-        b"\xFF\xD8",
-        b"\x89PNG\r\n",
-        b"<svg/>",
-    ] {
-        assert!(
-            matches!(inspected(bytes), Err(InspectError::NotAnImage)),
-            "{bytes:?}"
-        );
+    for bytes in [&b"x"[..], b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM", b"\xFF\xD8", b"\x89PNG\r\n", b"<svg/>"] {
+        assert!(matches!(inspected(bytes), Err(InspectError::NotAnImage)), "{bytes:?}");
     }
     assert!(matches!(inspected(b""), Err(InspectError::Empty)));
 }
@@ -88,11 +60,7 @@ fn every_cut_of_an_image_is_truncated() {
     for whole in [jpeg(32, 32), png(32, 32), progressive(32, 32)] {
         for length in 8..whole.len() - 4 {
             let error = inspected(&whole[..length]).expect_err("a truncated image");
-            assert!(
-                matches!(error, InspectError::Truncated),
-                "{length} of {}: {error}",
-                whole.len()
-            );
+            assert!(matches!(error, InspectError::Truncated), "{length} of {}: {error}", whole.len());
         }
     }
 }
@@ -101,10 +69,7 @@ fn every_cut_of_an_image_is_truncated() {
 fn bytes_behind_the_end_do_no_harm() {
     for whole in [jpeg(32, 32), png(32, 32)] {
         let trailed = [&whole[..], &[0xFF; 1000], b"MotionPhoto"].concat();
-        assert_eq!(
-            inspected(&trailed).expect("an image"),
-            inspected(&whole).expect("an image")
-        );
+        assert_eq!(inspected(&trailed).expect("an image"), inspected(&whole).expect("an image"));
     }
 }
 
@@ -114,49 +79,31 @@ fn the_limits_hold_at_the_header() {
     let bomb = with_header(&png(1, 1), 16_384, 16_384, [8, 2, 0, 0, 0]);
     assert!(matches!(inspected(&bomb), Err(InspectError::TooManyPixels { limit: l, .. }) if l == limit));
     let bomb = with_header(&png(1, 1), 16_385, 1, [8, 2, 0, 0, 0]);
-    assert!(matches!(
-        inspected(&bomb),
-        Err(InspectError::SideTooLong {
-            side_px: 16_385,
-            limit: 16_384
-        })
-    ));
+    assert!(matches!(inspected(&bomb), Err(InspectError::SideTooLong { side_px: 16_385, limit: 16_384 })));
     let mut bomb = jpeg(16, 16);
     let frame = frame_header(&bomb);
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
     bomb.truncate(frame + 40);
-    assert!(matches!(
-        inspected(&bomb),
-        Err(InspectError::SideTooLong { side_px: 65_535, .. })
-    ));
+    assert!(matches!(inspected(&bomb), Err(InspectError::SideTooLong { side_px: 65_535, .. })));
 }
 
 #[test]
 fn rare_kinds_of_jpeg_are_refused_with_their_name() {
-    for (marker, kind) in [
-        (0xC3, "lossless"),
-        (0xC5, "hierarchical"),
-        (0xC9, "arithmetic"),
-        (0xCA, "arithmetic"),
-    ] {
+    for (marker, kind) in
+        [(0xC3, "lossless"), (0xC5, "hierarchical"), (0xC9, "arithmetic"), (0xCA, "arithmetic")]
+    {
         let mut bytes = jpeg(16, 16);
         let frame = frame_header(&bytes);
         bytes[frame + 1] = marker;
         let error = inspected(&bytes).expect_err("a rare kind");
-        assert!(
-            matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)),
-            "{error}"
-        );
+        assert!(matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)), "{error}");
     }
     for (offset, value, kind) in [(4, 12, "8 bits"), (9, 2, "components")] {
         let mut bytes = jpeg(16, 16);
         let frame = frame_header(&bytes);
         bytes[frame + offset] = value;
         let error = inspected(&bytes).expect_err("a rare kind");
-        assert!(
-            matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)),
-            "{error}"
-        );
+        assert!(matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)), "{error}");
     }
 }
 
@@ -192,16 +139,11 @@ fn a_structure_that_contradicts_itself_is_corrupt() {
 #[test]
 fn the_displayed_sides_follow_the_orientation() {
     for number in 1..=8 {
-        let tagged = with_segments(
-            &jpeg(40, 30),
-            &[segment(0xE1, &[b"Exif\0\0", &exif(number)[..]].concat())],
-        );
+        let tagged =
+            with_segments(&jpeg(40, 30), &[segment(0xE1, &[b"Exif\0\0", &exif(number)[..]].concat())]);
         let found = inspected(&tagged).expect("a JPEG");
         assert_eq!(found.orientation.exif(), number);
-        assert_eq!(
-            (found.width, found.height),
-            if number < 5 { (40, 30) } else { (30, 40) }
-        );
+        assert_eq!((found.width, found.height), if number < 5 { (40, 30) } else { (30, 40) });
         let tagged = with_chunks(&png(40, 30), &[chunk(b"eXIf", &exif(number))]);
         assert_eq!(inspected(&tagged).expect("a PNG").orientation.exif(), number);
     }
@@ -209,18 +151,11 @@ fn the_displayed_sides_follow_the_orientation() {
 
 #[test]
 fn malformed_metadata_say_nothing_and_do_no_harm() {
-    for block in [
-        &b"Exif\0\0"[..],
-        b"Exif\0\0garbage",
-        b"http://ns.adobe.com/xap/1.0/\0<x/>",
-    ] {
+    for block in [&b"Exif\0\0"[..], b"Exif\0\0garbage", b"http://ns.adobe.com/xap/1.0/\0<x/>"] {
         let tagged = with_segments(&jpeg(40, 30), &[segment(0xE1, block)]);
         assert_eq!(inspected(&tagged).expect("a JPEG").orientation.exif(), 1);
     }
-    let tagged = with_chunks(
-        &png(40, 30),
-        &[chunk(b"eXIf", b"garbage"), chunk(b"zTXt", &[0; 5000])],
-    );
+    let tagged = with_chunks(&png(40, 30), &[chunk(b"eXIf", b"garbage"), chunk(b"zTXt", &[0; 5000])]);
     assert_eq!(inspected(&tagged).expect("a PNG").orientation.exif(), 1);
 }
 

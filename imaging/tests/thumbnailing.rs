@@ -10,13 +10,7 @@ use crate::fixtures::{
 };
 
 fn rendered(bytes: &[u8], heights: &[u32]) -> Result<Rendition, ThumbnailError> {
-    thumbnails(
-        bytes,
-        heights,
-        &Options::default(),
-        &Limits::default(),
-        &Deadline::none(),
-    )
+    thumbnails(bytes, heights, &Options::default(), &Limits::default(), &Deadline::none())
 }
 
 /// The one thumbnail of this height, decoded.
@@ -39,10 +33,7 @@ fn corner_names(picture: &DynamicImage) -> String {
         [200..=255, 200..=255, 200..=255] => 'w',
         _ => '?',
     };
-    [(2, 2), (right, 2), (right, bottom), (2, bottom)]
-        .map(name)
-        .iter()
-        .collect()
+    [(2, 2), (right, 2), (right, bottom), (2, bottom)].map(name).iter().collect()
 }
 
 #[test]
@@ -57,10 +48,7 @@ fn a_thumbnail_is_as_high_as_asked_and_keeps_the_format() {
         assert_eq!(sizes, [(100, 133, 100), (50, 67, 50)]);
         for made in &rendition.thumbnails {
             assert_eq!(made.format, format);
-            assert_eq!(
-                corner_names(&image::load_from_memory(&made.bytes).expect("a picture")),
-                "rgwb"
-            );
+            assert_eq!(corner_names(&image::load_from_memory(&made.bytes).expect("a picture")), "rgwb");
         }
         assert!(!rendition.placeholder.is_empty());
     }
@@ -77,18 +65,13 @@ fn every_orientation_is_turned_upright() {
     let expected = ["rgwb", "grbw", "wbrg", "bwgr", "rbwg", "brgw", "wgrb", "gwbr"];
     for (number, corners) in (1..=8).zip(expected) {
         let block = exif(number);
-        let tagged_jpeg = with_segments(
-            &jpeg(400, 300),
-            &[segment(0xE1, &[b"Exif\0\0", &block[..]].concat())],
-        );
+        let tagged_jpeg =
+            with_segments(&jpeg(400, 300), &[segment(0xE1, &[b"Exif\0\0", &block[..]].concat())]);
         let tagged_png = with_chunks(&png(400, 300), &[chunk(b"eXIf", &block)]);
         for bytes in [tagged_jpeg, tagged_png] {
             let made = thumbnail(&bytes, 120);
             assert_eq!(corner_names(&made), corners, "orientation {number}");
-            assert_eq!(
-                (made.width(), made.height()),
-                if number < 5 { (160, 120) } else { (90, 120) }
-            );
+            assert_eq!((made.width(), made.height()), if number < 5 { (160, 120) } else { (90, 120) });
         }
     }
 }
@@ -96,10 +79,7 @@ fn every_orientation_is_turned_upright() {
 #[test]
 fn all_metadata_are_left_out() {
     let secret = b"Exif\0\0secret place";
-    let tagged = with_segments(
-        &jpeg(40, 30),
-        &[segment(0xE1, secret), segment(0xFE, b"secret comment")],
-    );
+    let tagged = with_segments(&jpeg(40, 30), &[segment(0xE1, secret), segment(0xFE, b"secret comment")]);
     let commented = with_chunks(&png(40, 30), &[chunk(b"tEXt", b"Comment\0secret")]);
     for bytes in [tagged, commented] {
         let made = &rendered(&bytes, &[30]).expect("a thumbnail").thumbnails[0];
@@ -125,17 +105,8 @@ fn extreme_shapes_have_thumbnails() {
 
 #[test]
 fn a_thumbnail_that_would_be_too_wide_is_scaled_down() {
-    let options = Options {
-        max_width_px: 100,
-        ..Options::default()
-    };
-    let rendition = thumbnails(
-        &png(400, 100),
-        &[100],
-        &options,
-        &Limits::default(),
-        &Deadline::none(),
-    );
+    let options = Options { max_width_px: 100, ..Options::default() };
+    let rendition = thumbnails(&png(400, 100), &[100], &options, &Limits::default(), &Deadline::none());
     let made = &rendition.expect("a thumbnail").thumbnails[0];
     assert_eq!((made.width, made.height), (100, 25));
 }
@@ -162,21 +133,13 @@ fn every_colour_type_of_png_is_read() {
 #[test]
 fn a_grey_jpeg_stays_grey() {
     let grey = DynamicImage::ImageLuma8(corners(200, 200).to_luma8());
-    assert!(
-        !thumbnail(&encode(&grey, ImageFormat::Jpeg), 50)
-            .color()
-            .has_color()
-    );
+    assert!(!thumbnail(&encode(&grey, ImageFormat::Jpeg), 50).color().has_color());
 }
 
 #[test]
 fn what_is_transparent_does_not_bleed() {
     // a white disc's edge on transparent black: without premultiplied alpha its border turns grey
-    let disc = RgbaImage::from_fn(
-        200,
-        200,
-        |x, _| if x < 100 { Rgba([255; 4]) } else { Rgba([0; 4]) },
-    );
+    let disc = RgbaImage::from_fn(200, 200, |x, _| if x < 100 { Rgba([255; 4]) } else { Rgba([0; 4]) });
     let made = thumbnail(&encode(&DynamicImage::ImageRgba8(disc), ImageFormat::Png), 50).to_rgba8();
     for pixel in made.pixels().filter(|pixel| pixel[3] > 8) {
         assert!(pixel[0] > 240, "{pixel:?}");
@@ -186,13 +149,7 @@ fn what_is_transparent_does_not_bleed() {
 #[test]
 fn a_deadline_that_has_passed_ends_the_work() {
     let past = Deadline::after(Duration::ZERO);
-    let error = thumbnails(
-        &jpeg(400, 300),
-        &[100],
-        &Options::default(),
-        &Limits::default(),
-        &past,
-    );
+    let error = thumbnails(&jpeg(400, 300), &[100], &Options::default(), &Limits::default(), &past);
     assert!(matches!(error, Err(ThumbnailError::DeadlineExceeded(_))));
 }
 
@@ -200,10 +157,7 @@ fn a_deadline_that_has_passed_ends_the_work() {
 fn the_limits_hold_before_anything_is_decoded() {
     let bomb = with_header(&png(1, 1), 16_384, 16_384, [8, 2, 0, 0, 0]);
     let error = rendered(&bomb, &[100]).expect_err("too many pixels");
-    assert!(matches!(
-        error,
-        ThumbnailError::Inspect(InspectError::TooManyPixels { .. })
-    ));
+    assert!(matches!(error, ThumbnailError::Inspect(InspectError::TooManyPixels { .. })));
 }
 
 #[test]

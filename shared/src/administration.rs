@@ -51,9 +51,7 @@ pub async fn prepare(
 ) -> Result<Option<Username>, AdministrationError> {
     let mut tx = connection.begin().await?;
     // several processes may start at once: the first prepares, the others find everything there
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('pictier prepare'))")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('pictier prepare'))").execute(&mut *tx).await?;
     if db::tiers::lock_all(&mut tx).await?.is_empty() {
         for spec in TierSpec::built_in() {
             db::tiers::insert(&mut tx, &spec, clock.now()).await?;
@@ -92,10 +90,7 @@ async fn administrators_tier(connection: &mut PgConnection) -> Result<Tier, Admi
         return Ok(tier);
     }
     let tiers = db::tiers::lock_all(connection).await?;
-    tiers
-        .into_iter()
-        .last()
-        .ok_or_else(|| AdministrationError::NoSuchTier(ADMIN_TIER.to_owned()))
+    tiers.into_iter().last().ok_or_else(|| AdministrationError::NoSuchTier(ADMIN_TIER.to_owned()))
 }
 
 async fn insert_admin(
@@ -112,12 +107,13 @@ async fn insert_admin(
         tier: tier.id,
         is_admin: true,
     };
-    let id = db::users::insert(connection, &user, clock.now())
-        .await
-        .map_err(|error| match db::broken_constraint(&error) {
-            Some(USERNAME_KEY) => AdministrationError::UsernameTaken(username.clone()),
-            _ => error.into(),
-        })?;
+    let id =
+        db::users::insert(connection, &user, clock.now()).await.map_err(
+            |error| match db::broken_constraint(&error) {
+                Some(USERNAME_KEY) => AdministrationError::UsernameTaken(username.clone()),
+                _ => error.into(),
+            },
+        )?;
     let action = AdminAction {
         actor: Actor::CommandLine,
         action: "create",
@@ -156,15 +152,11 @@ pub fn plan_tiers(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierChan
         )));
     }
     if file.iter().filter(|spec| spec.is_default).count() > 1 {
-        return Err(AdministrationError::TierFile(
-            "the file has more than one default tier".to_owned(),
-        ));
+        return Err(AdministrationError::TierFile("the file has more than one default tier".to_owned()));
     }
     let file_has_default = file.iter().any(|spec| spec.is_default);
     let of_name = |name: &TierName| existing.iter().find(|tier| tier.spec.name == *name);
-    let lost_default = existing
-        .iter()
-        .any(|tier| tier.spec.is_default && names.contains(&tier.spec.name));
+    let lost_default = existing.iter().any(|tier| tier.spec.is_default && names.contains(&tier.spec.name));
     if lost_default && !file_has_default {
         return Err(AdministrationError::TierFile(
             "the file takes the default from a tier and gives it to none".to_owned(),
@@ -173,10 +165,7 @@ pub fn plan_tiers(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierChan
     let change = |spec: TierSpec| match of_name(&spec.name) {
         None => TierChange::Create(spec),
         Some(tier) if tier.spec == spec => TierChange::Keep(spec.name),
-        Some(tier) => TierChange::Overwrite {
-            before: tier.clone(),
-            after: spec,
-        },
+        Some(tier) => TierChange::Overwrite { before: tier.clone(), after: spec },
     };
     Ok(file.into_iter().map(change).collect())
 }
@@ -202,12 +191,7 @@ pub async fn load_tiers(
             }
             TierChange::Overwrite { before, after } => {
                 db::tiers::update(connection, before.id, after).await?;
-                (
-                    "update",
-                    before.id,
-                    after,
-                    json!({"before": before.spec, "after": after}),
-                )
+                ("update", before.id, after, json!({"before": before.spec, "after": after}))
             }
             TierChange::Keep(_) => continue,
         };
@@ -225,14 +209,8 @@ async fn record_tier(
     clock: &Clock,
 ) -> sqlx::Result<()> {
     let actor = Actor::CommandLine;
-    let action = AdminAction {
-        actor,
-        action,
-        object_type: "tier",
-        object_id: id,
-        object_label: name,
-        changes,
-    };
+    let action =
+        AdminAction { actor, action, object_type: "tier", object_id: id, object_label: name, changes };
     db::admin_actions::record(connection, &action, clock.now()).await
 }
 

@@ -18,10 +18,7 @@ pub struct Clock {
 
 impl Clock {
     /// Now, cut to the microsecond, which is what Postgres keeps: a time reads back as it was written.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the system's clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     pub fn now(&self) -> DateTime<Utc> {
         let offset = TimeDelta::microseconds(self.offset_microseconds.load(Ordering::Relaxed));
         (Utc::now() + offset).trunc_subsecs(6)

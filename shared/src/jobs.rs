@@ -75,14 +75,10 @@ impl std::fmt::Display for JobId {
 /// Adds the job to its queue as part of the caller's transaction.
 pub async fn enqueue<J: Job>(connection: &mut PgConnection, id: JobId, job: &J) -> sqlx::Result<()> {
     let payload = serde_json::to_vec(job).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let task = TaskBuilder::new(payload)
-        .task_id(TaskId::from_ulid(id.0))
-        .max_attempts(J::MAX_ATTEMPTS)
-        .build();
-    push_tasks(connection, J::QUEUE, vec![task])
-        .await
-        .map_err(|error| match error {
-            Error::Database(error) => error,
-            other => sqlx::Error::Encode(other.into()),
-        })
+    let task =
+        TaskBuilder::new(payload).task_id(TaskId::from_ulid(id.0)).max_attempts(J::MAX_ATTEMPTS).build();
+    push_tasks(connection, J::QUEUE, vec![task]).await.map_err(|error| match error {
+        Error::Database(error) => error,
+        other => sqlx::Error::Encode(other.into()),
+    })
 }

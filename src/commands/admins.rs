@@ -24,17 +24,8 @@ pub(crate) async fn create(
 ) -> anyhow::Result<()> {
     let username: Username = username.parse()?;
     let password = Password::chosen(read_password(&username)?)?;
-    let (pool, _) = database
-        .open(config, Schema::Expect, ONE_SHOT_CONNECTIONS)
-        .await?;
-    create_admin(
-        &mut *pool.acquire().await?,
-        &username,
-        &password,
-        tier,
-        &Clock::default(),
-    )
-    .await?;
+    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
+    create_admin(&mut *pool.acquire().await?, &username, &password, tier, &Clock::default()).await?;
     println!("created the administrator {username} of the tier {tier}");
     Ok(())
 }
@@ -42,10 +33,7 @@ pub(crate) async fn create(
 fn read_password(username: &Username) -> anyhow::Result<String> {
     if !stdin().is_terminal() {
         let mut line = String::new();
-        stdin()
-            .lock()
-            .read_line(&mut line)
-            .context("reading the password")?;
+        stdin().lock().read_line(&mut line).context("reading the password")?;
         return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let password = rpassword::prompt_password(format!("Password for {username}: "))?;

@@ -38,9 +38,6 @@ pub(crate) async fn worker(database: &Database) -> anyhow::Result<ExitCode> {
     if db::queue::has_live_worker(&mut *pool.acquire().await?, &host, WORKER_SEEN).await? {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "no worker on {host} has been seen for {} seconds",
-        WORKER_SEEN.as_secs()
-    );
+    eprintln!("no worker on {host} has been seen for {} seconds", WORKER_SEEN.as_secs());
     Ok(ExitCode::FAILURE)
 }

@@ -25,9 +25,7 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Api) => serve::api(config, database).await.map(done),
         Some(Role::Worker) => serve::worker(config, database).await.map(done),
         Some(Role::Migrate) => {
-            let (_, created) = database
-                .open(config, Schema::Prepare, ONE_SHOT_CONNECTIONS)
-                .await?;
+            let (_, created) = database.open(config, Schema::Prepare, ONE_SHOT_CONNECTIONS).await?;
             if let Some(username) = created {
                 eprintln!("created the superuser {username}");
             }
@@ -39,11 +37,7 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
             admins::create(config, database, username, tier).await.map(done)
         }
         Some(Role::LoadTiers { file, yes }) => {
-            let consent = if *yes {
-                tiers::Consent::Given
-            } else {
-                tiers::Consent::Ask
-            };
+            let consent = if *yes { tiers::Consent::Given } else { tiers::Consent::Ask };
             tiers::load(config, database, file, consent).await
         }
         Some(Role::Healthcheck { .. }) => healthcheck::worker(database).await,

@@ -25,9 +25,8 @@ const WORKER_EXTRA_CONNECTIONS: usize = 6;
 /// The API, a worker and the cleanup in one process.
 pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, created) = database
-        .open(config, Schema::Prepare, config.database.database_connections)
-        .await?;
+    let (pool, created) =
+        database.open(config, Schema::Prepare, config.database.database_connections).await?;
     let storage = open_storage(config)?;
     let listener = listen(config, &pool).await?;
     let worker_pool = database.connect(worker_connections(config)).await?;
@@ -44,28 +43,18 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 /// The API alone.
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, created) = database
-        .open(config, Schema::Expect, config.database.database_connections)
-        .await?;
+    let (pool, created) = database.open(config, Schema::Expect, config.database.database_connections).await?;
     let storage = open_storage(config)?;
     let listener = listen(config, &pool).await?;
     greet(&listener, created.as_ref(), &config.superuser.superuser_password)?;
-    build_api(config, pool, storage)
-        .serve(listener, stop)
-        .await
-        .context("the API")
+    build_api(config, pool, storage).serve(listener, stop).await.context("the API")
 }
 
 /// A worker alone, with its part in the cleanup.
 pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, _) = database
-        .open(config, Schema::Expect, worker_connections(config))
-        .await?;
-    build_worker(config, pool, open_storage(config)?)?
-        .run(stop)
-        .await
-        .context("the worker")
+    let (pool, _) = database.open(config, Schema::Expect, worker_connections(config)).await?;
+    build_worker(config, pool, open_storage(config)?)?.run(stop).await.context("the worker")
 }
 
 fn open_storage(config: &Config) -> anyhow::Result<Storage> {
@@ -79,13 +68,7 @@ fn open_storage(config: &Config) -> anyhow::Result<Storage> {
 
 fn build_api(config: &Config, pool: PgPool, storage: Storage) -> Api {
     let clock = Clock::default();
-    Api {
-        pool,
-        storage,
-        clock,
-        http: config.http.clone(),
-        limits: config.limits.clone(),
-    }
+    Api { pool, storage, clock, http: config.http.clone(), limits: config.limits.clone() }
 }
 
 fn build_worker(config: &Config, pool: PgPool, storage: Storage) -> anyhow::Result<Worker> {
@@ -109,10 +92,7 @@ fn worker_concurrency(config: &Config) -> usize {
 
 fn worker_connections(config: &Config) -> u32 {
     let needed = worker_concurrency(config) + WORKER_EXTRA_CONNECTIONS;
-    config
-        .database
-        .database_connections
-        .max(u32::try_from(needed).unwrap_or(u32::MAX))
+    config.database.database_connections.max(u32::try_from(needed).unwrap_or(u32::MAX))
 }
 
 /// Binds the address, unless that would let strangers log in with the password that everybody knows.
@@ -127,9 +107,7 @@ async fn listen(config: &Config, pool: &PgPool) -> anyhow::Result<TcpListener> {
             Password::DEFAULT,
         );
     }
-    TcpListener::bind(bind)
-        .await
-        .with_context(|| format!("listening on {bind}; is another process there?"))
+    TcpListener::bind(bind).await.with_context(|| format!("listening on {bind}; is another process there?"))
 }
 
 fn greet(listener: &TcpListener, created: Option<&Username>, password: &str) -> anyhow::Result<()> {
@@ -137,11 +115,7 @@ fn greet(listener: &TcpListener, created: Option<&Username>, password: &str) -> 
     eprintln!("Pictier is ready: {url}");
     eprintln!("  try the API:  {url}/api/docs");
     if let Some(username) = created {
-        let shown = if password == Password::DEFAULT {
-            password
-        } else {
-            "the configured password"
-        };
+        let shown = if password == Password::DEFAULT { password } else { "the configured password" };
         eprintln!("  log in as:    {username} / {shown}");
     }
     Ok(())

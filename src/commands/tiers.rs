@@ -38,9 +38,7 @@ pub(crate) async fn load(
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let specs: Vec<TierSpec> =
         serde_json::from_str(&text).with_context(|| format!("{} is no list of tiers", file.display()))?;
-    let (pool, _) = database
-        .open(config, Schema::Expect, ONE_SHOT_CONNECTIONS)
-        .await?;
+    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
     // what is told stays true until it is done: the tiers are locked meanwhile
     let mut tx = pool.begin().await?;
     let existing = db::tiers::lock_all(&mut tx).await?;
@@ -48,10 +46,7 @@ pub(crate) async fn load(
     for change in &plan {
         tell(change);
     }
-    let overwrites = plan
-        .iter()
-        .filter(|change| matches!(change, TierChange::Overwrite { .. }))
-        .count();
+    let overwrites = plan.iter().filter(|change| matches!(change, TierChange::Overwrite { .. })).count();
     if overwrites > 0 && consent == Consent::Ask && !ask(overwrites)? {
         println!("nothing was changed");
         return Ok(ExitCode::FAILURE);
@@ -65,10 +60,7 @@ fn tell(change: &TierChange) {
     match change {
         TierChange::Keep(name) => println!("keep      {name}"),
         TierChange::Create(spec) => println!("create    {}: {}", spec.name, describe(spec)),
-        TierChange::Overwrite {
-            before: Tier { spec, .. },
-            after,
-        } => {
+        TierChange::Overwrite { before: Tier { spec, .. }, after } => {
             println!("overwrite {}: {}", after.name, describe(spec));
             println!("     with {}: {}", after.name, describe(after));
         }
@@ -76,19 +68,9 @@ fn tell(change: &TierChange) {
 }
 
 fn describe(spec: &TierSpec) -> String {
-    let heights: Vec<_> = spec
-        .thumbnail_heights
-        .iter()
-        .map(|height| height.to_string())
-        .collect();
-    let mut parts = vec![format!(
-        "{} px",
-        if heights.is_empty() {
-            "0".to_owned()
-        } else {
-            heights.join(", ")
-        }
-    )];
+    let heights: Vec<_> = spec.thumbnail_heights.iter().map(|height| height.to_string()).collect();
+    let mut parts =
+        vec![format!("{} px", if heights.is_empty() { "0".to_owned() } else { heights.join(", ") })];
     parts.extend(spec.original_access.then(|| "original".to_owned()));
     parts.extend(spec.expiring_links.then(|| "expiring links".to_owned()));
     parts.push(format!("uploads up to {} bytes", spec.max_upload_bytes.as_u64()));

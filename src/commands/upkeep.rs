@@ -22,22 +22,11 @@ pub(crate) async fn clean_up(config: &Config, database: &Database) -> anyhow::Re
 pub(crate) async fn audit(config: &Config, database: &Database) -> anyhow::Result<ExitCode> {
     let report = worker::audit(&context(config, database).await?).await?;
     print!("{report}");
-    Ok(if report.is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn context(config: &Config, database: &Database) -> anyhow::Result<Context> {
-    let (pool, _) = database
-        .open(config, Schema::Expect, ONE_SHOT_CONNECTIONS)
-        .await?;
+    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
     let storage = Storage::open(&config.storage)?;
-    Ok(Context {
-        pool,
-        storage,
-        clock: Clock::default(),
-        retention: config.retention,
-    })
+    Ok(Context { pool, storage, clock: Clock::default(), retention: config.retention })
 }

@@ -1,7 +1,11 @@
 //! A running service: the API on a port of its own, a database and a data folder of its own, and a worker when a test
 //! asks for one. Dropping it fails the test if a job is left behind.
 
-use std::{path::{Path, PathBuf}, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use api::Api;
 use clap::Parser;
@@ -63,11 +67,7 @@ impl TestApp {
 
     /// With limits that differ from the defaults.
     pub(crate) async fn start_with(change: impl FnOnce(&mut LimitsConfig)) -> Self {
-        let Defaults {
-            http,
-            mut limits,
-            retention,
-        } = defaults();
+        let Defaults { http, mut limits, retention } = defaults();
         change(&mut limits);
         let database = fresh_database().await;
         let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
@@ -91,18 +91,7 @@ impl TestApp {
             limits: limits.clone(),
         };
         tokio::spawn(api.serve(listener, stop.clone()));
-        Self {
-            origin,
-            pool,
-            storage,
-            clock,
-            limits,
-            retention,
-            database,
-            data,
-            stop,
-            worker: None,
-        }
+        Self { origin, pool, storage, clock, limits, retention, database, data, stop, worker: None }
     }
 
     /// Somebody who is not logged in.
@@ -119,20 +108,14 @@ impl TestApp {
 
     pub(crate) async fn logged_in(&self, username: &str) -> Client {
         let client = self.anonymous();
-        client
-            .log_in(username, PASSWORD)
-            .await
-            .expect(reqwest::StatusCode::OK);
+        client.log_in(username, PASSWORD).await.expect(reqwest::StatusCode::OK);
         client
     }
 
     /// A new user of the named tier with [`PASSWORD`].
     pub(crate) async fn create_user(&self, name: &str, tier: &str) -> UserId {
         let mut connection = self.pool.acquire().await.expect("a connection");
-        let tier = db::tiers::by_name(&mut connection, tier)
-            .await
-            .expect("a query")
-            .expect("the tier");
+        let tier = db::tiers::by_name(&mut connection, tier).await.expect("a query").expect("the tier");
         let password = Password::chosen(PASSWORD.to_owned()).expect("a password");
         let user = NewUser {
             username: &name.parse::<Username>().expect("a name"),
@@ -141,22 +124,15 @@ impl TestApp {
             tier: tier.id,
             is_admin: false,
         };
-        db::users::insert(&mut connection, &user, self.clock.now())
-            .await
-            .expect("a new user")
+        db::users::insert(&mut connection, &user, self.clock.now()).await.expect("a new user")
     }
 
     /// Changes a tier, as an administrator would.
     pub(crate) async fn change_tier(&self, name: &str, change: impl FnOnce(&mut TierSpec)) {
         let mut connection = self.pool.acquire().await.expect("a connection");
-        let mut tier = db::tiers::by_name(&mut connection, name)
-            .await
-            .expect("a query")
-            .expect("the tier");
+        let mut tier = db::tiers::by_name(&mut connection, name).await.expect("a query").expect("the tier");
         change(&mut tier.spec);
-        db::tiers::update(&mut connection, tier.id, &tier.spec)
-            .await
-            .expect("a changed tier");
+        db::tiers::update(&mut connection, tier.id, &tier.spec).await.expect("a changed tier");
     }
 
     /// Works until no job is left.
@@ -167,9 +143,7 @@ impl TestApp {
 
     /// Starts a worker that works until the test ends.
     pub(crate) async fn start_worker(&mut self) {
-        let pool = postgres::connect(self.database.clone(), WORKER_CONNECTIONS)
-            .await
-            .expect("a pool");
+        let pool = postgres::connect(self.database.clone(), WORKER_CONNECTIONS).await.expect("a pool");
         let stop = CancellationToken::new();
         let running = self.worker_on(pool.clone()).run(stop.clone());
         let handle = tokio::spawn(async move {
@@ -205,10 +179,7 @@ impl TestApp {
     pub(crate) async fn wait_for_jobs(&self) {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         while self.open_jobs().await > 0 {
-            assert!(
-                tokio::time::Instant::now() < deadline,
-                "jobs were left after a minute"
-            );
+            assert!(tokio::time::Instant::now() < deadline, "jobs were left after a minute");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -227,19 +198,12 @@ impl TestApp {
     /// Rows of a table.
     pub(crate) async fn rows(&self, table: &str) -> i64 {
         let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        sqlx::query_scalar(count)
-            .fetch_one(&self.pool)
-            .await
-            .expect("a count")
+        sqlx::query_scalar(count).fetch_one(&self.pool).await.expect("a count")
     }
 
     /// Every object of the storage, in order.
     pub(crate) async fn objects(&self) -> Vec<String> {
-        let listed = self
-            .storage
-            .list()
-            .map_ok(|object| object.path)
-            .try_collect::<Vec<_>>();
+        let listed = self.storage.list().map_ok(|object| object.path).try_collect::<Vec<_>>();
         let mut paths = listed.await.expect("a listing");
         paths.sort();
         paths
@@ -248,10 +212,7 @@ impl TestApp {
     /// Temporary files that nobody is writing to any more.
     pub(crate) async fn temp_files(&self) -> Vec<PathBuf> {
         let future = self.clock.now() + chrono::TimeDelta::days(1);
-        self.storage
-            .abandoned_temp_files(future)
-            .await
-            .expect("a listing")
+        self.storage.abandoned_temp_files(future).await.expect("a listing")
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -271,9 +232,7 @@ impl TestApp {
 async fn insert_tiers(pool: &PgPool, clock: &Clock) {
     let mut connection = pool.acquire().await.expect("a connection");
     for spec in TierSpec::built_in() {
-        db::tiers::insert(&mut connection, &spec, clock.now())
-            .await
-            .expect("a built-in tier");
+        db::tiers::insert(&mut connection, &spec, clock.now()).await.expect("a built-in tier");
     }
 }
 
@@ -285,20 +244,14 @@ impl Drop for TestApp {
         }
         let database = self.database.clone();
         let left = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 let pool = postgres::connect(database, 1).await.expect("a connection");
                 let mut connection = pool.acquire().await.expect("a connection");
                 db::queue::count_open(&mut connection).await.expect("a count")
             })
         });
-        assert_eq!(
-            left.join().expect("a count"),
-            0,
-            "the test left jobs behind: run them, or say why not"
-        );
+        assert_eq!(left.join().expect("a count"), 0, "the test left jobs behind: run them, or say why not");
     }
 }

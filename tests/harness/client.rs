@@ -30,23 +30,13 @@ impl Client {
     pub(crate) fn new(origin: &str) -> Self {
         // reqwest leaves the choice of the TLS provider to the process; a second call changes nothing
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .cookie_store(true)
-            .redirect(Policy::none())
-            .no_proxy();
-        Self {
-            origin: origin.to_owned(),
-            http: http.build().expect("a client"),
-        }
+        let http = reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
+        Self { origin: origin.to_owned(), http: http.build().expect("a client") }
     }
 
     /// A request to a path or to a whole URL.
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        let url = if url.starts_with('/') {
-            format!("{}{url}", self.origin)
-        } else {
-            url.to_owned()
-        };
+        let url = if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
         self.http.request(method, url)
     }
 
@@ -56,12 +46,7 @@ impl Client {
 
     pub(crate) async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let request = self.request(Method::GET, url);
-        send(
-            headers
-                .iter()
-                .fold(request, |request, (name, value)| request.header(*name, *value)),
-        )
-        .await
+        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     pub(crate) async fn delete(&self, url: &str) -> Answer {
@@ -77,17 +62,12 @@ impl Client {
     }
 
     pub(crate) async fn log_in(&self, username: &str, password: &str) -> Answer {
-        self.post(
-            "/api/session",
-            json!({"username": username, "password": password}),
-        )
-        .await
+        self.post("/api/session", json!({"username": username, "password": password})).await
     }
 
     /// Uploads a file under a name.
     pub(crate) async fn upload(&self, name: &str, bytes: Vec<u8>) -> Answer {
-        self.upload_form(Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned())))
-            .await
+        self.upload_form(Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned()))).await
     }
 
     pub(crate) async fn upload_form(&self, form: Form) -> Answer {
@@ -107,24 +87,13 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let response = client.execute(request).await.expect("an answer");
     let (status, headers) = (response.status(), response.headers().clone());
     let body = response.bytes().await.expect("a whole body").to_vec();
-    Answer {
-        request: asked,
-        status,
-        headers,
-        body,
-    }
+    Answer { request: asked, status, headers, body }
 }
 
 impl Answer {
     #[track_caller]
     pub(crate) fn expect(self, status: StatusCode) -> Self {
-        assert_eq!(
-            self.status,
-            status,
-            "{:?}: {}",
-            self.request,
-            String::from_utf8_lossy(&self.body)
-        );
+        assert_eq!(self.status, status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
         self
     }
 
@@ -135,11 +104,7 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .unwrap_or_else(|| panic!("no header {name}"))
-            .to_str()
-            .expect("text")
+        self.headers.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().expect("text")
     }
 
     /// The answer is this problem, complete and as the description of the API says.
@@ -159,10 +124,7 @@ impl Answer {
         assert_eq!(problem["type"], format!("urn:pictier:problem:{code}"));
         assert_eq!(problem["request_id"], self.header("x-request-id"));
         for text in ["title", "detail"] {
-            assert!(
-                problem[text].as_str().is_some_and(|text| !text.is_empty()),
-                "{problem}"
-            );
+            assert!(problem[text].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
         }
         self.expect_described(status, code);
         problem
@@ -178,13 +140,9 @@ impl Answer {
             assert_eq!(code, "method-not-allowed");
             return;
         }
-        let description = operation["responses"][status.to_string()]["description"]
-            .as_str()
-            .unwrap_or_default();
-        assert!(
-            description.contains(&format!("`{code}`")),
-            "{method} {path} does not say {status} {code}"
-        );
+        let description =
+            operation["responses"][status.to_string()]["description"].as_str().unwrap_or_default();
+        assert!(description.contains(&format!("`{code}`")), "{method} {path} does not say {status} {code}");
     }
 }
 
@@ -195,14 +153,8 @@ fn described(path: &str) -> Option<&'static Value> {
     let matches = |template: &str| {
         let template: Vec<_> = template.split('/').collect();
         template.len() == segments.len()
-            && template
-                .iter()
-                .zip(&segments)
-                .all(|(part, segment)| part.starts_with('{') || part == segment)
+            && template.iter().zip(&segments).all(|(part, segment)| part.starts_with('{') || part == segment)
     };
     let paths = DOCUMENT["paths"].as_object().expect("paths");
-    paths
-        .iter()
-        .find(|(template, _)| matches(template))
-        .map(|(_, path)| path)
+    paths.iter().find(|(template, _)| matches(template)).map(|(_, path)| path)
 }

@@ -28,26 +28,16 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let server = Server::start(&config, &|line| eprintln!("{line}")).expect("a Postgres server");
     // the first test may be inside a runtime already, in which no other can block
     thread::scope(|scope| {
-        scope
-            .spawn(|| migrate_template(&server))
-            .join()
-            .expect("a migrated template")
+        scope.spawn(|| migrate_template(&server)).join().expect("a migrated template");
     });
     server
 });
 
 fn migrate_template(server: &Server) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        create_database(&server.options("postgres"), TEMPLATE)
-            .await
-            .expect("the template");
-        let pool = postgres::connect(server.options(TEMPLATE), 2)
-            .await
-            .expect("a connection");
+        create_database(&server.options("postgres"), TEMPLATE).await.expect("the template");
+        let pool = postgres::connect(server.options(TEMPLATE), 2).await.expect("a connection");
         postgres::migrate(&pool).await.expect("the schema");
         // a template that anybody is connected to cannot be copied
         pool.close().await;
@@ -68,14 +58,9 @@ fn sweep_dead_runs(folder: &Path) {
 /// How to connect to a new database with an up-to-date schema and nothing in it.
 pub(crate) async fn fresh_database() -> PgConnectOptions {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let mut connection = PgConnection::connect_with(&SERVER.options("postgres"))
-        .await
-        .expect("a connection");
+    let mut connection = PgConnection::connect_with(&SERVER.options("postgres")).await.expect("a connection");
     let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY");
-    sqlx::query(AssertSqlSafe(copy))
-        .execute(&mut connection)
-        .await
-        .expect("a copy of the template");
+    sqlx::query(AssertSqlSafe(copy)).execute(&mut connection).await.expect("a copy of the template");
     connection.close().await.expect("a closed connection");
     SERVER.options(&name)
 }

@@ -33,16 +33,9 @@ impl Pictier {
     /// A copy of the program elsewhere.
     pub(crate) fn from(program: &Path, data_dir: &Path) -> Self {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("DATA_DIR", data_dir)
-            .env("BIND", "127.0.0.1:0")
-            .stdin(Stdio::null());
+        command.env_clear().env("DATA_DIR", data_dir).env("BIND", "127.0.0.1:0").stdin(Stdio::null());
         for kept in ["PATH", "HOME", "PG_BIN_DIR"] {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a child needs them as this process has them"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "a child needs them as this process has them")]
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }
@@ -54,10 +47,7 @@ impl Pictier {
     pub(crate) fn on(mut self, database: &PgConnectOptions) -> Self {
         let socket = database.get_socket().expect("a socket").display().to_string();
         let name = database.get_database().expect("a name");
-        self.command.env(
-            "DATABASE_URL",
-            format!("postgres:///{name}?host={socket}&user=postgres"),
-        );
+        self.command.env("DATABASE_URL", format!("postgres:///{name}?host={socket}&user=postgres"));
         self
     }
 
@@ -98,12 +88,7 @@ impl Pictier {
 
     /// Starts it and lets it run.
     pub(crate) fn start(mut self) -> Running {
-        let mut child = self
-            .command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a process");
+        let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (heard, stderr) = (lines.clone(), child.stderr.take().expect("a pipe"));
         thread::spawn(move || {
@@ -135,11 +120,7 @@ impl Running {
             }
             let ended = self.child.try_wait().expect("a status");
             assert!(ended.is_none(), "it ended with {ended:?}: {:#?}", self.said());
-            assert!(
-                started.elapsed() < PATIENCE,
-                "it never said {text:?}: {:#?}",
-                self.said()
-            );
+            assert!(started.elapsed() < PATIENCE, "it never said {text:?}: {:#?}", self.said());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -151,10 +132,7 @@ impl Running {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process");
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(pid, signal).expect("a signal");
     }
 
@@ -172,11 +150,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("a status") {
                 return status;
             }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "it does not stop: {:#?}",
-                self.said()
-            );
+            assert!(started.elapsed() < PATIENCE, "it does not stop: {:#?}", self.said());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

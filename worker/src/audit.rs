@@ -142,14 +142,11 @@ async fn find_missing(
     rows: Vec<(Uuid, StorageKey)>,
     findings: &mut Findings,
 ) -> Result<(), JobError> {
-    let lookups = rows
-        .into_iter()
-        .map(|(_, key)| async move { Ok((context.storage.exists(&key).await?, key)) });
+    let lookups =
+        rows.into_iter().map(|(_, key)| async move { Ok((context.storage.exists(&key).await?, key)) });
     let mut lookups = stream::iter(lookups).buffered(LOOKUPS);
-    while let Some((is_there, key)) = lookups
-        .try_next()
-        .await
-        .map_err(|error: shared::storage::StorageError| error)?
+    while let Some((is_there, key)) =
+        lookups.try_next().await.map_err(|error: shared::storage::StorageError| error)?
     {
         if !is_there {
             findings.add(key);
@@ -168,10 +165,7 @@ async fn objects_without_row(
     let mut batches = context.storage.list().try_chunks(BATCH);
     while let Some(objects) = batches.try_next().await.map_err(|error| error.1)? {
         let mut keys = Vec::new();
-        for object in objects
-            .into_iter()
-            .filter(|object| object.last_modified <= before)
-        {
+        for object in objects.into_iter().filter(|object| object.last_modified <= before) {
             match StorageKey::parse(&object.path) {
                 Some(key) => keys.push(key),
                 None => findings.add(format_args!("{} (no file of ours)", object.path)),

@@ -19,11 +19,7 @@ pub(crate) struct DecodePool {
 impl DecodePool {
     /// At most `size` decodes at a time, each within `limit`.
     pub(crate) fn new(size: usize, limit: Duration, limits: Limits) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(size)),
-            limit,
-            limits,
-        }
+        Self { permits: Arc::new(Semaphore::new(size)), limit, limits }
     }
 
     /// Thumbnails of these heights in px. The outer error is ours and worth another try, the inner one is the image's.
@@ -38,16 +34,8 @@ impl DecodePool {
         let decoding = tokio::task::spawn_blocking(move || {
             // whoever waits may give up, the thread cannot be stopped: the place is free when it ends
             let _permit = permit;
-            imaging::thumbnails(
-                &original,
-                &heights,
-                &Options::default(),
-                &limits,
-                &Deadline::after(limit),
-            )
+            imaging::thumbnails(&original, &heights, &Options::default(), &limits, &Deadline::after(limit))
         });
-        decoding
-            .await
-            .map_err(|error| JobError::Panicked(error.to_string()))
+        decoding.await.map_err(|error| JobError::Panicked(error.to_string()))
     }
 }

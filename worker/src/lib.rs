@@ -83,16 +83,10 @@ impl Worker {
 
         let (thumbnails, deletion, cleanup) = (Arc::new(context.clone()), context.clone(), context.clone());
         queues
-            .handle(
-                self.concurrency,
-                decode_limit + FILE_TIME,
-                move |job: GenerateThumbnail| {
-                    generate_thumbnail(job, thumbnails.clone(), decode_pool.clone())
-                },
-            )
-            .handle(1, DELETION_LIMIT, move |job: DeleteObjects| {
-                delete_objects(job, deletion.clone())
+            .handle(self.concurrency, decode_limit + FILE_TIME, move |job: GenerateThumbnail| {
+                generate_thumbnail(job, thumbnails.clone(), decode_pool.clone())
             })
+            .handle(1, DELETION_LIMIT, move |job: DeleteObjects| delete_objects(job, deletion.clone()))
             .handle(1, CLEANUP_LIMIT, move |job: CleanUp| {
                 let context = cleanup.clone();
                 async move {
@@ -101,9 +95,7 @@ impl Worker {
                     Ok(())
                 }
             })
-            .tick(self.cleanup_schedule, move |tick| {
-                schedule::enqueue_clean_up(tick, context.pool.clone())
-            })
+            .tick(self.cleanup_schedule, move |tick| schedule::enqueue_clean_up(tick, context.pool.clone()))
             .run(stop)
             .await
     }

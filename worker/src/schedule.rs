@@ -23,10 +23,8 @@ pub struct ScheduleError {
 
 /// Reads a cron expression: seconds, minutes, hours, days, months, days of the week, in UTC.
 pub fn parse_schedule(text: &str) -> Result<cron::Schedule, ScheduleError> {
-    cron::Schedule::from_str(text).map_err(|error| ScheduleError {
-        text: text.to_owned(),
-        reason: error.to_string(),
-    })
+    cron::Schedule::from_str(text)
+        .map_err(|error| ScheduleError { text: text.to_owned(), reason: error.to_string() })
 }
 
 /// Enqueues the cleanup of a tick, in seconds since 1970, unless another process did.
@@ -35,14 +33,7 @@ pub(crate) async fn enqueue_clean_up(tick: u64, pool: PgPool) -> Result<(), JobE
         serde_json::to_vec(&CleanUp { tick }).map_err(|error| JobError::Failed(error.to_string()))?;
     let attempts = i32::try_from(CleanUp::MAX_ATTEMPTS).unwrap_or(i32::MAX);
     let key = format!("tick:{tick}");
-    db::queue::insert_keyed(
-        &mut *pool.acquire().await?,
-        CleanUp::QUEUE,
-        &key,
-        &payload,
-        attempts,
-    )
-    .await?;
+    db::queue::insert_keyed(&mut *pool.acquire().await?, CleanUp::QUEUE, &key, &payload, attempts).await?;
     Ok(())
 }
 

@@ -35,11 +35,7 @@ const RENEWED_AT: &str = "renewed_at";
 
 /// The layer that loads and saves sessions.
 pub(crate) fn session_layer(state: &AppState) -> SessionManagerLayer<PgSessionStore> {
-    let store = PgSessionStore::new(
-        state.pool.clone(),
-        state.clock.clone(),
-        TimeDelta::days(SESSION_DAYS),
-    );
+    let store = PgSessionStore::new(state.pool.clone(), state.clock.clone(), TimeDelta::days(SESSION_DAYS));
     SessionManagerLayer::new(store)
         .with_name(COOKIE)
         .with_secure(state.urls.is_https())
@@ -73,9 +69,7 @@ where
         let session = parts.extensions.get::<Session>().ok_or_else(not_logged_in)?;
         let id = session.get::<UserId>(USER).await?.ok_or_else(not_logged_in)?;
         let mut connection = state.pool.acquire().await?;
-        let user = db::users::active(&mut connection, id)
-            .await?
-            .ok_or_else(not_logged_in)?;
+        let user = db::users::active(&mut connection, id).await?.ok_or_else(not_logged_in)?;
         renew(session, state.clock.now()).await?;
         Ok(Self(user))
     }

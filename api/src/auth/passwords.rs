@@ -18,30 +18,20 @@ pub(crate) struct PasswordChecker {
 impl PasswordChecker {
     pub(crate) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            permits: Arc::new(Semaphore::new(cores)),
-            decoy: DECOY.into(),
-        }
+        Self { permits: Arc::new(Semaphore::new(cores)), decoy: DECOY.into() }
     }
 
     /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same time: how long it
     /// takes does not tell whether an account exists.
     pub(crate) async fn check(&self, password: Password, hash: Option<String>) -> Result<bool, Problem> {
-        let permit = self
-            .permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|error| Problem::internal(&error))?;
+        let permit = self.permits.clone().acquire_owned().await.map_err(|error| Problem::internal(&error))?;
         let decoy = self.decoy.clone();
         let check = move || {
             let _permit = permit;
             let verified = passwords::verify(&password, hash.as_deref().unwrap_or(&decoy));
             verified.map(|is_right| is_right && hash.is_some())
         };
-        let checked = tokio::task::spawn_blocking(check)
-            .await
-            .map_err(|error| Problem::internal(&error))?;
+        let checked = tokio::task::spawn_blocking(check).await.map_err(|error| Problem::internal(&error))?;
         checked.map_err(|error| Problem::internal(&error))
     }
 }
@@ -57,12 +47,7 @@ mod tests {
     #[tokio::test]
     async fn without_an_account_every_password_is_wrong() {
         let password = Password::typed("admin".to_owned()).expect("short enough");
-        assert!(
-            !PasswordChecker::new()
-                .check(password, None)
-                .await
-                .expect("a check")
-        );
+        assert!(!PasswordChecker::new().check(password, None).await.expect("a check"));
     }
 
     #[test]

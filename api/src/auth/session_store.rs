@@ -23,10 +23,7 @@ pub(crate) struct PgSessionStore {
     lifetime: TimeDelta,
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that map_err asks for"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
 fn backend(error: sqlx::Error) -> Error {
     Error::Backend(error.to_string())
 }
@@ -40,37 +37,19 @@ struct Encoded {
 
 impl Encoded {
     fn row(&self) -> SessionRow<'_> {
-        SessionRow {
-            id: &self.id,
-            user: self.user,
-            data: &self.data,
-            expires_at: self.expires_at,
-        }
+        SessionRow { id: &self.id, user: self.user, data: &self.data, expires_at: self.expires_at }
     }
 }
 
 impl PgSessionStore {
     pub(crate) fn new(pool: PgPool, clock: Clock, lifetime: TimeDelta) -> Self {
-        Self {
-            pool,
-            clock,
-            lifetime,
-        }
+        Self { pool, clock, lifetime }
     }
 
     fn encode(&self, record: &Record) -> Result<Encoded> {
-        let user = record
-            .data
-            .get(super::USER)
-            .and_then(serde_json::Value::as_i64)
-            .map(UserId);
+        let user = record.data.get(super::USER).and_then(serde_json::Value::as_i64).map(UserId);
         let data = serde_json::to_value(&record.data).map_err(|error| Error::Encode(error.to_string()))?;
-        Ok(Encoded {
-            id: record.id.to_string(),
-            user,
-            data,
-            expires_at: self.clock.now() + self.lifetime,
-        })
+        Ok(Encoded { id: record.id.to_string(), user, data, expires_at: self.clock.now() + self.lifetime })
     }
 }
 
@@ -78,10 +57,7 @@ impl PgSessionStore {
 impl SessionStore for PgSessionStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        while !db::sessions::insert(&mut connection, &self.encode(record)?.row())
-            .await
-            .map_err(backend)?
-        {
+        while !db::sessions::insert(&mut connection, &self.encode(record)?.row()).await.map_err(backend)? {
             record.id = Id::default();
         }
         Ok(())
@@ -89,16 +65,13 @@ impl SessionStore for PgSessionStore {
 
     async fn save(&self, record: &Record) -> Result<()> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        db::sessions::update(&mut connection, &self.encode(record)?.row())
-            .await
-            .map_err(backend)
+        db::sessions::update(&mut connection, &self.encode(record)?.row()).await.map_err(backend)
     }
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        let live = db::sessions::live(&mut connection, &id.to_string(), self.clock.now())
-            .await
-            .map_err(backend)?;
+        let live =
+            db::sessions::live(&mut connection, &id.to_string(), self.clock.now()).await.map_err(backend)?;
         let record = |(data, expires_at): (serde_json::Value, DateTime<Utc>)| {
             let undecodable = |error: &dyn std::error::Error| Error::Decode(error.to_string());
             Ok(Record {
@@ -113,8 +86,6 @@ impl SessionStore for PgSessionStore {
 
     async fn delete(&self, id: &Id) -> Result<()> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        db::sessions::delete(&mut connection, &id.to_string())
-            .await
-            .map_err(backend)
+        db::sessions::delete(&mut connection, &id.to_string()).await.map_err(backend)
     }
 }

@@ -47,21 +47,10 @@ pub(crate) async fn image_events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     // first subscribe, then look: what ends in between is heard
     let subscription = state.finished.subscribe();
-    let image = find_image(&mut *state.pool.acquire().await?, &user, id)
-        .await?
-        .image;
+    let image = find_image(&mut *state.pool.acquire().await?, &user, id).await?.image;
     let stop = state.stop.clone();
-    let follower = Follower {
-        state,
-        user,
-        urls,
-        image,
-        subscription,
-        next: Some(News::Unknown),
-    };
-    let events = stream::unfold(follower, Follower::step)
-        .flat_map(stream::iter)
-        .map(Ok);
+    let follower = Follower { state, user, urls, image, subscription, next: Some(News::Unknown) };
+    let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok);
     let events = events.take_until(stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -102,18 +91,13 @@ impl Follower {
         let mut connection = self.state.pool.acquire().await?;
         let thumbnails = db::thumbnails::of_images(&mut connection, &[self.image.id]).await?;
         let ended = |thumbnail: &&Thumbnail| {
-            matches!(
-                thumbnail.state,
-                ThumbnailState::Ready { .. } | ThumbnailState::Failed { .. }
-            ) && height.is_none_or(|height| height == thumbnail.height)
+            matches!(thumbnail.state, ThumbnailState::Ready { .. } | ThumbnailState::Failed { .. })
+                && height.is_none_or(|height| height == thumbnail.height)
                 && self.user.tier.allows_height(thumbnail.height).is_ok()
         };
         let event = |thumbnail: &Thumbnail| {
             let json = ThumbnailJson::new(&self.image, thumbnail, &self.urls);
-            Event::default()
-                .event("thumbnail")
-                .json_data(json)
-                .map_err(|error| Problem::internal(&error))
+            Event::default().event("thumbnail").json_data(json).map_err(|error| Problem::internal(&error))
         };
         thumbnails.iter().filter(ended).map(event).collect()
     }

@@ -49,9 +49,7 @@ pub(crate) async fn list_expiring_links(
     Pk(image): Pk,
 ) -> Result<Json<Vec<LinkJson>>, Problem> {
     let links = expiring_links::list_links(&state, &user, image).await?;
-    Ok(Json(
-        links.iter().map(|link| LinkJson::new(link, &urls)).collect(),
-    ))
+    Ok(Json(links.iter().map(|link| LinkJson::new(link, &urls)).collect()))
 }
 
 /// Make a link that expires
@@ -87,11 +85,7 @@ pub(crate) async fn create_expiring_link(
     };
     let link = expiring_links::create_link(&state, &user, image, target, valid_for).await?;
     let location = header_value(&urls.expiring(link.id));
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        Json(LinkJson::new(&link, &urls)),
-    ))
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(LinkJson::new(&link, &urls))))
 }
 
 /// Revoke a link

@@ -58,10 +58,7 @@ pub(crate) async fn list_images(
 ) -> Result<(HeaderMap, Json<Vec<ImageJson>>), Problem> {
     let limit = query.limit.unwrap_or(LIST_DEFAULT);
     if !(1..=LIST_MAX).contains(&limit) {
-        return Err(Problem::field(
-            "limit",
-            format!("a page has 1 to {LIST_MAX} images, not {limit}"),
-        ));
+        return Err(Problem::field("limit", format!("a page has 1 to {LIST_MAX} images, not {limit}")));
     }
     let mut connection = state.pool.acquire().await?;
     let page = list_images::list_images(&mut connection, &user, query.cursor.map(ImageId), limit).await?;
@@ -72,15 +69,7 @@ pub(crate) async fn list_images(
             header_value(&format!("<{}>; rel=\"next\"", urls.images_after(last, limit))),
         );
     }
-    Ok((
-        headers,
-        Json(
-            page.images
-                .iter()
-                .map(|found| represent(found, &user, &urls))
-                .collect(),
-        ),
-    ))
+    Ok((headers, Json(page.images.iter().map(|found| represent(found, &user, &urls)).collect())))
 }
 
 /// One of your images

@@ -58,9 +58,7 @@ pub(crate) async fn download_original(
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     let id = OriginalId(id);
     let found = db::images::by_original(&mut *state.pool.acquire().await?, id).await?;
-    let (image, tier) = found
-        .filter(|(image, _)| image.format == format)
-        .ok_or_else(no_such_file)?;
+    let (image, tier) = found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
     tier.allows_original()?;
     let file = FileResponse {
         key: StorageKey::original(id, format),
@@ -107,9 +105,7 @@ pub(crate) async fn download_thumbnail(
 ) -> Result<Response, Problem> {
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     let found = db::thumbnails::served(&mut *state.pool.acquire().await?, ThumbnailId(id)).await?;
-    let served = found
-        .filter(|served| served.format == format)
-        .ok_or_else(no_such_file)?;
+    let served = found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
     served.tier.allows_height(served.thumbnail.height)?;
     respond_with_thumbnail(&state, &urls, &headers, served, Cache::TierGated, None).await
 }
@@ -150,9 +146,7 @@ pub(crate) async fn download_expiring(
     let now = state.clock.now();
     let found = {
         let mut connection = state.pool.acquire().await?;
-        let found = db::links::live(&mut connection, id, now)
-            .await?
-            .ok_or_else(no_such_file)?;
+        let found = db::links::live(&mut connection, id, now).await?.ok_or_else(no_such_file)?;
         found.tier.allows_expiring_links()?;
         found.tier.allows_target(found.link.target)?;
         found
@@ -178,9 +172,7 @@ pub(crate) async fn download_expiring(
         let mut connection = state.pool.acquire().await?;
         let thumbnail = db::thumbnails::of_height(&mut connection, found.link.image, height).await?;
         let id = thumbnail.ok_or_else(no_such_file)?.id;
-        db::thumbnails::served(&mut connection, id)
-            .await?
-            .ok_or_else(no_such_file)?
+        db::thumbnails::served(&mut connection, id).await?.ok_or_else(no_such_file)?
     };
     respond_with_thumbnail(&state, &urls, &headers, served, cache, file_name).await
 }
@@ -193,9 +185,7 @@ async fn respond_with_thumbnail(
     cache: Cache,
     file_name: Option<String>,
 ) -> Result<Response, Problem> {
-    let ServedThumbnail {
-        thumbnail, format, ..
-    } = served;
+    let ServedThumbnail { thumbnail, format, .. } = served;
     let mut thumbnail_state = thumbnail.state;
     if thumbnail_state == ThumbnailState::Absent {
         thumbnail_state = request_thumbnail(state, thumbnail.id).await?;
@@ -242,12 +232,7 @@ fn pending(status_url: &str) -> Response {
         (header::RETRY_AFTER, HeaderValue::from_static("1")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (
-        StatusCode::ACCEPTED,
-        headers,
-        Json(PendingJson::new(status_url.to_owned())),
-    )
-        .into_response()
+    (StatusCode::ACCEPTED, headers, Json(PendingJson::new(status_url.to_owned()))).into_response()
 }
 
 /// How long a request waits for a thumbnail that is not ready.
@@ -266,12 +251,8 @@ impl Wait {
         if let Some(seconds) = request.get_all(PREFER).iter().find_map(preferred_wait) {
             return Self::Preferred(Duration::from_secs(seconds).min(MAX_WAIT));
         }
-        let text = |name: HeaderName| {
-            request
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
+        let text =
+            |name: HeaderName| request.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if text(SEC_FETCH_DEST) == "image" || text(header::ACCEPT).starts_with("image/") {
             return Self::ForImage;
         }
@@ -290,16 +271,10 @@ impl Wait {
 /// The `wait` among the preferences of a `Prefer` header (RFC 7240 section 4.3), in seconds.
 fn preferred_wait(prefer: &HeaderValue) -> Option<u64> {
     let preferences = prefer.to_str().ok()?.split([',', ';']);
-    preferences
-        .filter_map(|preference| preference.split_once('='))
-        .find_map(|(name, value)| {
-            let seconds = value.trim().trim_matches('"');
-            if name.trim().eq_ignore_ascii_case("wait") {
-                seconds.parse().ok()
-            } else {
-                None
-            }
-        })
+    preferences.filter_map(|preference| preference.split_once('=')).find_map(|(name, value)| {
+        let seconds = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("wait") { seconds.parse().ok() } else { None }
+    })
 }
 
 /// A name for saving what a link without a name shows.
@@ -322,14 +297,8 @@ mod tests {
 
     #[test]
     fn a_preferred_wait_is_at_most_30_seconds() {
-        assert_eq!(
-            wait(&[("prefer", "wait=5")]),
-            Wait::Preferred(Duration::from_secs(5))
-        );
-        assert_eq!(
-            wait(&[("prefer", "respond-async, Wait=\"100\"")]),
-            Wait::Preferred(MAX_WAIT)
-        );
+        assert_eq!(wait(&[("prefer", "wait=5")]), Wait::Preferred(Duration::from_secs(5)));
+        assert_eq!(wait(&[("prefer", "respond-async, Wait=\"100\"")]), Wait::Preferred(MAX_WAIT));
         assert_eq!(wait(&[("prefer", "wait=soon")]), Wait::No);
     }
 

@@ -110,10 +110,7 @@ pub(crate) async fn change_password(
     ClientAddress(from): ClientAddress,
     extract::Json(body): extract::Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
-    let NewPassword {
-        current_password,
-        new_password,
-    } = body;
+    let NewPassword { current_password, new_password } = body;
     use_cases::change_password::change_password(&state, from, &user, current_password, new_password).await?;
     auth::log_in(&session, user.id, state.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)

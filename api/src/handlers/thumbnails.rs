@@ -51,8 +51,5 @@ pub(crate) async fn retry_thumbnail(
     PkAndHeight(image, height): PkAndHeight,
 ) -> Result<(StatusCode, Json<ThumbnailJson>), Problem> {
     let (image, thumbnail) = thumbnails::retry_thumbnail(&state, &user, image, height).await?;
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(ThumbnailJson::new(&image, &thumbnail, &urls)),
-    ))
+    Ok((StatusCode::ACCEPTED, Json(ThumbnailJson::new(&image, &thumbnail, &urls))))
 }

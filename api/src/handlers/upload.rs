@@ -85,13 +85,8 @@ pub(crate) async fn upload_image(
 
 /// What the announced length already rules out is refused before the body is read.
 fn refuse_announced(state: &AppState, user: &User, request: &Request) -> Result<(), Problem> {
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    let announced: u64 = announced
-        .and_then(|length| length.parse().ok())
-        .unwrap_or_default();
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced: u64 = announced.and_then(|length| length.parse().ok()).unwrap_or_default();
     let least = announced.saturating_sub(FORM_OVERHEAD_BYTES);
     let max = max_upload_bytes(state, user);
     if least > max {
@@ -115,20 +110,11 @@ struct Form {
 }
 
 async fn read_form(storage: &Storage, request: Request, state: &AppState, max: u64) -> Result<Form, Problem> {
-    let mut multipart = Multipart::from_request(request, state)
-        .await
-        .map_err(|rejection| {
-            Problem::new(
-                Code::UnsupportedMediaType,
-                format!("the body is multipart/form-data: {rejection}"),
-            )
-        })?;
+    let mut multipart = Multipart::from_request(request, state).await.map_err(|rejection| {
+        Problem::new(Code::UnsupportedMediaType, format!("the body is multipart/form-data: {rejection}"))
+    })?;
     let (mut file, mut title) = (None, None);
-    while let Some(field) = multipart
-        .next_field()
-        .await
-        .map_err(|error| unread(&error, max))?
-    {
+    while let Some(field) = multipart.next_field().await.map_err(|error| unread(&error, max))? {
         match field.name() {
             Some("file") if file.is_some() => {
                 return Err(Problem::new(Code::SeveralFiles, "upload one file at a time"));
@@ -143,11 +129,7 @@ async fn read_form(storage: &Storage, request: Request, state: &AppState, max: u
     }
     let missing = || Problem::new(Code::MissingFile, "the form has no field named file");
     let (file, file_name) = file.ok_or_else(missing)?;
-    Ok(Form {
-        file,
-        file_name,
-        title,
-    })
+    Ok(Form { file, file_name, title })
 }
 
 async fn spool(storage: &Storage, mut field: Field<'_>, max: u64) -> Result<Spooled, Problem> {

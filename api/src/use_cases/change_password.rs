@@ -23,9 +23,8 @@ pub(crate) async fn change_password(
     check_credentials(state, from, &user.username, current).await?;
     let is_default = new.is_default();
     let hashing = tokio::task::spawn_blocking(move || passwords::hash(&new)).await;
-    let hash = hashing
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
+    let hash =
+        hashing.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))?;
     let mut tx = state.pool.begin().await?;
     db::users::set_password(&mut tx, user.id, &hash, is_default).await?;
     db::sessions::delete_of_user(&mut tx, user.id).await?;

@@ -17,13 +17,9 @@ pub(crate) async fn delete_image(pool: &PgPool, user: &User, id: ImageId) -> Res
     let image = found.ok_or_else(|| Problem::not_found("image"))?;
     let thumbnails = db::thumbnails::of_images(&mut tx, &[id]).await?;
     // those that were never made as well: one may be under way, and deleting what is not there costs nothing
-    let thumbnails = thumbnails
-        .iter()
-        .map(|thumbnail| StorageKey::thumbnail(thumbnail.id, image.format));
+    let thumbnails = thumbnails.iter().map(|thumbnail| StorageKey::thumbnail(thumbnail.id, image.format));
     let keys = std::iter::once(StorageKey::original(image.original, image.format)).chain(thumbnails);
-    let job = DeleteObjects {
-        keys: keys.map(|key| key.to_string()).collect(),
-    };
+    let job = DeleteObjects { keys: keys.map(|key| key.to_string()).collect() };
     db::images::delete(&mut tx, id).await?;
     db::users::release_bytes(&mut tx, user.id, image.bytes).await?;
     jobs::enqueue(&mut tx, JobId::fresh(), &job).await?;

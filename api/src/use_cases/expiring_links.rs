@@ -36,15 +36,11 @@ pub(crate) async fn create_link(
     user.tier.allows_expiring_links()?;
     let mut tx = state.pool.begin().await?;
     // locked, so that links made at once are counted one after another
-    db::images::lock(&mut tx, user.id, image)
-        .await?
-        .ok_or_else(|| Problem::not_found("image"))?;
+    db::images::lock(&mut tx, user.id, image).await?.ok_or_else(|| Problem::not_found("image"))?;
     match target {
         LinkTarget::Original => user.tier.allows_original()?,
         LinkTarget::Thumbnail(height) => {
-            user.tier
-                .allows_height(height)
-                .map_err(|denied| Problem::field("height", denied.to_string()))?;
+            user.tier.allows_height(height).map_err(|denied| Problem::field("height", denied.to_string()))?;
         }
     }
     let now = state.clock.now();

@@ -36,10 +36,7 @@ pub(crate) async fn list_images(
     images.truncate(limit);
     let continues_after = images.last().filter(|_| has_more).map(|image| image.id);
     let images = with_thumbnails(connection, images, &user.tier).await?;
-    Ok(Page {
-        images,
-        continues_after,
-    })
+    Ok(Page { images, continues_after })
 }
 
 /// One of the user's images.
@@ -71,13 +68,8 @@ async fn with_thumbnails(
     }
     let of_image = |image: Image| {
         let start = thumbnails.partition_point(|thumbnail| thumbnail.image < image.id);
-        let own = thumbnails[start..]
-            .iter()
-            .take_while(|thumbnail| thumbnail.image == image.id);
-        ImageWithThumbnails {
-            thumbnails: own.cloned().collect(),
-            image,
-        }
+        let own = thumbnails[start..].iter().take_while(|thumbnail| thumbnail.image == image.id);
+        ImageWithThumbnails { thumbnails: own.cloned().collect(), image }
     };
     Ok(images.into_iter().map(of_image).collect())
 }
@@ -85,15 +77,8 @@ async fn with_thumbnails(
 fn lacking(images: &[ImageId], thumbnails: &[Thumbnail], tier: &Tier) -> Vec<ImageId> {
     let wanted = tier.spec.thumbnail_heights.iter().len();
     let mut present = std::collections::HashMap::<ImageId, usize>::new();
-    for thumbnail in thumbnails
-        .iter()
-        .filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok())
-    {
+    for thumbnail in thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok()) {
         *present.entry(thumbnail.image).or_default() += 1;
     }
-    images
-        .iter()
-        .copied()
-        .filter(|image| present.get(image).copied().unwrap_or_default() < wanted)
-        .collect()
+    images.iter().copied().filter(|image| present.get(image).copied().unwrap_or_default() < wanted).collect()
 }

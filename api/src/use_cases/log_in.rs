@@ -32,10 +32,7 @@ pub(crate) async fn log_in(
 }
 
 fn wrong() -> Problem {
-    Problem::new(
-        Code::WrongCredentials,
-        "there is no active account with this name and password",
-    )
+    Problem::new(Code::WrongCredentials, "there is no active account with this name and password")
 }
 
 /// As [`log_in`], for a name that an account can have.
@@ -51,9 +48,7 @@ pub(crate) async fn check_credentials(
     let password = Password::typed(password).ok_or_else(wrong)?;
     let found = db::users::credentials(&mut *state.pool.acquire().await?, username).await?;
     let active = found.filter(|credentials| credentials.is_active);
-    let hash = active
-        .as_ref()
-        .map(|credentials| credentials.password_hash.clone());
+    let hash = active.as_ref().map(|credentials| credentials.password_hash.clone());
     if !state.passwords.check(password, hash).await? {
         return Err(wrong());
     }

@@ -16,8 +16,6 @@ pub(crate) async fn rename_image(
     id: ImageId,
     title: &Title,
 ) -> Result<ImageWithThumbnails, Problem> {
-    db::images::rename(connection, user.id, id, title)
-        .await?
-        .ok_or_else(|| Problem::not_found("image"))?;
+    db::images::rename(connection, user.id, id, title).await?.ok_or_else(|| Problem::not_found("image"))?;
     find_image(connection, user, id).await
 }

@@ -39,28 +39,12 @@ pub(crate) async fn retry_thumbnail(
     let (image, thumbnail) = find_thumbnail(&mut tx, user, image, height).await?;
     let job = JobId::fresh();
     if !db::thumbnails::claim_failed(&mut tx, thumbnail.id, job, state.clock.now()).await? {
-        let detail = format!(
-            "the thumbnail is {}; only a failed one is tried again",
-            thumbnail.state.name()
-        );
+        let detail = format!("the thumbnail is {}; only a failed one is tried again", thumbnail.state.name());
         return Err(Problem::new(Code::NotFailed, detail));
     }
-    jobs::enqueue(
-        &mut tx,
-        job,
-        &GenerateThumbnail {
-            thumbnail: thumbnail.id,
-        },
-    )
-    .await?;
+    jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: thumbnail.id }).await?;
     tx.commit().await?;
-    Ok((
-        image,
-        Thumbnail {
-            state: ThumbnailState::Pending,
-            ..thumbnail
-        },
-    ))
+    Ok((image, Thumbnail { state: ThumbnailState::Pending, ..thumbnail }))
 }
 
 /// The thumbnail of this height of one of the user's images. A height that the tier has gained gets its row here.
@@ -114,7 +98,5 @@ pub(crate) async fn wait_for_thumbnail(
 }
 
 async fn current_state(connection: &mut PgConnection, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
-    db::thumbnails::state(connection, id)
-        .await?
-        .ok_or_else(|| Problem::not_found("file"))
+    db::thumbnails::state(connection, id).await?.ok_or_else(|| Problem::not_found("file"))
 }

@@ -35,19 +35,12 @@ pub(crate) async fn count_upload(state: &AppState, user: &User) -> Result<(), Pr
 
 /// The largest file that the user may upload, in bytes.
 pub(crate) fn max_upload_bytes(state: &AppState, user: &User) -> u64 {
-    state
-        .limits
-        .upload_max_bytes
-        .min(user.tier.spec.max_upload_bytes.as_u64())
+    state.limits.upload_max_bytes.min(user.tier.spec.max_upload_bytes.as_u64())
 }
 
 /// What of the account's quota is left, in bytes.
 pub(crate) fn bytes_left(user: &User) -> u64 {
-    user.tier
-        .spec
-        .storage_quota_bytes
-        .as_u64()
-        .saturating_sub(user.used_bytes)
+    user.tier.spec.storage_quota_bytes.as_u64().saturating_sub(user.used_bytes)
 }
 
 /// The problem of a file that does not fit into the account's quota.

@@ -40,22 +40,16 @@ pub(super) fn inspect<R: BufRead + Seek>(
         match marker {
             EOI => break,
             SOI => {
-                return Err(InspectError::Corrupt {
-                    reason: "an image starts within the image",
-                });
+                return Err(InspectError::Corrupt { reason: "an image starts within the image" });
             }
             TEM | 0xD0..=0xD7 => {}
             SOS => {
                 scans += 1;
                 if frame.is_none() {
-                    return Err(InspectError::Corrupt {
-                        reason: "a scan stands before the frame header",
-                    });
+                    return Err(InspectError::Corrupt { reason: "a scan stands before the frame header" });
                 }
                 if scans > limits.max_scans {
-                    return Err(InspectError::TooManyScans {
-                        limit: limits.max_scans,
-                    });
+                    return Err(InspectError::TooManyScans { limit: limits.max_scans });
                 }
                 skip_segment(source)?;
                 marker = skip_entropy_coded_data(source)?;
@@ -63,9 +57,7 @@ pub(super) fn inspect<R: BufRead + Seek>(
             }
             DHT | DAC | JPG => skip_segment(source)?,
             0xC0..=0xCF if frame.is_some() => {
-                return Err(InspectError::Corrupt {
-                    reason: "it has two frame headers",
-                });
+                return Err(InspectError::Corrupt { reason: "it has two frame headers" });
             }
             0xC0..=0xCF => frame = Some(read_frame(source, marker, limits)?),
             APP1 if orientation.is_none() => orientation = read_exif(source, limits)?,
@@ -74,20 +66,11 @@ pub(super) fn inspect<R: BufRead + Seek>(
         marker = next_marker(source)?;
     }
     let Some(frame) = frame.filter(|_| scans > 0) else {
-        return Err(InspectError::Corrupt {
-            reason: "it has no picture",
-        });
+        return Err(InspectError::Corrupt { reason: "it has no picture" });
     };
     let orientation = orientation.unwrap_or(Orientation::UPRIGHT);
     let (width, height) = orientation.turn((frame.width, frame.height));
-    Ok(Inspection {
-        format: Format::Jpeg,
-        width,
-        height,
-        orientation,
-        scans,
-        animated: false,
-    })
+    Ok(Inspection { format: Format::Jpeg, width, height, orientation, scans, animated: false })
 }
 
 /// The next marker's code. Bytes between segments that are no marker are skipped, as every decoder does.
@@ -134,9 +117,9 @@ fn skip_entropy_coded_data(source: &mut impl BufRead) -> Result<u8, InspectError
 /// The length in bytes of what follows a segment's length field (T.81 section B.1.1.4).
 fn segment_length(source: &mut impl BufRead) -> Result<u16, InspectError> {
     let length = u16::from_be_bytes(read_array(source)?);
-    length.checked_sub(2).ok_or(InspectError::Corrupt {
-        reason: "a segment is shorter than its length field",
-    })
+    length
+        .checked_sub(2)
+        .ok_or(InspectError::Corrupt { reason: "a segment is shorter than its length field" })
 }
 
 fn skip_segment<R: BufRead + Seek>(source: &mut R) -> Result<(), InspectError> {
@@ -157,42 +140,25 @@ fn read_frame(source: &mut impl BufRead, marker: u8, limits: &Limits) -> Result<
     }
     let length = usize::from(segment_length(source)?);
     let header = read_vec(source, length)?;
-    let &[
-        precision,
-        height_high,
-        height_low,
-        width_high,
-        width_low,
-        count,
-        ref components @ ..,
-    ] = header.as_slice()
+    let &[precision, height_high, height_low, width_high, width_low, count, ref components @ ..] =
+        header.as_slice()
     else {
-        return Err(InspectError::Corrupt {
-            reason: "the frame header is too short",
-        });
+        return Err(InspectError::Corrupt { reason: "the frame header is too short" });
     };
     let height = u32::from(u16::from_be_bytes([height_high, height_low]));
     let width = u32::from(u16::from_be_bytes([width_high, width_low]));
     if width == 0 {
-        return Err(InspectError::Corrupt {
-            reason: "it is 0 px wide",
-        });
+        return Err(InspectError::Corrupt { reason: "it is 0 px wide" });
     }
     if height == 0 {
-        return Err(InspectError::Unsupported {
-            reason: "a JPEG that tells its height after the picture",
-        });
+        return Err(InspectError::Unsupported { reason: "a JPEG that tells its height after the picture" });
     }
     check_size(width, height, limits)?;
     if precision != 8 {
-        return Err(InspectError::Unsupported {
-            reason: "JPEG of other than 8 bits a sample",
-        });
+        return Err(InspectError::Unsupported { reason: "JPEG of other than 8 bits a sample" });
     }
     if !matches!(count, 1 | 3 | 4) {
-        return Err(InspectError::Unsupported {
-            reason: "JPEG of other than 1, 3 or 4 components",
-        });
+        return Err(InspectError::Unsupported { reason: "JPEG of other than 1, 3 or 4 components" });
     }
     check_components(components, usize::from(count))?;
     Ok(Frame { width, height })
@@ -212,9 +178,7 @@ fn check_components(components: &[u8], count: usize) -> Result<(), InspectError>
     {
         return Ok(());
     }
-    Err(InspectError::Corrupt {
-        reason: "a sampling factor is not 1 to 4",
-    })
+    Err(InspectError::Corrupt { reason: "a sampling factor is not 1 to 4" })
 }
 
 /// The orientation of an EXIF block, if the segment is one.

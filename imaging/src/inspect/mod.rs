@@ -106,17 +106,11 @@ pub fn inspect<R: BufRead + Seek>(source: &mut R, limits: &Limits) -> Result<Ins
 fn check_size(width: u32, height: u32, limits: &Limits) -> Result<(), InspectError> {
     let side_px = width.max(height);
     if side_px > limits.max_side_px {
-        return Err(InspectError::SideTooLong {
-            side_px,
-            limit: limits.max_side_px,
-        });
+        return Err(InspectError::SideTooLong { side_px, limit: limits.max_side_px });
     }
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.max_pixels {
-        return Err(InspectError::TooManyPixels {
-            pixels,
-            limit: limits.max_pixels,
-        });
+        return Err(InspectError::TooManyPixels { pixels, limit: limits.max_pixels });
     }
     Ok(())
 }

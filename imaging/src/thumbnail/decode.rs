@@ -25,11 +25,7 @@ pub(super) fn decode(
     };
     // a decoder whose bytes dried up says so in words of its own
     deadline.check()?;
-    decoded
-        .map(to_eight_bits)
-        .map_err(|error| ThumbnailError::Decode {
-            reason: error.to_string(),
-        })
+    decoded.map(to_eight_bits).map_err(|error| ThumbnailError::Decode { reason: error.to_string() })
 }
 
 fn limits() -> Limits {

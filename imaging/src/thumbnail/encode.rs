@@ -17,9 +17,7 @@ pub(super) fn encode(picture: &DynamicImage, format: Format, quality: u8) -> Res
 }
 
 fn failed(error: impl std::fmt::Display) -> ThumbnailError {
-    ThumbnailError::Encode {
-        reason: error.to_string(),
-    }
+    ThumbnailError::Encode { reason: error.to_string() }
 }
 
 /// Baseline, with a quarter of the colour samples (4:2:0) as nearly all photos have; grey stays grey.
@@ -42,8 +40,6 @@ fn encode_png(picture: &DynamicImage) -> Result<Vec<u8>, ThumbnailError> {
     let mut bytes = Vec::new();
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
     let colour = picture.color().into();
-    encoder
-        .write_image(picture.as_bytes(), picture.width(), picture.height(), colour)
-        .map_err(failed)?;
+    encoder.write_image(picture.as_bytes(), picture.width(), picture.height(), colour).map_err(failed)?;
     Ok(bytes)
 }

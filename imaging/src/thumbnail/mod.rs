@@ -27,10 +27,7 @@ pub struct Options {
 impl Default for Options {
     /// Quality 82, at most 16,384 px wide.
     fn default() -> Self {
-        Self {
-            jpeg_quality: 82,
-            max_width_px: 16_384,
-        }
+        Self { jpeg_quality: 82, max_width_px: 16_384 }
     }
 }
 
@@ -100,10 +97,7 @@ pub fn thumbnails(
     }
     deadline.check()?;
     let placeholder = placeholder(&decoded, &inspection)?;
-    Ok(Rendition {
-        thumbnails: made,
-        placeholder,
-    })
+    Ok(Rendition { thumbnails: made, placeholder })
 }
 
 fn make(
@@ -118,13 +112,7 @@ fn make(
     deadline.check()?;
     let bytes = encode::encode(&picture, inspection.format, options.jpeg_quality)?;
     let (width, height) = size;
-    Ok(Thumbnail {
-        requested_height: wanted,
-        width,
-        height,
-        format: inspection.format,
-        bytes,
-    })
+    Ok(Thumbnail { requested_height: wanted, width, height, format: inspection.format, bytes })
 }
 
 /// The image resized and then turned, so that turning moves the few pixels of a thumbnail; `size` is the displayed

@@ -14,14 +14,9 @@ pub(super) fn resize(
         return Ok(picture.clone());
     }
     let mut resized = DynamicImage::new(width, height, picture.color());
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-        .use_alpha(true);
-    let failed = |error: fast_image_resize::ResizeError| ThumbnailError::Decode {
-        reason: error.to_string(),
-    };
-    Resizer::new()
-        .resize(picture, &mut resized, &options)
-        .map_err(failed)?;
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3)).use_alpha(true);
+    let failed = |error: fast_image_resize::ResizeError| ThumbnailError::Decode { reason: error.to_string() };
+    Resizer::new().resize(picture, &mut resized, &options).map_err(failed)?;
     Ok(resized)
 }

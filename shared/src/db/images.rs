@@ -121,11 +121,7 @@ pub async fn page(
         before.map_or(i64::MAX, |id| id.0),
         limit,
     );
-    rows.fetch_all(connection)
-        .await?
-        .into_iter()
-        .map(Image::try_from)
-        .collect()
+    rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
 }
 
 /// One of an account's images; another account's is not found.
@@ -141,10 +137,7 @@ pub async fn of_owner(
         id.0,
         owner.0,
     );
-    row.fetch_optional(connection)
-        .await?
-        .map(Image::try_from)
-        .transpose()
+    row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 
 /// The image whose original has this name, and its owner's tier as it is now.
@@ -182,10 +175,7 @@ pub async fn rename(
         owner.0,
         title.as_str(),
     );
-    row.fetch_optional(connection)
-        .await?
-        .map(Image::try_from)
-        .transpose()
+    row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 
 /// One of an account's images, locked until the transaction ends.
@@ -197,17 +187,12 @@ pub async fn lock(connection: &mut PgConnection, owner: UserId, id: ImageId) -> 
         id.0,
         owner.0,
     );
-    row.fetch_optional(connection)
-        .await?
-        .map(Image::try_from)
-        .transpose()
+    row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 
 /// Deletes an image, and with it its thumbnails and links.
 pub async fn delete(connection: &mut PgConnection, id: ImageId) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM images WHERE id = $1", id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!("DELETE FROM images WHERE id = $1", id.0).execute(connection).await?;
     Ok(())
 }
 
@@ -217,12 +202,8 @@ pub async fn set_placeholder(
     id: ImageId,
     thumbhash: &[u8],
 ) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE images SET placeholder = $2 WHERE id = $1 AND placeholder IS NULL",
-        id.0,
-        thumbhash
-    )
-    .execute(connection)
-    .await?;
+    sqlx::query!("UPDATE images SET placeholder = $2 WHERE id = $1 AND placeholder IS NULL", id.0, thumbhash)
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -27,9 +27,7 @@ pub async fn originals(
     );
     let rows = rows.fetch_all(connection).await?;
     let key = |id, format: &str| Ok((id, StorageKey::original(OriginalId(id), images::format(format)?)));
-    rows.into_iter()
-        .map(|row| key(row.original_id, &row.format))
-        .collect()
+    rows.into_iter().map(|row| key(row.original_id, &row.format)).collect()
 }
 
 /// As [`originals`]: thumbnails that are ready.
@@ -47,12 +45,7 @@ pub async fn ready_thumbnails(
         limit,
     );
     let rows = rows.fetch_all(connection).await?;
-    let key = |id, format: &str| {
-        Ok((
-            id,
-            StorageKey::thumbnail(ThumbnailId(id), images::format(format)?),
-        ))
-    };
+    let key = |id, format: &str| Ok((id, StorageKey::thumbnail(ThumbnailId(id), images::format(format)?)));
     rows.into_iter().map(|row| key(row.id, &row.format)).collect()
 }
 

@@ -58,18 +58,10 @@ pub async fn live_of_image(
     );
     let link = |row: (uuid::Uuid, Option<i32>, DateTime<Utc>, DateTime<Utc>)| {
         let (id, height, created_at, expires_at) = row;
-        Ok(ExpiringLink {
-            id: LinkId(id),
-            image,
-            target: target(height)?,
-            created_at,
-            expires_at,
-        })
+        Ok(ExpiringLink { id: LinkId(id), image, target: target(height)?, created_at, expires_at })
     };
     let rows = rows.fetch_all(connection).await?;
-    rows.into_iter()
-        .map(|row| link((row.id, row.height, row.created_at, row.expires_at)))
-        .collect()
+    rows.into_iter().map(|row| link((row.id, row.height, row.created_at, row.expires_at))).collect()
 }
 
 /// How many live links an image has.
@@ -118,11 +110,7 @@ pub async fn live(
         created_at: row.created_at,
         expires_at: row.expires_at,
     };
-    Ok(Some(LiveLink {
-        link,
-        image,
-        tier: joined_tier!(row)?,
-    }))
+    Ok(Some(LiveLink { link, image, tier: joined_tier!(row)? }))
 }
 
 /// Revokes one of an image's live links; whether there was one.
@@ -158,8 +146,6 @@ pub async fn delete_expired(
 fn target(height: Option<i32>) -> sqlx::Result<LinkTarget> {
     match height {
         None => Ok(LinkTarget::Original),
-        Some(px) => Height::try_from(i64::from(px))
-            .map(LinkTarget::Thumbnail)
-            .map_err(undecodable),
+        Some(px) => Height::try_from(i64::from(px)).map(LinkTarget::Thumbnail).map_err(undecodable),
     }
 }

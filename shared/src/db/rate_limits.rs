@@ -38,9 +38,7 @@ pub async fn hit(
 
 /// Sets a counter back.
 pub async fn reset(connection: &mut PgConnection, key: &str) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM rate_limits WHERE key = $1", key)
-        .execute(connection)
-        .await?;
+    sqlx::query!("DELETE FROM rate_limits WHERE key = $1", key).execute(connection).await?;
     Ok(())
 }
 

@@ -52,30 +52,20 @@ pub async fn live(
     id: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<(Value, DateTime<Utc>)>> {
-    let row = sqlx::query!(
-        "SELECT data, expires_at FROM sessions WHERE id = $1 AND expires_at > $2",
-        id,
-        now
-    );
-    Ok(row
-        .fetch_optional(connection)
-        .await?
-        .map(|row| (row.data, row.expires_at)))
+    let row =
+        sqlx::query!("SELECT data, expires_at FROM sessions WHERE id = $1 AND expires_at > $2", id, now);
+    Ok(row.fetch_optional(connection).await?.map(|row| (row.data, row.expires_at)))
 }
 
 /// Ends a session.
 pub async fn delete(connection: &mut PgConnection, id: &str) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM sessions WHERE id = $1", id)
-        .execute(connection)
-        .await?;
+    sqlx::query!("DELETE FROM sessions WHERE id = $1", id).execute(connection).await?;
     Ok(())
 }
 
 /// Ends every session of an account; how many there were.
 pub async fn delete_of_user(connection: &mut PgConnection, user: UserId) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0)
-        .execute(connection)
-        .await?;
+    let deleted = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0).execute(connection).await?;
     Ok(deleted.rows_affected())
 }
 

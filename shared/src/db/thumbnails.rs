@@ -35,9 +35,7 @@ impl TryFrom<ThumbnailRow> for Thumbnail {
                 height: unsigned(row.height_px.unwrap_or_default())?,
                 bytes: unsigned(row.bytes.unwrap_or_default())?,
             },
-            _ => ThumbnailState::Failed {
-                reason: row.failure_reason.unwrap_or_default(),
-            },
+            _ => ThumbnailState::Failed { reason: row.failure_reason.unwrap_or_default() },
         };
         Ok(Self {
             id: ThumbnailId(row.id),
@@ -113,11 +111,7 @@ pub async fn of_images(connection: &mut PgConnection, images: &[ImageId]) -> sql
          FROM thumbnails WHERE image_id = ANY ($1) ORDER BY image_id, height",
         &images,
     );
-    rows.fetch_all(connection)
-        .await?
-        .into_iter()
-        .map(Thumbnail::try_from)
-        .collect()
+    rows.fetch_all(connection).await?.into_iter().map(Thumbnail::try_from).collect()
 }
 
 /// An image's thumbnail of this height.
@@ -133,10 +127,7 @@ pub async fn of_height(
         image.0,
         i32::from(height),
     );
-    row.fetch_optional(connection)
-        .await?
-        .map(Thumbnail::try_from)
-        .transpose()
+    row.fetch_optional(connection).await?.map(Thumbnail::try_from).transpose()
 }
 
 /// How far a thumbnail is; nothing once its image is deleted.
@@ -147,11 +138,7 @@ pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Resu
          FROM thumbnails WHERE id = $1",
         id.0,
     );
-    let thumbnail = row
-        .fetch_optional(connection)
-        .await?
-        .map(Thumbnail::try_from)
-        .transpose()?;
+    let thumbnail = row.fetch_optional(connection).await?.map(Thumbnail::try_from).transpose()?;
     Ok(thumbnail.map(|thumbnail| thumbnail.state))
 }
 

@@ -32,10 +32,7 @@ impl TryFrom<TierRow> for Tier {
             max_upload_bytes: ByteCount::try_from(row.max_upload_bytes).map_err(undecodable)?,
             storage_quota_bytes: ByteCount::try_from(row.storage_quota_bytes).map_err(undecodable)?,
         };
-        Ok(Self {
-            id: TierId(row.id),
-            spec,
-        })
+        Ok(Self { id: TierId(row.id), spec })
     }
 }
 
@@ -64,11 +61,7 @@ pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<Vec<Tier>> 
                 storage_quota_bytes
          FROM tiers ORDER BY id FOR UPDATE"
     );
-    rows.fetch_all(connection)
-        .await?
-        .into_iter()
-        .map(Tier::try_from)
-        .collect()
+    rows.fetch_all(connection).await?.into_iter().map(Tier::try_from).collect()
 }
 
 /// The tier of this name.
@@ -80,10 +73,7 @@ pub async fn by_name(connection: &mut PgConnection, name: &str) -> sqlx::Result<
          FROM tiers WHERE name = $1",
         name
     );
-    row.fetch_optional(connection)
-        .await?
-        .map(Tier::try_from)
-        .transpose()
+    row.fetch_optional(connection).await?.map(Tier::try_from).transpose()
 }
 
 /// Adds a tier.
@@ -138,8 +128,6 @@ pub async fn update(connection: &mut PgConnection, id: TierId, spec: &TierSpec) 
 
 /// Makes no tier the default, so that another can become it in the same transaction.
 pub async fn clear_default(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE tiers SET is_default = false WHERE is_default")
-        .execute(connection)
-        .await?;
+    sqlx::query!("UPDATE tiers SET is_default = false WHERE is_default").execute(connection).await?;
     Ok(())
 }

@@ -99,9 +99,7 @@ pub async fn active(connection: &mut PgConnection, id: UserId) -> sqlx::Result<O
 
 /// Whether there is any account at all.
 pub async fn exist(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM users) AS "exist!""#)
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM users) AS "exist!""#).fetch_one(connection).await
 }
 
 /// The names of administrators who can log in with the password that everybody knows.
@@ -161,16 +159,12 @@ pub async fn set_password(
 
 /// Keeps the account from logging in; its sessions are deleted with [`super::sessions::delete_of_user`].
 pub async fn deactivate(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE users SET is_active = false WHERE id = $1", id.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!("UPDATE users SET is_active = false WHERE id = $1", id.0).execute(connection).await?;
     Ok(())
 }
 
 /// Moves the account to another tier, effective on its next request.
 pub async fn set_tier(connection: &mut PgConnection, id: UserId, tier: TierId) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = $1", id.0, tier.0)
-        .execute(connection)
-        .await?;
+    sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = $1", id.0, tier.0).execute(connection).await?;
     Ok(())
 }

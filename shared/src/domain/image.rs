@@ -64,10 +64,7 @@ impl TryFrom<String> for Title {
             return Err(Invalid::new("title", rule));
         }
         if trimmed.chars().any(is_forbidden) {
-            return Err(Invalid::new(
-                "title",
-                "a title has no line breaks or other control characters",
-            ));
+            return Err(Invalid::new("title", "a title has no line breaks or other control characters"));
         }
         Ok(Self(trimmed.to_owned()))
     }
@@ -162,10 +159,7 @@ mod tests {
     fn a_slug_is_ascii_whatever_the_script() {
         for text in ["日本語", "Привет", "مرحبا", "🏖️ beach", "naïve"] {
             let slug = title(text).slug();
-            assert!(
-                slug.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
-                "{text} became {slug}"
-            );
+            assert!(slug.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{text} became {slug}");
         }
     }
 }

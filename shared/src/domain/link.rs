@@ -35,10 +35,7 @@ impl TryFrom<i64> for ValidFor {
             .map(Self)
             .ok_or_else(|| {
                 let (min, max) = (Self::MIN_SECONDS, Self::MAX_SECONDS);
-                Invalid::new(
-                    "valid_for",
-                    format!("a link lives {min} to {max} seconds, not {seconds}"),
-                )
+                Invalid::new("valid_for", format!("a link lives {min} to {max} seconds, not {seconds}"))
             })
     }
 }
@@ -70,13 +67,7 @@ pub struct ExpiringLink {
 impl ExpiringLink {
     /// A new link to `target` that lives for `valid_for` from `now` on.
     pub fn new(image: ImageId, target: LinkTarget, valid_for: ValidFor, now: DateTime<Utc>) -> Self {
-        Self {
-            id: LinkId::random(),
-            image,
-            target,
-            created_at: now,
-            expires_at: now + valid_for.span(),
-        }
+        Self { id: LinkId::random(), image, target, created_at: now, expires_at: now + valid_for.span() }
     }
 
     /// How long it still lives; nothing once it has expired.
@@ -104,10 +95,7 @@ mod tests {
         let now = DateTime::UNIX_EPOCH;
         let five_minutes = ValidFor::try_from(300).expect("300 s");
         let link = ExpiringLink::new(ImageId(1), LinkTarget::Original, five_minutes, now);
-        assert_eq!(
-            link.remaining(now + TimeDelta::seconds(299)),
-            Some(TimeDelta::seconds(1))
-        );
+        assert_eq!(link.remaining(now + TimeDelta::seconds(299)), Some(TimeDelta::seconds(1)));
         assert_eq!(link.remaining(now + TimeDelta::seconds(300)), None);
     }
 }

@@ -27,9 +27,6 @@ pub struct Invalid {
 
 impl Invalid {
     pub(crate) fn new(field: &'static str, rule: impl Into<String>) -> Self {
-        Self {
-            field,
-            rule: rule.into(),
-        }
+        Self { field, rule: rule.into() }
     }
 }

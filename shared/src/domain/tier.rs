@@ -29,12 +29,7 @@ impl TryFrom<i64> for Height {
             .ok()
             .filter(|px| (1..=Self::MAX_PX).contains(px))
             .map(Self)
-            .ok_or_else(|| {
-                Invalid::new(
-                    "height",
-                    format!("a height is 1 to {} px, not {px}", Self::MAX_PX),
-                )
-            })
+            .ok_or_else(|| Invalid::new("height", format!("a height is 1 to {} px, not {px}", Self::MAX_PX)))
     }
 }
 
@@ -93,10 +88,7 @@ impl TryFrom<Vec<i64>> for HeightSet {
             return Err(invalid("each height may stand there once".to_owned()));
         }
         if set.len() > Self::MAX {
-            return Err(invalid(format!(
-                "a tier has at most {} heights, not {given}",
-                Self::MAX
-            )));
+            return Err(invalid(format!("a tier has at most {} heights, not {given}", Self::MAX)));
         }
         Ok(Self(set))
     }
@@ -201,10 +193,7 @@ impl TryFrom<i64> for ByteCount {
 
     fn try_from(bytes: i64) -> Result<Self, Invalid> {
         if bytes < 1 {
-            return Err(Invalid::new(
-                "bytes",
-                format!("a number of bytes is at least 1, not {bytes}"),
-            ));
+            return Err(Invalid::new("bytes", format!("a number of bytes is at least 1, not {bytes}")));
         }
         Ok(Self(bytes))
     }
@@ -242,27 +231,17 @@ pub enum AccessDenied {
 impl Tier {
     /// May the originals of this tier's accounts be seen?
     pub fn allows_original(&self) -> Result<(), AccessDenied> {
-        self.spec
-            .original_access
-            .then_some(())
-            .ok_or(AccessDenied::Original)
+        self.spec.original_access.then_some(()).ok_or(AccessDenied::Original)
     }
 
     /// May thumbnails of this height be seen?
     pub fn allows_height(&self, height: Height) -> Result<(), AccessDenied> {
-        self.spec
-            .thumbnail_heights
-            .contains(height)
-            .then_some(())
-            .ok_or(AccessDenied::Height(height))
+        self.spec.thumbnail_heights.contains(height).then_some(()).ok_or(AccessDenied::Height(height))
     }
 
     /// May accounts of this tier create expiring links, and do those that exist work?
     pub fn allows_expiring_links(&self) -> Result<(), AccessDenied> {
-        self.spec
-            .expiring_links
-            .then_some(())
-            .ok_or(AccessDenied::ExpiringLinks)
+        self.spec.expiring_links.then_some(()).ok_or(AccessDenied::ExpiringLinks)
     }
 
     /// May what an expiring link points to be seen? A link gives nothing that the tier lacks.
@@ -283,13 +262,8 @@ mod tests {
     }
 
     fn tier(name: &str) -> Tier {
-        let spec = TierSpec::built_in()
-            .into_iter()
-            .find(|spec| spec.name.as_str() == name);
-        Tier {
-            id: TierId(1),
-            spec: spec.expect("a built-in tier"),
-        }
+        let spec = TierSpec::built_in().into_iter().find(|spec| spec.name.as_str() == name);
+        Tier { id: TierId(1), spec: spec.expect("a built-in tier") }
     }
 
     #[test]
@@ -321,10 +295,7 @@ mod tests {
         let basic = tier("Basic");
         assert!(basic.spec.is_default);
         assert_eq!(basic.allows_height(Height(200)), Ok(()));
-        assert_eq!(
-            basic.allows_height(Height(400)),
-            Err(AccessDenied::Height(Height(400)))
-        );
+        assert_eq!(basic.allows_height(Height(400)), Err(AccessDenied::Height(Height(400))));
         assert_eq!(basic.allows_original(), Err(AccessDenied::Original));
         assert_eq!(basic.allows_expiring_links(), Err(AccessDenied::ExpiringLinks));
     }
@@ -342,11 +313,7 @@ mod tests {
         let enterprise = tier("Enterprise");
         assert_eq!(enterprise.allows_expiring_links(), Ok(()));
         assert_eq!(enterprise.allows_target(LinkTarget::Original), Ok(()));
-        assert!(
-            enterprise
-                .allows_target(LinkTarget::Thumbnail(Height(300)))
-                .is_err()
-        );
+        assert!(enterprise.allows_target(LinkTarget::Thumbnail(Height(300))).is_err());
     }
 
     #[test]

@@ -81,11 +81,7 @@ impl Password {
 
     /// The configured password of the first superuser, which may be [`Password::DEFAULT`].
     pub fn of_first_superuser(text: String) -> Result<Self, Invalid> {
-        if text == Self::DEFAULT {
-            Ok(Self(text))
-        } else {
-            Self::chosen(text)
-        }
+        if text == Self::DEFAULT { Ok(Self(text)) } else { Self::chosen(text) }
     }
 
     /// A password that somebody types to log in: any text short enough to be hashed.

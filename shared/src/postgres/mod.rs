@@ -57,11 +57,23 @@ pub async fn create_database(maintenance: &PgConnectOptions, name: &str) -> sqlx
         .await?;
     if !exists {
         let quoted = name.replace('"', "\"\"");
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\"")))
-            .execute(&mut connection)
-            .await?;
+        let create = AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\""));
+        match sqlx::query(create).execute(&mut connection).await {
+            Err(error) if !is_there_already(&error) => return Err(error),
+            _ => {}
+        }
     }
     connection.close().await
+}
+
+/// Another process created the database between our look and our statement.
+fn is_there_already(error: &sqlx::Error) -> bool {
+    // duplicate_database and unique_violation (PostgreSQL, appendix A)
+    let codes = ["42P04", "23505"];
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
 /// Whether the server answers.

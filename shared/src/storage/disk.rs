@@ -25,8 +25,7 @@ pub(super) fn abandoned_temp_files(
 
 /// `object_store` writes `name#1` and renames it to `name` when it is whole; its listings hide such files.
 fn is_staged(name: &str) -> bool {
-    name.rsplit_once('#')
-        .is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    name.rsplit_once('#').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn collect(
@@ -57,18 +56,10 @@ mod tests {
     #[test]
     fn staged_and_spooled_files_are_abandoned_and_whole_objects_are_not() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (spool, root) = (
-            folder.path().join("tmp"),
-            folder.path().join("media/originals/3f"),
-        );
+        let (spool, root) = (folder.path().join("tmp"), folder.path().join("media/originals/3f"));
         fs::create_dir_all(&spool).expect("spool");
         fs::create_dir_all(&root).expect("media");
-        for file in [
-            spool.join("upload-x"),
-            spool.join("other"),
-            root.join("a.jpg"),
-            root.join("a.jpg#1"),
-        ] {
+        for file in [spool.join("upload-x"), spool.join("other"), root.join("a.jpg"), root.join("a.jpg#1")] {
             fs::write(file, "x").expect("a file");
         }
         let media = folder.path().join("media");

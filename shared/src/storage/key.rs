@@ -31,18 +31,12 @@ const THUMBNAILS: &str = "thumbnails";
 impl StorageKey {
     /// Where the original of this name is.
     pub fn original(id: OriginalId, format: Format) -> Self {
-        Self {
-            owner: KeyOwner::Original(id),
-            path: path_of(ORIGINALS, id.0, format),
-        }
+        Self { owner: KeyOwner::Original(id), path: path_of(ORIGINALS, id.0, format) }
     }
 
     /// Where the thumbnail of this name is.
     pub fn thumbnail(id: ThumbnailId, format: Format) -> Self {
-        Self {
-            owner: KeyOwner::Thumbnail(id),
-            path: path_of(THUMBNAILS, id.0, format),
-        }
+        Self { owner: KeyOwner::Thumbnail(id), path: path_of(THUMBNAILS, id.0, format) }
     }
 
     /// Reads a key back from a listing; `None` for a path that no key of ours has.
@@ -51,9 +45,8 @@ impl StorageKey {
         let (_, file) = rest.split_once('/')?;
         let (name, extension) = file.split_once('.')?;
         let id = Uuid::try_parse(name).ok()?;
-        let format = [Format::Jpeg, Format::Png]
-            .into_iter()
-            .find(|format| format.extension() == extension)?;
+        let format =
+            [Format::Jpeg, Format::Png].into_iter().find(|format| format.extension() == extension)?;
         let key = match folder {
             ORIGINALS => Self::original(OriginalId(id), format),
             THUMBNAILS => Self::thumbnail(ThumbnailId(id), format),

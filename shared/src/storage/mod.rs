@@ -72,16 +72,9 @@ impl Storage {
         let Some(bucket) = &config.s3_bucket else {
             let root = config.data_dir.join("media");
             std::fs::create_dir_all(&root)?;
-            let disk = LocalFileSystem::new_with_prefix(&root)?
-                .with_automatic_cleanup(true)
-                .with_fsync(true);
+            let disk = LocalFileSystem::new_with_prefix(&root)?.with_automatic_cleanup(true).with_fsync(true);
             let store = Arc::new(disk);
-            return Ok(Self {
-                store,
-                part_bytes: DISK_PART_BYTES,
-                spool,
-                disk_root: Some(root),
-            });
+            return Ok(Self { store, part_bytes: DISK_PART_BYTES, spool, disk_root: Some(root) });
         };
         // object_store leaves the choice of the TLS provider to the process; a second call changes nothing
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -89,12 +82,7 @@ impl Storage {
             .with_bucket_name(bucket)
             .with_allow_http(config.s3_allow_http)
             .build()?;
-        Ok(Self {
-            store: Arc::new(s3),
-            part_bytes: S3_PART_BYTES,
-            spool,
-            disk_root: None,
-        })
+        Ok(Self { store: Arc::new(s3), part_bytes: S3_PART_BYTES, spool, disk_root: None })
     }
 
     /// An empty temporary file for an upload; it is deleted when dropped.
@@ -142,10 +130,7 @@ impl Storage {
         key: &StorageKey,
         range: Option<Range<u64>>,
     ) -> Result<Option<Object>, StorageError> {
-        let options = GetOptions {
-            range: range.map(GetRange::Bounded),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
         match self.store.get_opts(key.path(), options).await {
             Ok(result) => Ok(Some(Object { result })),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -164,9 +149,7 @@ impl Storage {
 
     /// Deletes the objects; those that are not there count as deleted.
     pub async fn delete(&self, keys: Vec<StorageKey>) -> Result<(), StorageError> {
-        let paths = futures::stream::iter(keys)
-            .map(|key| Ok(key.path().clone()))
-            .boxed();
+        let paths = futures::stream::iter(keys).map(|key| Ok(key.path().clone())).boxed();
         let mut deleted = self.store.delete_stream(paths);
         while let Some(result) = deleted.next().await {
             match result {
@@ -183,11 +166,7 @@ impl Storage {
             path: meta.location.to_string(),
             last_modified: meta.last_modified,
         };
-        self.store
-            .list(None)
-            .map_ok(listed)
-            .map_err(StorageError::from)
-            .boxed()
+        self.store.list(None).map_ok(listed).map_err(StorageError::from).boxed()
     }
 
     /// Temporary files that nothing has written to since `before`: what killed processes left behind.

@@ -15,15 +15,9 @@ pub struct Spooled {
 
 impl Spooled {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
-        let file = tempfile::Builder::new()
-            .prefix(super::disk::SPOOL_PREFIX)
-            .tempfile_in(folder)?;
+        let file = tempfile::Builder::new().prefix(super::disk::SPOOL_PREFIX).tempfile_in(folder)?;
         let writer = tokio::fs::File::from_std(file.reopen()?);
-        Ok(Self {
-            file,
-            writer,
-            bytes: 0,
-        })
+        Ok(Self { file, writer, bytes: 0 })
     }
 
     /// Adds a piece.

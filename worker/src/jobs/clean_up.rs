@@ -86,12 +86,8 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
     drop(connection);
     Ok(CleanedUp {
         links: in_batches!(context, |rows| db::links::delete_expired(rows, now, BATCH_ROWS)),
-        sessions: in_batches!(context, |rows| db::sessions::delete_expired(
-            rows, now, BATCH_ROWS
-        )),
-        rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(
-            rows, now, BATCH_ROWS
-        )),
+        sessions: in_batches!(context, |rows| db::sessions::delete_expired(rows, now, BATCH_ROWS)),
+        rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(rows, now, BATCH_ROWS)),
         jobs: in_batches!(context, |rows| db::queue::delete_ended(
             rows,
             DONE_JOB_AGE,
@@ -124,11 +120,7 @@ async fn delete_orphans(context: &Context, now: DateTime<Utc>) -> Result<u64, Jo
     let before = now - Duration::from_secs(context.retention.orphan_age_seconds);
     let is_old = |object: &ListedObject| object.last_modified <= before;
     let keys = context.storage.list().try_filter_map(|object| {
-        let key = if is_old(&object) {
-            StorageKey::parse(&object.path)
-        } else {
-            None
-        };
+        let key = if is_old(&object) { StorageKey::parse(&object.path) } else { None };
         std::future::ready(Ok(key))
     });
     let mut batches = keys.try_chunks(BATCH_OBJECTS);

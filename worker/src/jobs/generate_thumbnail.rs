@@ -32,9 +32,7 @@ pub(crate) async fn generate_thumbnail(
         return fail(&context, id, "the original file is missing").await;
     };
     let original: Bytes = original.bytes().await?;
-    let made = decode_pool
-        .thumbnails(original, vec![assignment.height.px()])
-        .await?;
+    let made = decode_pool.thumbnails(original, vec![assignment.height.px()]).await?;
     let (thumbnail, placeholder) = match made.map(first) {
         Ok(Some(made)) => made,
         Ok(None) => return Err(JobError::Failed("the decoder made nothing".to_owned())),
@@ -48,11 +46,7 @@ pub(crate) async fn generate_thumbnail(
 }
 
 fn first(rendition: Rendition) -> Option<(Thumbnail, Vec<u8>)> {
-    rendition
-        .thumbnails
-        .into_iter()
-        .next()
-        .map(|thumbnail| (thumbnail, rendition.placeholder))
+    rendition.thumbnails.into_iter().next().map(|thumbnail| (thumbnail, rendition.placeholder))
 }
 
 /// What the owner of the image is told.
@@ -79,15 +73,8 @@ async fn keep(
     placeholder: &[u8],
 ) -> Result<(), JobError> {
     let bytes = thumbnail.bytes.len() as u64;
-    let file = MadeFile {
-        width: thumbnail.width,
-        height: thumbnail.height,
-        bytes,
-    };
-    context
-        .storage
-        .put(&assignment.target, thumbnail.bytes.into())
-        .await?;
+    let file = MadeFile { width: thumbnail.width, height: thumbnail.height, bytes };
+    context.storage.put(&assignment.target, thumbnail.bytes.into()).await?;
     let mut tx = context.pool.begin().await?;
     let is_kept = db::thumbnails::mark_ready(&mut tx, id, file, context.clock.now()).await?;
     db::images::set_placeholder(&mut tx, assignment.image, placeholder).await?;

@@ -58,20 +58,12 @@ impl Queues {
     pub fn new(pool: PgPool, heartbeat: Duration, stop: CancellationToken) -> Self {
         // apalis ends a worker whose poll failed, as all polls do while the database is away: start another in its
         // place, however often
-        let monitor = Monitor::new()
-            .shutdown_timeout(SHUTDOWN_LIMIT)
-            .should_restart(|worker, error| {
-                tracing::warn!(worker = worker.name(), %error, "a queue's worker ended; starting another");
-                true
-            });
+        let monitor = Monitor::new().shutdown_timeout(SHUTDOWN_LIMIT).should_restart(|worker, error| {
+            tracing::warn!(worker = worker.name(), %error, "a queue's worker ended; starting another");
+            true
+        });
         let notices = Notices::listen(pool.clone(), stop);
-        Self {
-            pool,
-            heartbeat,
-            name: process_name(),
-            notices,
-            monitor,
-        }
+        Self { pool, heartbeat, name: process_name(), notices, monitor }
     }
 
     /// Handles the jobs of a queue, `concurrency` at a time, each within `limit`.

@@ -68,10 +68,7 @@ impl Notices {
     }
 
     pub(super) fn subscribe(&self, queue: &'static str) -> QueueNotices {
-        QueueNotices {
-            stream: BroadcastStream::new(self.sender.subscribe()),
-            queue,
-        }
+        QueueNotices { stream: BroadcastStream::new(self.sender.subscribe()), queue }
     }
 }
 
@@ -115,11 +112,7 @@ impl Wake {
     pub(super) fn new(notices: QueueNotices) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            notices,
-            tick,
-            rechecks: [None, None],
-        }
+        Self { notices, tick, rechecks: [None, None] }
     }
 }
 
@@ -136,18 +129,11 @@ impl PollStrategy for Wake {
             self.rechecks = RECHECKS.map(|delay| Some(Box::pin(sleep_until(now + delay))));
         }
         for recheck in &mut self.rechecks {
-            if recheck
-                .as_mut()
-                .is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready())
-            {
+            if recheck.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready()) {
                 *recheck = None;
                 is_due = true;
             }
         }
-        if is_due {
-            Poll::Ready(Some(()))
-        } else {
-            Poll::Pending
-        }
+        if is_due { Poll::Ready(Some(())) } else { Poll::Pending }
     }
 }

@@ -43,10 +43,7 @@ fn major_version(folder: &Path) -> Option<String> {
     if !folder.join("initdb").is_file() {
         return None;
     }
-    let output = Command::new(folder.join("postgres"))
-        .arg("--version")
-        .output()
-        .ok()?;
+    let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
     // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.split_whitespace().nth(2)?.split('.').next()?;
@@ -62,17 +59,11 @@ fn usual_folders() -> Vec<PathBuf> {
             .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
             .collect();
         versions.sort_by_key(|version| Reverse(*version));
-        folders.extend(
-            versions
-                .iter()
-                .map(|version| Path::new(parent).join(format!("{version}/bin"))),
-        );
+        folders.extend(versions.iter().map(|version| Path::new(parent).join(format!("{version}/bin"))));
     }
     for homebrew in ["/opt/homebrew/opt", "/usr/local/opt"] {
         folders.extend(
-            (15..=20)
-                .rev()
-                .map(|version| PathBuf::from(format!("{homebrew}/postgresql@{version}/bin"))),
+            (15..=20).rev().map(|version| PathBuf::from(format!("{homebrew}/postgresql@{version}/bin"))),
         );
     }
     folders.push("/usr/local/pgsql/bin".into());

@@ -20,9 +20,7 @@ const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// The major version that made the cluster; `None` when there is none.
 pub(super) fn major_version(pgdata: &Path) -> Option<String> {
-    fs::read_to_string(pgdata.join("PG_VERSION"))
-        .ok()
-        .map(|version| version.trim().to_owned())
+    fs::read_to_string(pgdata.join("PG_VERSION")).ok().map(|version| version.trim().to_owned())
 }
 
 /// Makes the cluster beside its place and moves it there: a kill in the middle leaves nothing half made.
@@ -40,16 +38,7 @@ pub(super) fn create(
     identity.own(&beside)?;
     let mut command = Command::new(binaries.join("initdb"));
     command.arg("-D").arg(&beside);
-    command.args([
-        "-U",
-        "postgres",
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--no-locale",
-        "--no-instructions",
-    ]);
+    command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-instructions"]);
     if durability == Durability::Ephemeral {
         command.arg("--no-sync");
     }
@@ -57,9 +46,7 @@ pub(super) fn create(
     process::assume(&mut command, identity);
     let output = command.output()?;
     if !output.status.success() {
-        return Err(EmbeddedError::Initdb(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ));
+        return Err(EmbeddedError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     fs::rename(&beside, pgdata)?;
     Ok(())
@@ -76,10 +63,7 @@ fn postmaster(pgdata: &Path) -> Option<Postmaster> {
     let mut lines = text.lines();
     let pid = Pid::from_raw(lines.next()?.trim().parse().ok()?)?;
     // the eighth line is the status (src/include/utils/pidfile.h of PostgreSQL)
-    Some(Postmaster {
-        pid,
-        is_ready: lines.nth(6).is_some_and(|status| status.trim() == "ready"),
-    })
+    Some(Postmaster { pid, is_ready: lines.nth(6).is_some_and(|status| status.trim() == "ready") })
 }
 
 /// Whether a server of anybody's takes connections.
@@ -104,10 +88,7 @@ pub(super) fn wait_until_ready(root: &Path, socket_dir: &Path) -> Result<(), Emb
     while !is_ready(&root.join("cluster"), socket_dir) {
         if started.elapsed() > START_TIMEOUT {
             let reason = "another process holds it and it does not get ready".to_owned();
-            return Err(EmbeddedError::NotReady {
-                reason,
-                log: root.join("log"),
-            });
+            return Err(EmbeddedError::NotReady { reason, log: root.join("log") });
         }
         thread::sleep(POLL);
     }
@@ -125,11 +106,7 @@ pub(super) fn end_orphan(pgdata: &Path) -> Result<(), EmbeddedError> {
         if started.elapsed() > ORPHAN_LIMIT {
             return Err(EmbeddedError::Orphan(pid.as_raw_nonzero().get()));
         }
-        let signal = if started.elapsed() > ORPHAN_PATIENCE {
-            Signal::QUIT
-        } else {
-            Signal::INT
-        };
+        let signal = if started.elapsed() > ORPHAN_PATIENCE { Signal::QUIT } else { Signal::INT };
         // it may have ended since
         let _ = kill_process(pid, signal);
         thread::sleep(POLL);
@@ -139,9 +116,7 @@ pub(super) fn end_orphan(pgdata: &Path) -> Result<(), EmbeddedError> {
 
 /// Whether the process is a Postgres and not one that got its number later.
 fn is_postgres(pid: Pid) -> bool {
-    let name = Path::new("/proc")
-        .join(pid.as_raw_nonzero().to_string())
-        .join("comm");
+    let name = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("comm");
     match fs::read_to_string(name) {
         Ok(name) => name.trim() == "postgres",
         // without /proc (macOS) the number is all there is

@@ -40,15 +40,11 @@ impl Identity {
             return Ok(Self::Own);
         }
         // a cluster keeps the owner that it was made with
-        let owner = fs::metadata(root.join("cluster"))
-            .ok()
-            .map(|metadata| (metadata.uid(), metadata.gid()));
+        let owner = fs::metadata(root.join("cluster")).ok().map(|metadata| (metadata.uid(), metadata.gid()));
         let given_away = owner.filter(|(uid, _)| *uid != 0);
         // initdb wants its user to have a name
-        let (uid, gid) = given_away
-            .or_else(|| user("postgres"))
-            .or_else(|| user("nobody"))
-            .unwrap_or((NOBODY, NOBODY));
+        let (uid, gid) =
+            given_away.or_else(|| user("postgres")).or_else(|| user("nobody")).unwrap_or((NOBODY, NOBODY));
         let namespace = Self::Namespace { uid, gid };
         if given_away.is_none() && namespace.can("-w", root) {
             return Ok(namespace);
@@ -58,10 +54,7 @@ impl Identity {
             other.own(root)?;
             return Ok(other);
         }
-        Err(EmbeddedError::RootOnly {
-            uid,
-            path: root.to_owned(),
-        })
+        Err(EmbeddedError::RootOnly { uid, path: root.to_owned() })
     }
 
     /// Gives a folder and all in it to whom the server runs as.
@@ -97,11 +90,7 @@ fn parse_user(list: &str, name: &str) -> Option<(u32, u32)> {
     let of_line = |line: &str| {
         let fields: Vec<_> = line.split(':').collect();
         let numbers = || Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?));
-        if fields.first() == Some(&name) {
-            numbers()
-        } else {
-            None
-        }
+        if fields.first() == Some(&name) { numbers() } else { None }
     };
     list.lines().find_map(of_line)
 }

@@ -128,11 +128,7 @@ impl Server {
         let root = open_root(&config.root)?;
         let socket_dir = socket_dir(&root)?;
         let pgdata = root.join("cluster");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(root.join("lock"))?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -140,10 +136,7 @@ impl Server {
                     progress("waiting for the database that another process is starting …");
                 }
                 cluster::wait_until_ready(&root, &socket_dir)?;
-                return Ok(Self {
-                    socket_dir,
-                    keeper: None,
-                });
+                return Ok(Self { socket_dir, keeper: None });
             }
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
@@ -162,10 +155,7 @@ impl Server {
             identity,
             config: config.clone(),
         };
-        Ok(Self {
-            socket_dir,
-            keeper: Some(Keeper::start(start, lock)?),
-        })
+        Ok(Self { socket_dir, keeper: Some(Keeper::start(start, lock)?) })
     }
 
     /// How to connect to a database of the server.
@@ -185,10 +175,7 @@ impl Server {
 }
 
 fn open_root(root: &Path) -> Result<PathBuf, EmbeddedError> {
-    let unusable = |error| EmbeddedError::Folder {
-        path: root.to_owned(),
-        error,
-    };
+    let unusable = |error| EmbeddedError::Folder { path: root.to_owned(), error };
     create_private(root).map_err(unusable)?;
     root.canonicalize().map_err(unusable)
 }
@@ -213,18 +200,12 @@ fn socket_dir(root: &Path) -> Result<PathBuf, EmbeddedError> {
         root.hash(&mut hasher);
         std::env::temp_dir().join(format!("pictier-{:016x}", hasher.finish()))
     };
-    let unusable = |error| EmbeddedError::Folder {
-        path: folder.clone(),
-        error,
-    };
+    let unusable = |error| EmbeddedError::Folder { path: folder.clone(), error };
     create_private(&folder).map_err(unusable)?;
     let metadata = fs::symlink_metadata(&folder).map_err(unusable)?;
     let me = rustix::process::geteuid();
     if !metadata.is_dir() || !(me.is_root() || metadata.uid() == me.as_raw()) {
-        return Err(unusable(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it is somebody else's",
-        )));
+        return Err(unusable(io::Error::new(io::ErrorKind::PermissionDenied, "it is somebody else's")));
     }
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(unusable)?;
     Ok(folder)
@@ -251,9 +232,6 @@ mod tests {
     fn the_socket_is_out_of_everybody_elses_reach() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = socket_dir(folder.path()).expect("a folder for the socket");
-        assert_eq!(
-            fs::metadata(run).expect("metadata").permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(run).expect("metadata").permissions().mode() & 0o777, 0o700);
     }
 }

@@ -55,13 +55,8 @@ impl Keeper {
             }
             end(&mut child);
         };
-        let thread = thread::Builder::new()
-            .name("postgres-keeper".into())
-            .spawn(keep)?;
-        let mut keeper = Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        };
+        let thread = thread::Builder::new().name("postgres-keeper".into()).spawn(keep)?;
+        let mut keeper = Self { stop: Some(stop), thread: Some(thread) };
         match is_ready.recv() {
             Ok(Ok(())) => Ok(keeper),
             Ok(Err(error)) => Err(error),
@@ -90,10 +85,7 @@ impl Drop for Keeper {
 impl Start {
     fn spawn(&self) -> io::Result<Child> {
         self.identity.own(&self.socket_dir)?;
-        let mut log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.root.join("log"))?;
+        let mut log = OpenOptions::new().create(true).append(true).open(self.root.join("log"))?;
         writeln!(log, "---- start")?;
         let mut command = Command::new(self.binaries.join("postgres"));
         command
@@ -106,11 +98,7 @@ impl Start {
         for (name, value) in self.settings() {
             command.arg("-c").arg(format!("{name}={value}"));
         }
-        command
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         assume(&mut command, self.identity);
         command.spawn()
     }
@@ -136,19 +124,13 @@ impl Start {
 
     fn wait_until_ready(&self, child: &mut Child) -> Result<(), EmbeddedError> {
         let started = Instant::now();
-        let not_ready = |reason| EmbeddedError::NotReady {
-            reason,
-            log: self.root.join("log"),
-        };
+        let not_ready = |reason| EmbeddedError::NotReady { reason, log: self.root.join("log") };
         while !cluster::is_ready_as(&self.root.join("cluster"), &self.socket_dir, child.id()) {
             if let Some(status) = child.try_wait()? {
                 return Err(not_ready(format!("it ended with {status}")));
             }
             if started.elapsed() > START_TIMEOUT {
-                return Err(not_ready(format!(
-                    "it took longer than {} s",
-                    START_TIMEOUT.as_secs()
-                )));
+                return Err(not_ready(format!("it took longer than {} s", START_TIMEOUT.as_secs())));
             }
             thread::sleep(POLL);
         }
@@ -191,10 +173,7 @@ pub(super) fn assume(command: &mut Command, identity: Identity) {
         }
         linux::end_with_parent(parent)
     };
-    #[expect(
-        unsafe_code,
-        reason = "only a closure between fork and exec can change what the child is"
-    )]
+    #[expect(unsafe_code, reason = "only a closure between fork and exec can change what the child is")]
     // SAFETY: the closure makes system calls on memory that was allocated before the fork; it neither allocates nor
     // takes a lock, so it is sound in a child of a process with many threads.
     unsafe {
@@ -214,10 +193,7 @@ mod linux {
 
     /// Calls our user and group 0 by other numbers, as `user_namespaces(7)` describes.
     pub(super) fn enter_user_namespace(users: &[u8], groups: &[u8]) -> io::Result<()> {
-        #[expect(
-            unsafe_code,
-            reason = "rustix marks all of unshare unsafe for the sake of CLONE_FILES"
-        )]
+        #[expect(unsafe_code, reason = "rustix marks all of unshare unsafe for the sake of CLONE_FILES")]
         // SAFETY: a new user namespace shares no file descriptors in another way than before.
         unsafe {
             rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)?;
@@ -238,11 +214,7 @@ mod linux {
         set_parent_process_death_signal(Some(Signal::INT))?;
         let is_orphan = getppid().is_none_or(|pid| pid.as_raw_nonzero().get().unsigned_abs() != parent);
         // the parent may have died before it was asked for: an error without a message needs no memory
-        if is_orphan {
-            Err(io::ErrorKind::BrokenPipe.into())
-        } else {
-            Ok(())
-        }
+        if is_orphan { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 }
 
