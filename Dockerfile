@@ -2,8 +2,8 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-# an integration test is named in the manifest, and its sources are not needed here
-RUN mkdir tests && touch tests/main.rs
+# the manifest names the integration test and the benchmark, whose sources are not needed here
+RUN mkdir tests benches && touch tests/main.rs benches/load.rs
 # the registry and the target folder stay in caches, so the program is copied out in the same step
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \

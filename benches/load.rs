@@ -266,7 +266,7 @@ impl Service {
             FROM users, generate_series(1, $1 - (SELECT count(*) FROM images)::int)";
         sqlx::query(insert).bind(images).execute(pool).await.expect("images");
         let insert = "INSERT INTO thumbnails (id, image_id, height)
-            SELECT gen_random_uuid(), id, height FROM images, unnest('{200,400}'::int[]) AS height
+            SELECT gen_random_uuid(), images.id, h FROM images, unnest('{200,400}'::int[]) AS h
             ON CONFLICT DO NOTHING";
         sqlx::query(insert).execute(pool).await.expect("thumbnails");
         sqlx::query("ANALYZE").execute(pool).await.expect("statistics");

@@ -1,8 +1,9 @@
 //! Extractors: what a handler gets is parsed, and what cannot be parsed is a problem with a stable code.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
     http::{StatusCode, header, request::Parts},
 };
@@ -11,6 +12,9 @@ use shared::domain::{Height, ImageId, LinkId};
 use uuid::Uuid;
 
 use crate::error::{Code, Problem};
+
+/// The longest time to read a JSON body.
+const JSON_TIME: Duration = Duration::from_secs(20);
 
 /// A JSON body. Malformed JSON and JSON that breaks a rule are different problems.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -28,8 +32,8 @@ where
             let detail = "the body is application/json, and the Content-Type says so";
             return Err(Problem::new(Code::UnsupportedMediaType, detail));
         }
-        let body =
-            axum::body::Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
+        let reading = tokio::time::timeout(JSON_TIME, Bytes::from_request(request, state)).await;
+        let body = reading.map_err(|_| too_slow())?.map_err(|rejection| unread(&rejection))?;
         // first as any JSON, so that a rule that is broken before the JSON is does not hide it
         let value: serde_json::Value = serde_json::from_slice(&body)
             .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
@@ -39,6 +43,13 @@ where
             Problem::field(field, error.into_inner().to_string())
         })
     }
+}
+
+fn too_slow() -> Problem {
+    Problem::new(
+        Code::RequestTimeout,
+        format!("the body did not arrive within {} seconds", JSON_TIME.as_secs()),
+    )
 }
 
 fn is_json(content_type: &str) -> bool {

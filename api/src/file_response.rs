@@ -81,7 +81,12 @@ impl FileResponse {
         };
         let length = range.map_or(self.bytes, |range| range.end - range.start);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        Ok((status, headers, Body::from_stream(object.into_stream())).into_response())
+        let body = if object.is_small() {
+            Body::from(object.bytes().await?)
+        } else {
+            Body::from_stream(object.into_stream())
+        };
+        Ok((status, headers, body).into_response())
     }
 
     fn headers(&self, etag: &ETag) -> HeaderMap {

@@ -65,7 +65,7 @@ pub(crate) async fn list_expiring_links(
                headers(("Location" = String, description = "The link")))),
     extensions(("x-problems" = json!([
         "not-logged-in", "expiring-links-not-in-tier", "original-not-in-tier", "not-found", "malformed-json",
-        "unsupported-media-type", "too-large", "malformed-request", "invalid-field", "too-many-expiring-links"
+        "unsupported-media-type", "too-large", "request-timeout", "malformed-request", "invalid-field", "too-many-expiring-links"
     ]))),
 )]
 pub(crate) async fn create_expiring_link(

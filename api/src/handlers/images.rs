@@ -111,7 +111,7 @@ pub(crate) struct Rename {
     request_body = Rename,
     responses((status = 200, description = "Renamed", body = ImageJson)),
     extensions(("x-problems" = json!([
-        "not-logged-in", "not-found", "malformed-json", "unsupported-media-type", "too-large", "malformed-request",
+        "not-logged-in", "not-found", "malformed-json", "unsupported-media-type", "too-large", "request-timeout", "malformed-request",
         "invalid-field"
     ]))),
 )]

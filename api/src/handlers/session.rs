@@ -35,7 +35,7 @@ pub(crate) struct LogIn {
     request_body = LogIn,
     responses((status = 200, description = "Logged in; the cookie is set", body = SessionJson)),
     extensions(("x-problems" = json!([
-        "malformed-json", "unsupported-media-type", "too-large", "malformed-request", "invalid-field",
+        "malformed-json", "unsupported-media-type", "too-large", "request-timeout", "malformed-request", "invalid-field",
         "wrong-credentials", "too-many-logins"
     ]))),
 )]
@@ -99,7 +99,7 @@ pub(crate) struct NewPassword {
     request_body = NewPassword,
     responses((status = 204, description = "Changed; the cookie is new")),
     extensions(("x-problems" = json!([
-        "not-logged-in", "malformed-json", "unsupported-media-type", "too-large", "malformed-request",
+        "not-logged-in", "malformed-json", "unsupported-media-type", "too-large", "request-timeout", "malformed-request",
         "invalid-field", "wrong-credentials", "too-many-logins"
     ]))),
 )]

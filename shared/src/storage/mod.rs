@@ -11,8 +11,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt, PutPayload,
-    WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem,
+    GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart,
+    aws::AmazonS3Builder, local::LocalFileSystem,
 };
 use tokio::io::AsyncReadExt;
 
@@ -25,8 +25,8 @@ use crate::config::StorageConfig;
 const DISK_PART_BYTES: usize = 256 << 10;
 /// S3 takes no smaller parts but the last (Amazon S3 multipart upload limits).
 const S3_PART_BYTES: usize = 5 << 20;
-/// Files up to this size are read in one go rather than streamed.
-const WHOLE_READ_BYTES: u64 = 256 << 10;
+/// Files up to this size are best read in one go: each piece of a stream costs a hop between threads.
+const SMALL_BYTES: u64 = 256 << 10;
 
 /// The object store could not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -189,14 +189,13 @@ impl Object {
         Ok(self.result.bytes().await?)
     }
 
+    /// Whether it (or the range) is so small that it is best read in one go.
+    pub fn is_small(&self) -> bool {
+        self.result.range.end - self.result.range.start <= SMALL_BYTES
+    }
+
     /// Its bytes (or the range's) in pieces.
     pub fn into_stream(self) -> BoxStream<'static, Result<Bytes, StorageError>> {
-        let length = self.result.range.end - self.result.range.start;
-        let is_file = matches!(self.result.payload, GetResultPayload::File(..));
-        if is_file && length <= WHOLE_READ_BYTES {
-            // a chunked read of a small file costs a thread hop for each chunk
-            return futures::stream::once(self.bytes()).boxed();
-        }
         self.result.into_stream().map_err(StorageError::from).boxed()
     }
 }
