@@ -1,5 +1,5 @@
-//! The HTTP API. [`routes`] is the table of every URL; a request goes from there to a handler, which parses it
-//! and calls a use case; the use case reads and writes through `shared`; the answer's links are made by [`urls`].
+//! The HTTP API. `routes.rs` is the table of every URL; a request goes from there to a handler, which parses it
+//! and calls a use case; the use case reads and writes through `shared`; the answer's links are made by `urls.rs`.
 
 mod auth;
 mod client;
