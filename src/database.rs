@@ -65,6 +65,7 @@ impl Database {
         }
         let pool = self.connect(connections).await?;
         if schema == Schema::Expect && self.embedded.is_none() {
+            postgres::expect_migrated(&pool).await?;
             return Ok((pool, None));
         }
         postgres::migrate(&pool).await?;

@@ -220,3 +220,15 @@ fn help_and_the_description_of_the_api_need_no_database() {
         .output();
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("--upload-max-bytes"), "{wrong:?}");
 }
+
+#[tokio::test]
+async fn a_database_that_was_never_migrated_is_refused_with_a_word_on_what_to_do() {
+    let server = Server::migrated().await;
+    for statement in ["DELETE FROM _sqlx_migrations WHERE version = 2", "DROP TABLE _sqlx_migrations"] {
+        sqlx::query(statement).execute(&server.pool).await.expect(statement);
+        for role in ["api", "worker", "cleanup", "audit"] {
+            let (done, said) = server.run(&[role]);
+            assert!(!done && said.contains("run pictier migrate"), "{role}: {said}");
+        }
+    }
+}

@@ -237,3 +237,25 @@ async fn listing_shows_the_heights_that_the_tier_has_gained_and_hides_those_it_l
     assert_eq!(list[0]["thumbnails"][0]["height"], 100);
     assert_eq!(app.rows("thumbnails").await, 3, "nothing is deleted");
 }
+
+#[tokio::test]
+async fn images_deleted_while_their_thumbnails_are_made_leave_nothing() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Premium").await;
+    let picture = pictures::jpeg(600, 400);
+    let mut images = Vec::new();
+    for n in 0..20 {
+        images.push(client.uploaded(&format!("{n}.jpg"), picture.clone()).await);
+    }
+    app.start_worker().await;
+    let asked_and_deleted = images.iter().map(|image| async {
+        for name in ["200 px high", "400 px high"] {
+            client.get(image["file_urls"][name].as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
+        }
+        client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
+    });
+    futures::future::join_all(asked_and_deleted).await;
+    app.stop_worker().await;
+    assert_eq!(app.objects().await, Vec::<String>::new());
+    assert_eq!(app.rows("thumbnails").await, 0);
+}

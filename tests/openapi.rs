@@ -110,3 +110,16 @@ fn every_problem_code_is_described_somewhere_under_its_status() {
         assert!(is_described, "no operation answers with {text}");
     }
 }
+
+#[test]
+fn the_schema_of_a_problem_has_the_codes_as_responses_spell_them() {
+    let document = api::openapi_document();
+    let names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(document["components"]["schemas"]["Code"]["enum"], serde_json::json!(names));
+    let problem = &document["components"]["schemas"]["ProblemBody"];
+    for field in ["type", "title", "status", "detail", "code", "request_id"] {
+        assert!(
+            problem["required"].as_array().is_some_and(|required| required.iter().any(|name| name == field))
+        );
+    }
+}

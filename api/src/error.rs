@@ -13,12 +13,15 @@ use shared::{
     domain::{AccessDenied, Invalid},
     storage::StorageError,
 };
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 macro_rules! codes {
     ($($variant:ident $status:ident $text:literal $title:literal,)*) => {
         /// Every way in which a request can fail, as clients see it; a code never changes its meaning.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum Code {
             $(#[doc = $title] #[serde(rename = $text)] $variant,)*
         }
@@ -80,6 +83,16 @@ codes! {
     Unavailable SERVICE_UNAVAILABLE "unavailable" "The service is not ready",
     OverQuota INSUFFICIENT_STORAGE "over-quota" "The account's storage is full",
 }
+
+/// By hand, as the derived schema does not see the names that the macro above gives.
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.iter().map(|code| code.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for Code {}
 
 /// What is wrong with one field of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

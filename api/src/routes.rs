@@ -31,6 +31,7 @@ use crate::{
 /// Longest JSON body, in bytes.
 const JSON_MAX_BYTES: usize = 64 << 10;
 const OPENAPI_URL: &str = "/api/openapi.json";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DOCS_URL: &str = "/api/docs";
 
 /// What needs a session.
@@ -112,6 +113,7 @@ pub(crate) fn service(state: AppState) -> Router {
         .with_state(state);
     let layers = ServiceBuilder::new()
         .layer(MapRequestLayer::new(trim_trailing_slash))
+        .layer(MapRequestLayer::new(forget_request_id))
         .set_x_request_id(MakeRequestUuid)
         .layer(
             TraceLayer::new_for_http()
@@ -133,8 +135,14 @@ fn fixed_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer
 
 /// One line for each request: what was asked, and under which id.
 fn span(request: &Request) -> tracing::Span {
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+/// Requests get ids of ours: one that a client makes up could be anybody's, and of any length.
+fn forget_request_id(mut request: Request) -> Request {
+    request.headers_mut().remove(REQUEST_ID);
+    request
 }
 
 /// Every path works with and without a trailing slash, but for the docs page, which redirects to its own slash.

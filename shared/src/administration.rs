@@ -51,7 +51,7 @@ pub async fn prepare(
 ) -> Result<Option<Username>, AdministrationError> {
     let mut tx = connection.begin().await?;
     // several processes may start at once: the first prepares, the others find everything there
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtext('pictier prepare'))").execute(&mut *tx).await?;
+    db::lock_preparation(&mut tx).await?;
     if db::tiers::lock_all(&mut tx).await?.is_empty() {
         for spec in TierSpec::built_in() {
             db::tiers::insert(&mut tx, &spec, clock.now()).await?;

@@ -1,6 +1,9 @@
 //! Checking a username and a password, a limited number of times.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use shared::{
     db,
@@ -43,7 +46,7 @@ pub(crate) async fn check_credentials(
     password: String,
 ) -> Result<UserId, Problem> {
     count_try_of_address(state, from).await?;
-    let account = format!("login {from} {}", username.as_str().to_lowercase());
+    let account = format!("login {} {}", network(from), username.as_str().to_lowercase());
     count_try(state, &account, state.limits.login_max_failures).await?;
     let password = Password::typed(password).ok_or_else(wrong)?;
     let found = db::users::credentials(&mut *state.pool.acquire().await?, username).await?;
@@ -56,9 +59,19 @@ pub(crate) async fn check_credentials(
     active.map(|credentials| credentials.id).ok_or_else(wrong)
 }
 
+/// What one attacker has at least: an IPv4 address, or a network of IPv6 addresses (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => v6
+            .to_ipv4_mapped()
+            .map_or_else(|| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))), IpAddr::V4),
+    }
+}
+
 async fn count_try_of_address(state: &AppState, from: IpAddr) -> Result<(), Problem> {
     let max = state.limits.login_max_failures.saturating_mul(TRIES_OF_ADDRESS);
-    count_try(state, &format!("login {from}"), max).await
+    count_try(state, &format!("login {}", network(from)), max).await
 }
 
 /// Counts before the password is checked, so that many tries at once are no way around the limit.
@@ -72,4 +85,18 @@ async fn count_try(state: &AppState, key: &str, max: i32) -> Result<(), Problem>
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one_client() {
+        let network_of = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(network_of("2001:db8:1:2:3:4:5:6"), network_of("2001:db8:1:2:ffff::1"));
+        assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
+        assert_eq!(network_of("::ffff:10.0.0.1"), network_of("10.0.0.1"));
+        assert_ne!(network_of("10.0.0.1"), network_of("10.0.0.2"));
+    }
 }

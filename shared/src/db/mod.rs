@@ -12,6 +12,12 @@ pub mod thumbnails;
 pub mod tiers;
 pub mod users;
 
+/// Lets one process at a time prepare a new database, until its transaction ends.
+pub async fn lock_preparation(connection: &mut sqlx::PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier preparation'))").execute(connection).await?;
+    Ok(())
+}
+
 /// The name of the constraint or unique index that a statement broke, if it broke one.
 pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()

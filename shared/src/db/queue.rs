@@ -85,16 +85,6 @@ pub async fn stuck(connection: &mut PgConnection, age: Duration, limit: i64) -> 
     .await
 }
 
-/// How many jobs have not ended yet.
-pub async fn count_open(connection: &mut PgConnection) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM apalis.jobs
-           WHERE status IN ('Pending', 'Queued', 'Running') OR (status = 'Failed' AND attempts < max_attempts)"#,
-    )
-    .fetch_one(connection)
-    .await
-}
-
 fn interval(duration: Duration) -> sqlx::Result<PgInterval> {
     PgInterval::try_from(duration).map_err(sqlx::Error::Encode)
 }

@@ -81,7 +81,7 @@ pub struct MadeFile {
     pub bytes: u64,
 }
 
-/// Gives each of the images a row for each of the heights that it lacks.
+/// Gives each of the images a row for each of the heights that it lacks; images that are gone meanwhile are left out.
 pub async fn insert_missing(
     connection: &mut PgConnection,
     images: &[ImageId],
@@ -91,8 +91,10 @@ pub async fn insert_missing(
     let heights: Vec<i32> = heights.iter().map(i32::from).collect();
     sqlx::query!(
         "INSERT INTO thumbnails (id, image_id, height)
-         SELECT gen_random_uuid(), image, height
-         FROM unnest($1::bigint[]) AS image CROSS JOIN unnest($2::int[]) AS height
+         SELECT gen_random_uuid(), image, wanted
+         FROM (SELECT id AS image FROM images WHERE id = ANY ($1::bigint[]) ORDER BY id FOR KEY SHARE) AS existing
+         CROSS JOIN unnest($2::int[]) AS wanted
+         ORDER BY image, wanted
          ON CONFLICT (image_id, height) DO NOTHING",
         &images,
         &heights,

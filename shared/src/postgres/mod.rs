@@ -7,7 +7,7 @@ use std::time::Duration;
 use apalis_postgres::PostgresStorage;
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool,
-    migrate::{MigrateError, Migrator},
+    migrate::{Migrate, MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -25,6 +25,9 @@ pub enum SchemaError {
     /// The queue's part of it.
     #[error("setting up the queue: {0}")]
     Queue(#[from] apalis_postgres::Error),
+    /// It is older than this program, or not there.
+    #[error("the database's schema is not up to date: run pictier migrate")]
+    Outdated,
     /// Our part of it.
     #[error("migrating: {0}")]
     Migrate(#[from] MigrateError),
@@ -46,6 +49,17 @@ pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
     PostgresStorage::setup(pool).await?;
     MIGRATIONS.run(pool).await?;
     Ok(())
+}
+
+/// Fails when [`migrate`] has something to do.
+pub async fn expect_migrated(pool: &PgPool) -> Result<(), SchemaError> {
+    let mut connection = pool.acquire().await.map_err(MigrateError::from)?;
+    let applied = connection.list_applied_migrations(&MIGRATIONS.table_name).await;
+    // without the list there was never a migration
+    let applied = applied.map_err(|_| SchemaError::Outdated)?;
+    let is_applied = |version| applied.iter().any(|migration| migration.version == version);
+    let all_applied = MIGRATIONS.iter().all(|migration| is_applied(migration.version));
+    if all_applied { Ok(()) } else { Err(SchemaError::Outdated) }
 }
 
 /// Creates the database of this name unless it is there. `maintenance` connects to another one.

@@ -179,11 +179,6 @@ impl Storage {
 }
 
 impl Object {
-    /// The whole object's size in bytes, also when a range was asked for.
-    pub fn total_bytes(&self) -> u64 {
-        self.result.meta.size
-    }
-
     /// All its bytes (or the range's) in memory.
     pub async fn bytes(self) -> Result<Bytes, StorageError> {
         Ok(self.result.bytes().await?)

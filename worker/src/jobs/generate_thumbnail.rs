@@ -76,8 +76,9 @@ async fn keep(
     let file = MadeFile { width: thumbnail.width, height: thumbnail.height, bytes };
     context.storage.put(&assignment.target, thumbnail.bytes.into()).await?;
     let mut tx = context.pool.begin().await?;
-    let is_kept = db::thumbnails::mark_ready(&mut tx, id, file, context.clock.now()).await?;
+    // the image before the thumbnail, as whoever deletes the image locks them: the other order could deadlock
     db::images::set_placeholder(&mut tx, assignment.image, placeholder).await?;
+    let is_kept = db::thumbnails::mark_ready(&mut tx, id, file, context.clock.now()).await?;
     // deleted meanwhile, and perhaps its files were as well, before this one was written
     let is_orphan = !is_kept && db::thumbnails::state(&mut tx, id).await?.is_none();
     tx.commit().await?;
