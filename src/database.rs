@@ -50,7 +50,7 @@ impl Database {
         Ok(Self { options: server.options(EMBEDDED_DATABASE), embedded: Some(server) })
     }
 
-    /// Opens a pool of at most `connections`; the first superuser's name when it was created just now.
+    /// Opens a pool of at most `connections`; the first superuser's name when this process created it.
     pub(crate) async fn open(
         &self,
         config: &Config,

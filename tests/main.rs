@@ -8,6 +8,7 @@ mod embedded_postgres;
 mod expiring_links;
 mod harness;
 mod images;
+mod indexes;
 mod invariants;
 mod media;
 mod openapi;

@@ -31,7 +31,7 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
     let listener = listen(config, &pool).await?;
     let worker_pool = database.connect(worker_connections(config)).await?;
     let worker = build_worker(config, worker_pool, storage.clone())?;
-    greet(&listener, created.as_ref(), &config.superuser.superuser_password)?;
+    greet(&listener, &pool, created.as_ref()).await?;
     let mut roles = JoinSet::new();
     let (api_stop, worker_stop) = (stop.clone(), stop.clone());
     let api = build_api(config, pool, storage);
@@ -46,7 +46,7 @@ pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<
     let (pool, created) = database.open(config, Schema::Expect, config.database.database_connections).await?;
     let storage = open_storage(config)?;
     let listener = listen(config, &pool).await?;
-    greet(&listener, created.as_ref(), &config.superuser.superuser_password)?;
+    greet(&listener, &pool, created.as_ref()).await?;
     build_api(config, pool, storage).serve(listener, stop).await.context("the API")
 }
 
@@ -110,14 +110,18 @@ async fn listen(config: &Config, pool: &PgPool) -> anyhow::Result<TcpListener> {
     TcpListener::bind(bind).await.with_context(|| format!("listening on {bind}; is another process there?"))
 }
 
-fn greet(listener: &TcpListener, created: Option<&Username>, password: &str) -> anyhow::Result<()> {
+/// The end of the start-up: where the service is, and how to log in.
+async fn greet(listener: &TcpListener, pool: &PgPool, created: Option<&Username>) -> anyhow::Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
+    let known = db::users::admins_with_default_password(&mut *pool.acquire().await?).await?;
+    let login = match (known.first(), created) {
+        (Some(username), _) => format!("{username} / {}", Password::DEFAULT),
+        (None, Some(username)) => format!("{username} / the configured password"),
+        (None, None) => "your account".to_owned(),
+    };
     eprintln!("Pictier is ready: {url}");
     eprintln!("  try the API:  {url}/api/docs");
-    if let Some(username) = created {
-        let shown = if password == Password::DEFAULT { password } else { "the configured password" };
-        eprintln!("  log in as:    {username} / {shown}");
-    }
+    eprintln!("  log in as:    {login}");
     Ok(())
 }
 
