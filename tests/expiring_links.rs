@@ -124,3 +124,21 @@ async fn an_image_has_a_limited_number_of_live_links() {
     app.clock.advance(Duration::from_secs(301));
     client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
 }
+
+#[tokio::test]
+async fn a_link_to_a_height_that_the_tier_has_just_gained_works() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Enterprise").await;
+    let image = client.uploaded("a.png", pictures::png(500, 500)).await;
+    let generator = image["expiring_link_generator"].as_str().expect("a link");
+    app.change_tier("Enterprise", |tier| {
+        tier.thumbnail_heights = vec![300].try_into().expect("heights");
+    })
+    .await;
+    let link =
+        client.post(generator, json!({"valid_for": 300, "height": 300})).await.expect(StatusCode::CREATED);
+    let url = link.json()["url"].as_str().expect("a link").to_owned();
+    app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
+    app.run_jobs().await;
+    assert_eq!(pictures::size(&app.anonymous().get(&url).await.expect(StatusCode::OK).body), (300, 300));
+}

@@ -10,7 +10,10 @@ use axum::{
 };
 use axum_extra::headers::{ETag, HeaderMapExt, IfNoneMatch, IfRange};
 use http_range_header::parse_range_header;
-use shared::storage::{Storage, StorageKey};
+use shared::{
+    domain::Image,
+    storage::{Storage, StorageKey},
+};
 use uuid::Uuid;
 
 use crate::error::{Code, Problem};
@@ -54,6 +57,18 @@ impl Cache {
 }
 
 impl FileResponse {
+    /// An image's original.
+    pub(crate) fn original(image: &Image, cache: Cache, file_name: Option<String>) -> Self {
+        Self {
+            key: StorageKey::original(image.original, image.format),
+            id: image.original.0,
+            bytes: image.bytes,
+            content_type: image.format.media_type(),
+            cache,
+            file_name,
+        }
+    }
+
     /// The answer to a request with these headers.
     pub(crate) async fn respond(self, storage: &Storage, request: &HeaderMap) -> Result<Response, Problem> {
         let etag: ETag = format!("\"{}\"", self.id).parse().expect("a UUID in quotes is an entity tag");

@@ -30,9 +30,11 @@ impl Orientation {
         if self.swaps_sides() { (height, width) } else { (width, height) }
     }
 
-    /// The orientation in a block of EXIF; one that cannot be read says nothing.
+    /// The orientation in a block of EXIF, also of one that is damaged elsewhere, as browsers have it; one that cannot
+    /// be read says nothing.
     pub(crate) fn of_exif_block(tiff: Vec<u8>) -> Option<Self> {
-        let exif = Reader::new().read_raw(tiff).ok()?;
+        let exif = Reader::new().continue_on_error(true).read_raw(tiff);
+        let exif = exif.or_else(|error| error.distill_partial_result(drop)).ok()?;
         let number = exif.get_field(Tag::Orientation, In::PRIMARY)?.value.get_uint(0)?;
         Self::from_exif(number)
     }
@@ -48,6 +50,14 @@ mod tests {
         assert_eq!(Orientation::from_exif(9), None);
         assert_eq!(Orientation::from_exif(6).map(Orientation::swaps_sides), Some(true));
         assert_eq!(Orientation::from_exif(3).map(Orientation::swaps_sides), Some(false));
+    }
+
+    #[test]
+    fn a_block_that_is_damaged_behind_the_orientation_still_tells_it() {
+        // three entries are announced; the second points outside the block, the third is missing
+        let mut block = b"II*\0\x08\0\0\0\x03\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0".to_vec();
+        block.extend(b"\x0F\x01\x02\0\xFF\0\0\0\xFF\xFF\0\0");
+        assert_eq!(Orientation::of_exif_block(block).map(Orientation::exif), Some(6));
     }
 
     #[test]

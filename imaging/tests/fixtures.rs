@@ -41,6 +41,54 @@ pub(crate) fn progressive(width: u16, height: u16) -> Vec<u8> {
     bytes
 }
 
+/// A JPEG of four components, as printers use them.
+pub(crate) fn cmyk(width: u16, height: u16, kind: jpeg_encoder::ColorType) -> Vec<u8> {
+    let picture = corners(u32::from(width), u32::from(height)).into_rgb8();
+    // without black, the inks are what is missing of red, green and blue
+    let inks: Vec<u8> = picture.pixels().flat_map(|p| [255 - p[0], 255 - p[1], 255 - p[2], 0]).collect();
+    let mut bytes = Vec::new();
+    jpeg_encoder::Encoder::new(&mut bytes, 90)
+        .encode(&inks, width, height, kind)
+        .expect("an encoded picture");
+    bytes
+}
+
+/// A PNG of palette entries, two bits each, that shows [`corners`]; the colour of the upper left is half transparent.
+pub(crate) fn palette(side: u8) -> Vec<u8> {
+    let entry = |right: bool, low: bool| u8::from(right) | u8::from(low) << 1;
+    let mut rows = Vec::new();
+    for y in 0..side {
+        // each row starts with its filter, here none
+        rows.push(0);
+        for x in (0..side).step_by(4) {
+            let pixels = (x..x + 4).map(|x| entry(x >= side / 2, y >= side / 2));
+            rows.push(pixels.fold(0, |byte, pixel| byte << 2 | pixel));
+        }
+    }
+    let header =
+        [&u32::from(side).to_be_bytes()[..], &u32::from(side).to_be_bytes(), &[2, 3, 0, 0, 0]].concat();
+    let colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]].concat();
+    let chunks = [
+        chunk(b"IHDR", &header),
+        chunk(b"PLTE", &colours),
+        chunk(b"tRNS", &[128]),
+        chunk(b"IDAT", &stored(&rows)),
+        chunk(b"IEND", b""),
+    ];
+    [b"\x89PNG\r\n\x1A\n", &chunks.concat()[..]].concat()
+}
+
+/// A zlib stream of one block that is not compressed (RFC 1950, RFC 1951 section 3.2.4).
+fn stored(content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("a short content");
+    let (a, b) = content.iter().fold((1_u32, 0_u32), |(a, b), &byte| {
+        let a = (a + u32::from(byte)) % 65_521;
+        (a, (b + a) % 65_521)
+    });
+    let checksum = (b << 16 | a).to_be_bytes();
+    [&[0x78, 0x01, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), content, &checksum].concat()
+}
+
 /// A block of EXIF that has an orientation and nothing else.
 pub(crate) fn exif(orientation: u8) -> Vec<u8> {
     let mut block = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();

@@ -2,10 +2,12 @@
 
 use std::io::Cursor;
 
-use imaging::{Deadline, Limits, Options, inspect, thumbnails};
+use imaging::{Deadline, Limits, Options, inspect, thumbnail_size, thumbnails};
 use proptest::prelude::*;
 
-use crate::fixtures::{jpeg, png, progressive};
+use crate::fixtures::{
+    chunk, cmyk, exif, jpeg, palette, png, progressive, segment, with_chunks, with_segments,
+};
 
 /// Small enough to be quick, and small enough to be met.
 const LIMITS: Limits =
@@ -14,11 +16,27 @@ const LIMITS: Limits =
 fn survive(bytes: &[u8]) {
     let inspected = inspect(&mut Cursor::new(bytes), &LIMITS);
     let rendered = thumbnails(bytes, &[20, 7], &Options::default(), &LIMITS, &Deadline::none());
-    assert!(inspected.is_ok() || rendered.is_err(), "what is not taken has no thumbnail");
+    let Ok(rendition) = rendered else { return };
+    let displayed = inspected.expect("what is not taken has no thumbnail");
+    for made in rendition.thumbnails {
+        let (width, height) = (displayed.width, displayed.height);
+        assert_eq!((made.width, made.height), thumbnail_size(width, height, made.requested_height, 16_384));
+    }
 }
 
 fn whole() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![Just(jpeg(40, 30)), Just(png(40, 30)), Just(progressive(40, 30))]
+    let turned = with_segments(&jpeg(40, 30), &[segment(0xE1, &[b"Exif\0\0", &exif(6)[..]].concat())]);
+    let animation = chunk(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0]);
+    let tagged = with_chunks(&png(40, 30), &[animation, chunk(b"eXIf", &exif(8))]);
+    prop_oneof![
+        Just(jpeg(40, 30)),
+        Just(png(40, 30)),
+        Just(progressive(40, 30)),
+        Just(cmyk(40, 30, jpeg_encoder::ColorType::Cmyk)),
+        Just(palette(32)),
+        Just(turned),
+        Just(tagged),
+    ]
 }
 
 proptest! {

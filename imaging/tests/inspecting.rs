@@ -1,6 +1,6 @@
 //! What a file is.
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 
 use imaging::{Format, InspectError, Inspection, Limits, inspect};
 
@@ -78,6 +78,8 @@ fn the_limits_hold_at_the_header() {
     let limit = 50_000_000;
     let bomb = with_header(&png(1, 1), 16_384, 16_384, [8, 2, 0, 0, 0]);
     assert!(matches!(inspected(&bomb), Err(InspectError::TooManyPixels { limit: l, .. }) if l == limit));
+    let bomb = with_header(&png(1, 1), 60_000, 60_000, [8, 2, 0, 0, 0]);
+    assert!(matches!(inspected(&bomb), Err(InspectError::SideTooLong { side_px: 60_000, limit: 16_384 })));
     let bomb = with_header(&png(1, 1), 16_385, 1, [8, 2, 0, 0, 0]);
     assert!(matches!(inspected(&bomb), Err(InspectError::SideTooLong { side_px: 16_385, limit: 16_384 })));
     let mut bomb = jpeg(16, 16);
@@ -98,12 +100,60 @@ fn rare_kinds_of_jpeg_are_refused_with_their_name() {
         let error = inspected(&bytes).expect_err("a rare kind");
         assert!(matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)), "{error}");
     }
-    for (offset, value, kind) in [(4, 12, "8 bits"), (9, 2, "components")] {
+    // precision, number of components, and a height that a DNL segment would tell later
+    for (offset, value, kind) in
+        [(4, &[12][..], "8 bits"), (9, &[2], "components"), (5, &[0, 0], "height after")]
+    {
         let mut bytes = jpeg(16, 16);
         let frame = frame_header(&bytes);
-        bytes[frame + offset] = value;
+        bytes[frame + offset..][..value.len()].copy_from_slice(value);
         let error = inspected(&bytes).expect_err("a rare kind");
         assert!(matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)), "{error}");
+    }
+}
+
+#[test]
+fn an_extended_sequential_jpeg_is_taken() {
+    let mut bytes = jpeg(16, 16);
+    let frame = frame_header(&bytes);
+    bytes[frame + 1] = 0xC1;
+    assert_eq!(inspected(&bytes).expect("a JPEG"), inspected(&jpeg(16, 16)).expect("a JPEG"));
+}
+
+#[test]
+fn restart_markers_and_fill_bytes_belong_to_the_scan() {
+    let whole = jpeg(16, 16);
+    let end = whole.len() - 2;
+    let padded = [&whole[..end], &[0xFF, 0xD0, 0x12, 0xFF, 0x00, 0xFF, 0xFF, 0xFF], &whole[end..]].concat();
+    assert_eq!(inspected(&padded).expect("a JPEG"), inspected(&whole).expect("a JPEG"));
+}
+
+/// A source that gives a byte at a time, and is interrupted before each.
+struct Stuttering(Cursor<Vec<u8>>, u64);
+
+impl Read for Stuttering {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1 += 1;
+        if self.1 % 2 == 1 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let length = buffer.len().min(1);
+        self.0.read(&mut buffer[..length])
+    }
+}
+
+impl Seek for Stuttering {
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.0.seek(position)
+    }
+}
+
+#[test]
+fn a_source_may_give_little_at_a_time() {
+    for whole in [jpeg(40, 30), png(40, 30), progressive(40, 30)] {
+        let expected = inspected(&whole).expect("an image");
+        let mut source = Stuttering(Cursor::new(whole), 0);
+        assert_eq!(inspect(&mut source, &Limits::default()).expect("an image"), expected);
     }
 }
 
@@ -157,6 +207,15 @@ fn malformed_metadata_say_nothing_and_do_no_harm() {
     }
     let tagged = with_chunks(&png(40, 30), &[chunk(b"eXIf", b"garbage"), chunk(b"zTXt", &[0; 5000])]);
     assert_eq!(inspected(&tagged).expect("a PNG").orientation.exif(), 1);
+}
+
+#[test]
+fn the_first_orientation_counts() {
+    let block = |number| segment(0xE1, &[b"Exif\0\0", &exif(number)[..]].concat());
+    let tagged = with_segments(&jpeg(40, 30), &[block(6), block(3)]);
+    assert_eq!(inspected(&tagged).expect("a JPEG").orientation.exif(), 6);
+    let tagged = with_chunks(&png(40, 30), &[chunk(b"eXIf", &exif(6)), chunk(b"eXIf", b"garbage")]);
+    assert_eq!(inspected(&tagged).expect("a PNG").orientation.exif(), 6);
 }
 
 #[test]

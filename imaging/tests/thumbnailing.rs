@@ -6,7 +6,8 @@ use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
 use imaging::{Deadline, Format, InspectError, Limits, Options, Rendition, ThumbnailError, thumbnails};
 
 use crate::fixtures::{
-    chunk, corners, encode, exif, jpeg, png, progressive, segment, with_chunks, with_header, with_segments,
+    chunk, cmyk, corners, encode, exif, jpeg, palette, png, progressive, segment, with_chunks, with_header,
+    with_segments,
 };
 
 fn rendered(bytes: &[u8], heights: &[u32]) -> Result<Rendition, ThumbnailError> {
@@ -57,6 +58,46 @@ fn a_thumbnail_is_as_high_as_asked_and_keeps_the_format() {
 #[test]
 fn a_progressive_jpeg_is_decoded() {
     assert_eq!(corner_names(&thumbnail(&progressive(400, 300), 100)), "rgwb");
+}
+
+#[test]
+fn a_jpeg_of_four_components_becomes_rgb() {
+    for kind in [jpeg_encoder::ColorType::Cmyk, jpeg_encoder::ColorType::CmykAsYcck] {
+        let made = thumbnail(&cmyk(400, 300, kind), 100);
+        assert_eq!((made.color(), made.width(), made.height()), (image::ColorType::Rgb8, 133, 100));
+        assert_eq!(corner_names(&made), "rgwb", "{kind:?}");
+    }
+}
+
+#[test]
+fn a_palette_becomes_colours_and_alpha() {
+    let made = thumbnail(&palette(64), 16);
+    assert_eq!(corner_names(&made), "rgwb");
+    let made = made.to_rgba8();
+    assert_eq!([made.get_pixel(2, 2)[3], made.get_pixel(13, 13)[3]], [128, 255]);
+}
+
+#[test]
+fn an_animation_shows_its_first_frame() {
+    let control = chunk(b"acTL", &[0, 0, 0, 2, 0, 0, 0, 0]);
+    let frame = |number: u8| {
+        let mut fields = vec![0, 0, 0, number, 0, 0, 0, 64, 0, 0, 0, 64];
+        fields.extend([0; 14]);
+        chunk(b"fcTL", &fields)
+    };
+    let still = with_chunks(&png(64, 64), &[control, frame(0)]);
+    let end = still.len() - 12;
+    let second = chunk(b"fdAT", &[0, 0, 0, 2, 1, 2, 3]);
+    let animation = [&still[..end], &frame(1), &second, &still[end..]].concat();
+    assert_eq!(corner_names(&thumbnail(&animation, 32)), "rgwb");
+}
+
+#[test]
+fn metadata_that_nobody_wants_do_no_harm_however_large() {
+    let profile = chunk(b"iCCP", &[b"profile\0\0", &[0xA5; 100_000][..]].concat());
+    let text = chunk(b"tEXt", &[b"Comment\0", &[b'x'; 9_000_000][..]].concat());
+    let tagged = with_chunks(&png(1, 1), &[profile, text, chunk(b"eXIf", &[b'x'; 5_000_000])]);
+    assert_eq!(thumbnail(&tagged, 200).width(), 1);
 }
 
 #[test]
@@ -143,6 +184,26 @@ fn what_is_transparent_does_not_bleed() {
     let made = thumbnail(&encode(&DynamicImage::ImageRgba8(disc), ImageFormat::Png), 50).to_rgba8();
     for pixel in made.pixels().filter(|pixel| pixel[3] > 8) {
         assert!(pixel[0] > 240, "{pixel:?}");
+    }
+}
+
+#[test]
+fn a_picture_of_nothing_has_a_thumbnail_and_a_placeholder() {
+    let nothing = encode(&DynamicImage::ImageRgba8(RgbaImage::new(200, 100)), ImageFormat::Png);
+    let rendition = rendered(&nothing, &[50]).expect("a thumbnail");
+    assert!(!rendition.placeholder.is_empty());
+    let made = image::load_from_memory(&rendition.thumbnails[0].bytes).expect("a picture").to_rgba8();
+    assert!(made.pixels().all(|pixel| pixel[3] == 0));
+}
+
+#[test]
+fn heights_and_qualities_out_of_range_are_brought_into_it() {
+    for quality in [0, 255] {
+        let options = Options { jpeg_quality: quality, ..Options::default() };
+        let made = thumbnails(&jpeg(40, 30), &[0, u32::MAX], &options, &Limits::default(), &Deadline::none());
+        let sizes: Vec<_> =
+            made.expect("thumbnails").thumbnails.iter().map(|made| (made.width, made.height)).collect();
+        assert_eq!(sizes, [(1, 1), (40, 30)]);
     }
 }
 

@@ -60,15 +60,7 @@ pub(crate) async fn download_original(
     let found = db::images::by_original(&mut *state.pool.acquire().await?, id).await?;
     let (image, tier) = found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
     tier.allows_original()?;
-    let file = FileResponse {
-        key: StorageKey::original(id, format),
-        id: id.0,
-        bytes: image.bytes,
-        content_type: format.media_type(),
-        cache: Cache::TierGated,
-        file_name: None,
-    };
-    file.respond(&state.storage, &headers).await
+    FileResponse::original(&image, Cache::TierGated, None).respond(&state.storage, &headers).await
 }
 
 /// A thumbnail
@@ -157,14 +149,7 @@ pub(crate) async fn download_expiring(
     let height = match found.link.target {
         LinkTarget::Thumbnail(height) => height,
         LinkTarget::Original => {
-            let file = FileResponse {
-                key: StorageKey::original(found.image.original, found.image.format),
-                id: found.image.original.0,
-                bytes: found.image.bytes,
-                content_type: found.image.format.media_type(),
-                cache,
-                file_name,
-            };
+            let file = FileResponse::original(&found.image, cache, file_name);
             return file.respond(&state.storage, &headers).await;
         }
     };

@@ -41,6 +41,8 @@ pub(crate) async fn create_link(
         LinkTarget::Original => user.tier.allows_original()?,
         LinkTarget::Thumbnail(height) => {
             user.tier.allows_height(height).map_err(|denied| Problem::field("height", denied.to_string()))?;
+            // a height that the tier has gained since the images were last listed has no row yet
+            db::thumbnails::insert_missing(&mut tx, &[image], &user.tier.spec.thumbnail_heights).await?;
         }
     }
     let now = state.clock.now();

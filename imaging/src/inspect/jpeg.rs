@@ -1,6 +1,6 @@
 //! The structure of a JPEG (ITU-T T.81, annex B): its markers, from the start of the image to its end.
 
-use std::io::{BufRead, Seek};
+use std::io::{BufRead, ErrorKind, Seek};
 
 use super::{InspectError, Inspection, check_size, read_array, read_vec};
 use crate::{Format, Limits, Orientation};
@@ -91,7 +91,10 @@ fn next_marker(source: &mut impl BufRead) -> Result<u8, InspectError> {
 /// Moves behind the next 0xFF.
 fn skip_until_ff(source: &mut impl BufRead) -> Result<(), InspectError> {
     loop {
-        let buffer = source.fill_buf()?;
+        let buffer = match source.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            buffer => buffer?,
+        };
         if buffer.is_empty() {
             return Err(InspectError::Truncated);
         }

@@ -4,7 +4,7 @@
 mod jpeg;
 mod png;
 
-use std::io::{self, BufRead, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::{Format, Limits, Orientation};
 
@@ -87,19 +87,29 @@ impl From<io::Error> for InspectError {
 }
 
 /// Reads what a file is, from its start. The limits hold as soon as the size is known, before anything else is read.
-pub fn inspect<R: BufRead + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
+/// It is buffered here; where the source stands afterwards is not defined.
+pub fn inspect<R: Read + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
     source.seek(SeekFrom::Start(0))?;
-    let start = source.fill_buf()?;
+    let mut source = BufReader::new(source);
+    let start = read_start(&mut source)?;
     if start.is_empty() {
         return Err(InspectError::Empty);
     }
     if start.starts_with(jpeg::SIGNATURE) {
-        jpeg::inspect(source, limits)
+        jpeg::inspect(&mut source, limits)
     } else if start.starts_with(png::SIGNATURE) {
-        png::inspect(source, limits)
+        png::inspect(&mut source, limits)
     } else {
         Err(InspectError::NotAnImage)
     }
+}
+
+/// As many bytes as the longest signature has, or all there are. They are read again by whoever knows them.
+fn read_start<R: Read + Seek>(source: &mut BufReader<R>) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    source.take(png::SIGNATURE.len() as u64).read_to_end(&mut start)?;
+    source.seek(SeekFrom::Start(0))?;
+    Ok(start)
 }
 
 /// Holds the stored sides, in px, against the limits.

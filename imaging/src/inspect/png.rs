@@ -35,7 +35,7 @@ pub(super) fn inspect<R: BufRead + Seek>(
                 has_pixels = true;
             }
             b"acTL" => animated = true,
-            b"eXIf" if u64::from(length) <= limits.max_metadata_bytes => {
+            b"eXIf" if orientation.is_none() && u64::from(length) <= limits.max_metadata_bytes => {
                 let block = read_vec(source, usize::try_from(length).unwrap_or(usize::MAX))?;
                 orientation = Orientation::of_exif_block(block);
                 source.seek_relative(CHECKSUM_BYTES)?;

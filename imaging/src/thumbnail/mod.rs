@@ -89,7 +89,7 @@ pub fn thumbnails(
 ) -> Result<Rendition, ThumbnailError> {
     let inspection = inspect(&mut Cursor::new(original), limits)?;
     deadline.check()?;
-    let decoded = decode::decode(original, inspection.format, deadline)?;
+    let decoded = decode::decode(original, &inspection, limits, deadline)?;
     let mut made = Vec::with_capacity(heights.len());
     for &wanted in heights {
         deadline.check()?;
