@@ -94,9 +94,9 @@ fn an_animation_shows_its_first_frame() {
 
 #[test]
 fn metadata_that_nobody_wants_do_no_harm_however_large() {
-    let profile = chunk(b"iCCP", &[b"profile\0\0", &[0xA5; 100_000][..]].concat());
-    let text = chunk(b"tEXt", &[b"Comment\0", &[b'x'; 9_000_000][..]].concat());
-    let tagged = with_chunks(&png(1, 1), &[profile, text, chunk(b"eXIf", &[b'x'; 5_000_000])]);
+    let profile = chunk(b"iCCP", &[&b"profile\0\0"[..], &vec![0xA5; 100_000]].concat());
+    let text = chunk(b"tEXt", &[&b"Comment\0"[..], &vec![b'x'; 9_000_000]].concat());
+    let tagged = with_chunks(&png(1, 1), &[profile, text, chunk(b"eXIf", &vec![b'x'; 5_000_000])]);
     assert_eq!(thumbnail(&tagged, 200).width(), 1);
 }
 

@@ -1,7 +1,7 @@
 //! Taking in an upload: the file is inspected, stored durably, and only then told of by a row. Whatever fails on the
 //! way leaves no row, and no file but perhaps one that the cleanup finds.
 
-use std::{io::BufReader, time::Duration};
+use std::time::Duration;
 
 use imaging::Inspection;
 use shared::{
@@ -88,8 +88,7 @@ pub(crate) async fn upload_image(
 async fn inspect(state: &AppState, file: Spooled) -> Result<(Spooled, Inspection), Problem> {
     let limits = state.limits.imaging();
     let inspecting = tokio::task::spawn_blocking(move || {
-        let mut reader = BufReader::new(file.open()?);
-        let inspection = imaging::inspect(&mut reader, &limits)?;
+        let inspection = imaging::inspect(&mut file.open()?, &limits)?;
         Ok((file, inspection))
     });
     inspecting.await.map_err(|error| Problem::internal(&error))?
