@@ -78,8 +78,8 @@ pub enum ThumbnailError {
     },
 }
 
-/// Makes a thumbnail of each of the `heights`, in px, of a file. Needs memory for the decoded image, which the limits
-/// bound at four bytes a pixel (eight while a 16-bit PNG is decoded).
+/// Makes a thumbnail of each of the `heights`, in px, of a file. Needs memory for the decoded image, up to four bytes a
+/// pixel, and about twelve while a 16-bit PNG or a progressive JPEG is decoded; the limits bound the pixels.
 pub fn thumbnails(
     original: &[u8],
     heights: &[u32],
