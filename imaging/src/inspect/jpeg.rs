@@ -3,23 +3,16 @@
 use std::io::{BufRead, ErrorKind, Seek};
 
 use super::{InspectError, Inspection, check_size, read_array, read_vec};
-use crate::{Format, Limits, Orientation};
+use crate::{
+    Format, Limits, Orientation,
+    jpeg::marker::{
+        APP1, DAC, DHT, EOI, JPG, RST0, RST7, SOF0_BASELINE, SOF1_EXTENDED, SOF2_PROGRESSIVE, SOF15, SOI,
+        SOS, TEM,
+    },
+};
 
 /// SOI and the 0xFF that starts the next marker.
 pub(super) const SIGNATURE: &[u8] = &[0xFF, SOI, 0xFF];
-
-// T.81 table B.1
-const SOF0_BASELINE: u8 = 0xC0;
-const SOF1_EXTENDED: u8 = 0xC1;
-const SOF2_PROGRESSIVE: u8 = 0xC2;
-const DHT: u8 = 0xC4;
-const JPG: u8 = 0xC8;
-const DAC: u8 = 0xCC;
-const SOI: u8 = 0xD8;
-const EOI: u8 = 0xD9;
-const SOS: u8 = 0xDA;
-const TEM: u8 = 0x01;
-const APP1: u8 = 0xE1;
 
 const EXIF_HEADER: &[u8] = b"Exif\0\0";
 
@@ -42,7 +35,7 @@ pub(super) fn inspect<R: BufRead + Seek>(
             SOI => {
                 return Err(InspectError::Corrupt { reason: "an image starts within the image" });
             }
-            TEM | 0xD0..=0xD7 => {}
+            TEM | RST0..=RST7 => {}
             SOS => {
                 scans += 1;
                 if frame.is_none() {
@@ -56,10 +49,10 @@ pub(super) fn inspect<R: BufRead + Seek>(
                 continue;
             }
             DHT | DAC | JPG => skip_segment(source)?,
-            0xC0..=0xCF if frame.is_some() => {
+            SOF0_BASELINE..=SOF15 if frame.is_some() => {
                 return Err(InspectError::Corrupt { reason: "it has two frame headers" });
             }
-            0xC0..=0xCF => frame = Some(read_frame(source, marker, limits)?),
+            SOF0_BASELINE..=SOF15 => frame = Some(read_frame(source, marker, limits)?),
             APP1 if orientation.is_none() => orientation = read_exif(source, limits)?,
             _ => skip_segment(source)?,
         }
@@ -111,7 +104,7 @@ fn skip_until_ff(source: &mut impl BufRead) -> Result<(), InspectError> {
 fn skip_entropy_coded_data(source: &mut impl BufRead) -> Result<u8, InspectError> {
     loop {
         match next_marker(source)? {
-            0xD0..=0xD7 => {}
+            RST0..=RST7 => {}
             marker => return Ok(marker),
         }
     }

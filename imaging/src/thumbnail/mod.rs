@@ -1,5 +1,13 @@
-//! Thumbnails, step by step: inspect, decode, resize, turn, encode. One decode serves all heights.
+//! Thumbnails, step by step. One decode serves all heights.
+//!
+//! 1. Inspect: format, size, orientation, limits.
+//! 2. Decode ([`decode`]) no larger than the largest thumbnail needs: JPEG scaled, PNG row by row.
+//! 3. Resize ([`resize`]) with Lanczos3 from just the picture's edges.
+//! 4. Convert the colours ([`colour`]) from their ICC profile to sRGB.
+//! 5. Turn as the EXIF orientation says.
+//! 6. Encode ([`encode`]) in the original's format, without metadata.
 
+mod colour;
 mod decode;
 mod encode;
 mod resize;
@@ -8,9 +16,9 @@ use std::io::Cursor;
 
 use image::{DynamicImage, metadata};
 
-use crate::{
-    Deadline, DeadlineExceeded, Format, InspectError, Inspection, Limits, Orientation, geometry, inspect,
-};
+use decode::Decoded;
+
+use crate::{Deadline, DeadlineExceeded, Format, InspectError, Inspection, Limits, geometry, inspect};
 
 /// The longer side in px of the picture that a thumbhash is made of; the format allows no more.
 const PLACEHOLDER_PX: u32 = 100;
@@ -78,8 +86,7 @@ pub enum ThumbnailError {
     },
 }
 
-/// Makes a thumbnail of each of the `heights`, in px, of a file. Needs memory for the decoded image, up to four bytes a
-/// pixel, and about twelve while a 16-bit PNG or a progressive JPEG is decoded; the limits bound the pixels.
+/// Makes a thumbnail of each of the `heights`, in px, of a file.
 pub fn thumbnails(
     original: &[u8],
     heights: &[u32],
@@ -87,52 +94,85 @@ pub fn thumbnails(
     limits: &Limits,
     deadline: &Deadline,
 ) -> Result<Rendition, ThumbnailError> {
-    let inspection = inspect(&mut Cursor::new(original), limits)?;
-    deadline.check()?;
-    let decoded = decode::decode(original, &inspection, limits, deadline)?;
+    let source = Source::decode(original, heights, options, limits, deadline)?;
     let mut made = Vec::with_capacity(heights.len());
-    for &wanted in heights {
+    for &requested_height in heights {
+        let picture = source.picture(source.size(requested_height, options))?;
         deadline.check()?;
-        made.push(make(&decoded, &inspection, wanted, options, deadline)?);
+        let format = source.inspection.format;
+        let bytes = encode::encode(&picture, format, options.jpeg_quality)?;
+        deadline.check()?;
+        let (width, height) = (picture.width(), picture.height());
+        made.push(Thumbnail { requested_height, width, height, format, bytes });
     }
-    deadline.check()?;
-    let placeholder = placeholder(&decoded, &inspection)?;
-    Ok(Rendition { thumbnails: made, placeholder })
+    Ok(Rendition { thumbnails: made, placeholder: source.placeholder()? })
 }
 
-fn make(
-    decoded: &DynamicImage,
-    inspection: &Inspection,
-    wanted: u32,
+/// The pixels of a thumbnail of each of the `heights`, in px: grey or RGB, with or without alpha.
+pub fn pictures(
+    original: &[u8],
+    heights: &[u32],
     options: &Options,
+    limits: &Limits,
     deadline: &Deadline,
-) -> Result<Thumbnail, ThumbnailError> {
-    let size = geometry::thumbnail_size(inspection.width, inspection.height, wanted, options.max_width_px);
-    let picture = displayed(decoded, inspection.orientation, size)?;
-    deadline.check()?;
-    let bytes = encode::encode(&picture, inspection.format, options.jpeg_quality)?;
-    let (width, height) = size;
-    Ok(Thumbnail { requested_height: wanted, width, height, format: inspection.format, bytes })
+) -> Result<Vec<DynamicImage>, ThumbnailError> {
+    let source = Source::decode(original, heights, options, limits, deadline)?;
+    heights.iter().map(|&height| source.picture(source.size(height, options))).collect()
 }
 
-/// The image resized and then turned, so that turning moves the few pixels of a thumbnail; `size` is the displayed
-/// one.
-fn displayed(
-    decoded: &DynamicImage,
-    orientation: Orientation,
-    size: (u32, u32),
-) -> Result<DynamicImage, ThumbnailError> {
-    let mut picture = resize::resize(decoded, orientation.turn(size))?;
-    let turn =
-        metadata::Orientation::from_exif(orientation.exif()).unwrap_or(metadata::Orientation::NoTransforms);
-    picture.apply_orientation(turn);
-    Ok(picture)
+/// A file, inspected and decoded as large as its largest thumbnail needs.
+struct Source {
+    inspection: Inspection,
+    decoded: Decoded,
 }
 
-fn placeholder(decoded: &DynamicImage, inspection: &Inspection) -> Result<Vec<u8>, ThumbnailError> {
-    let (width, height) = (inspection.width, inspection.height);
-    let size = geometry::thumbnail_size(width, height, PLACEHOLDER_PX, PLACEHOLDER_PX);
-    let picture = displayed(decoded, inspection.orientation, size)?.into_rgba8();
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(thumbhash::rgba_to_thumb_hash(width, height, picture.as_raw()))
+impl Source {
+    fn decode(
+        original: &[u8],
+        heights: &[u32],
+        options: &Options,
+        limits: &Limits,
+        deadline: &Deadline,
+    ) -> Result<Self, ThumbnailError> {
+        let inspection = inspect(&mut Cursor::new(original), limits)?;
+        deadline.check()?;
+        let size = |height| {
+            geometry::thumbnail_size(inspection.width, inspection.height, height, options.max_width_px)
+        };
+        // of a narrow picture the width is rounded up to a pixel, and may be the larger part
+        let share = |(width, height): (u32, u32)| {
+            let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole.max(1));
+            share(width, inspection.width).max(share(height, inspection.height))
+        };
+        let placeholder = placeholder_size(&inspection);
+        let share = heights.iter().map(|&height| share(size(height))).fold(share(placeholder), f64::max);
+        let decoded = decode::decode(original, &inspection, share, limits, deadline)?;
+        deadline.check()?;
+        Ok(Self { inspection, decoded })
+    }
+
+    /// Width and height in px of the thumbnail of this height.
+    fn size(&self, height: u32, options: &Options) -> (u32, u32) {
+        let Inspection { width, height: whole, .. } = self.inspection;
+        geometry::thumbnail_size(width, whole, height, options.max_width_px)
+    }
+
+    /// The image in this size, as displayed. It is turned last, which moves the few pixels of a thumbnail.
+    fn picture(&self, size: (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
+        let orientation = self.inspection.orientation;
+        let mut picture = resize::resize(&self.decoded, orientation.turn(size))?;
+        let turn = metadata::Orientation::from_exif(orientation.exif());
+        picture.apply_orientation(turn.unwrap_or(metadata::Orientation::NoTransforms));
+        Ok(picture)
+    }
+
+    fn placeholder(&self) -> Result<Vec<u8>, ThumbnailError> {
+        let picture = self.picture(placeholder_size(&self.inspection))?.into_rgba8();
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        Ok(thumbhash::rgba_to_thumb_hash(width, height, picture.as_raw()))
+    }
+}
+
+fn placeholder_size(inspection: &Inspection) -> (u32, u32) {
+    geometry::thumbnail_size(inspection.width, inspection.height, PLACEHOLDER_PX, PLACEHOLDER_PX)
 }

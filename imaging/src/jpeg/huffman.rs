@@ -1,0 +1,357 @@
+//! Huffman tables (T.81 annex C), laid out for reading several symbols at a look-up.
+
+use super::{
+    JpegError,
+    bits::{Bits, LOOKUP_BITS, LOOKUP_SIZE, Place, WindowBytes, extend},
+};
+
+/// Bits that one entry of [`AcTable::skip`] may cover, so that two entries fit into the bits of one refill.
+const MAX_SKIP_BITS: u32 = 28;
+/// The index behind a block's last coefficient.
+const BLOCK_END: u32 = 64;
+/// What [`skip_entry`] adds to the advance when the block ends there.
+const END_FLAG: u32 = 128;
+/// An entry that covers nothing. With any index from 1 it is neither within a block nor the flagged end of one.
+const NO_SKIP: u16 = skip_entry(0, BLOCK_END);
+/// The advance of a block's end in [`AcTable::value`].
+const VALUE_END: u32 = 64;
+
+/// What a table is made of (T.81 section B.2.4.2).
+#[derive(Clone, Debug)]
+pub(super) struct HuffmanSpec {
+    /// BITS: the number of codes of each length.
+    counts: [u8; 16],
+    /// HUFFVAL: the symbols, by their codes.
+    symbols: Vec<u8>,
+}
+
+impl HuffmanSpec {
+    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Self {
+        Self { counts: *counts, symbols: symbols.to_vec() }
+    }
+}
+
+/// The codes of a table in their canonical order.
+#[derive(Clone, Debug)]
+struct Codes {
+    /// For each length less one: the first 16 bits that are above all codes up to this length, aligned to the left.
+    limits: [u32; 16],
+    /// What to add to a code of this length to have its symbol's index.
+    offsets: [i32; 16],
+    symbols: Vec<u8>,
+}
+
+impl Codes {
+    /// T.81 section C.2.
+    fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
+        let (mut limits, mut offsets) = ([0; 16], [0; 16]);
+        let (mut code, mut index) = (0_u32, 0_i32);
+        for (length, &count) in (1..=16).zip(&spec.counts) {
+            let slot = length as usize - 1;
+            offsets[slot] = index - code.cast_signed();
+            code += u32::from(count);
+            index += i32::from(count);
+            if code > 1 << length {
+                return Err(JpegError::Corrupt("a Huffman table has more codes than fit"));
+            }
+            limits[slot] = code << (16 - length);
+            code <<= 1;
+        }
+        Ok(Self { limits, offsets, symbols: spec.symbols.clone() })
+    }
+
+    /// Length and symbol of the code that the 16 bits start with.
+    fn find(&self, bits: u32) -> Option<(u32, u8)> {
+        let slot = self.limits.iter().position(|&limit| bits < limit)?;
+        let length = u32::try_from(slot).ok()? + 1;
+        let code = (bits >> (16 - length)).cast_signed();
+        let symbol = self.symbols.get(usize::try_from(code + self.offsets[slot]).ok()?)?;
+        Some((length, *symbol))
+    }
+
+    /// The code that these bits of a look-up start with, if it is wholly among them.
+    fn find_short(&self, window: u32) -> Option<(u32, u8)> {
+        self.find(window << (16 - LOOKUP_BITS)).filter(|(length, _)| *length <= LOOKUP_BITS)
+    }
+
+    /// The next symbol, whatever its length; zero after [`Bits::damage`] when there is no such code.
+    fn read(&self, bits: &mut Bits) -> u8 {
+        if let Some((length, symbol)) = self.find(bits.peek_16()) {
+            bits.skip(length);
+            symbol
+        } else {
+            bits.damage();
+            0
+        }
+    }
+}
+
+/// A table for DC differences.
+#[derive(Clone, Debug)]
+pub(super) struct DcTable {
+    /// By the next bits: the difference in the upper half, in the lower the bits of its code and value. Where they do not
+    /// fit into a look-up: the value's size in the upper half, in the lower the code's length and [`SPLIT`]. 0 where not
+    /// even the code fits.
+    fast: Box<[i32; LOOKUP_SIZE]>,
+    codes: Codes,
+}
+
+impl DcTable {
+    pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
+        // T.81 table F.1 goes to 11; 12-bit images, which are not read, to 15
+        if spec.symbols.iter().any(|&size| size > 15) {
+            return Err(JpegError::Corrupt("a DC table has a symbol above 15"));
+        }
+        let codes = Codes::new(spec)?;
+        let mut fast = table(0_i32);
+        for (window, entry) in (0..).zip(fast.iter_mut()) {
+            let Some((length, size)) = codes.find_short(window) else { continue };
+            *entry = value_entry(window, length, 0, u32::from(size));
+        }
+        Ok(Self { fast, codes })
+    }
+
+    /// The next difference. Needs 31 bits, and leaves 28 when there were 56.
+    #[inline]
+    pub(super) fn read(&self, mut bits: Bits, window: &WindowBytes) -> (Bits, i32) {
+        let entry = self.fast[bits.peek()];
+        if entry.cast_unsigned() & SPLIT == 0 {
+            if entry == 0 {
+                let (place, difference) = self.read_slowly(bits.place(), window);
+                return (place.bits(), difference);
+            }
+            bits.skip(entry.cast_unsigned() & LENGTH);
+            return (bits, entry >> 16);
+        }
+        bits.skip(entry.cast_unsigned() & LENGTH);
+        let difference = bits.take_signed(entry.cast_unsigned() >> 16);
+        (bits, difference)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slowly(&self, place: Place, window: &WindowBytes) -> (Place, i32) {
+        let mut bits = place.bits();
+        let size = self.codes.read(&mut bits);
+        let difference = bits.take_signed(u32::from(size));
+        bits.refill(window);
+        (bits.place(), difference)
+    }
+}
+
+/// A table for AC coefficients.
+#[derive(Clone, Debug)]
+pub(super) struct AcTable {
+    /// By the next bits: how many bits and coefficients the symbols among them take, as [`skip_entry`] has it.
+    skip: Box<[u16; LOOKUP_SIZE]>,
+    /// As [`DcTable::fast`], with the zeros before the coefficient in the second byte.
+    value: Box<[i32; LOOKUP_SIZE]>,
+    codes: Codes,
+}
+
+/// In an entry for a value, the bits that say how many are taken.
+const LENGTH: u32 = 0x3F;
+/// In an entry for a value, says that only the code is in the look-up, and the value still to be read.
+const SPLIT: u32 = 0x80;
+/// The lower six bits are as many as a shift looks at, which then needs no mask.
+const SKIP_SHIFT: u32 = 6;
+
+const fn skip_entry(bits: u32, advance: u32) -> u16 {
+    (bits | advance << SKIP_SHIFT) as u16
+}
+
+impl AcTable {
+    pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
+        let codes = Codes::new(spec)?;
+        let (mut skip, mut value) = (table(NO_SKIP), table(0_i32));
+        // each window's first code, found once
+        let first: Vec<Option<(u32, u8)>> =
+            (0..LOOKUP_SIZE as u32).map(|window| codes.find_short(window)).collect();
+        for window in 0..LOOKUP_SIZE {
+            skip[window] = skip_of(window, &first);
+            value[window] = first[window].map_or(0, |code| value_of(window as u32, code));
+        }
+        Ok(Self { skip, value, codes })
+    }
+
+    /// The next coefficient and how many zeros stand before it; 64 of them are the end of the block. Needs 32 bits.
+    #[inline]
+    pub(super) fn read(&self, mut bits: Bits) -> (Bits, u32, i32) {
+        let entry = self.value[bits.peek()];
+        let run = (entry.cast_unsigned() >> 8) & 0x7F;
+        if entry.cast_unsigned() & SPLIT == 0 {
+            if entry == 0 {
+                let (place, run, value) = self.read_slowly(bits.place());
+                return (place.bits(), run, value);
+            }
+            bits.skip(entry.cast_unsigned() & LENGTH);
+            return (bits, run, entry >> 16);
+        }
+        bits.skip(entry.cast_unsigned() & LENGTH);
+        let value = bits.take_signed(entry.cast_unsigned() >> 16);
+        (bits, run, value)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slowly(&self, place: Place) -> (Place, u32, i32) {
+        let mut bits = place.bits();
+        let symbol = self.codes.read(&mut bits);
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 0xF));
+        if size == 0 && run != 15 {
+            return (bits.place(), VALUE_END, 0);
+        }
+        let value = bits.take_signed(size);
+        (bits.place(), run, value)
+    }
+
+    /// Passes over the coefficients of a block from `index` (1 to 63) on (T.81 section F.2.2.2), none of them decoded.
+    /// Needs 28 bits, and leaves it to the next reader to refill.
+    #[expect(
+        clippy::inline_always,
+        reason = "the decoder's innermost loop, whose registers a call would spill"
+    )]
+    #[inline(always)]
+    pub(super) fn skip_block(&self, mut bits: Bits, window: &WindowBytes, mut index: u32) -> Bits {
+        loop {
+            // two steps to a refill: see MAX_SKIP_BITS
+            for step in 0..2 {
+                let entry = u32::from(self.skip[bits.peek()]);
+                let next = index + (entry >> SKIP_SHIFT);
+                if next < BLOCK_END {
+                    bits.skip(entry & 63);
+                    index = next;
+                } else if next == BLOCK_END || next.wrapping_sub(END_FLAG) < BLOCK_END {
+                    bits.skip(entry & 63);
+                    return bits;
+                } else {
+                    let place;
+                    (place, index) = self.skip_one(bits.place(), window, index);
+                    bits = place.bits();
+                    if index >= BLOCK_END {
+                        return bits;
+                    }
+                }
+                if step == 0 {
+                    bits.refill(window);
+                }
+            }
+        }
+    }
+
+    /// One symbol, where an entry is none or goes beyond the block.
+    #[cold]
+    #[inline(never)]
+    fn skip_one(&self, place: Place, window: &WindowBytes, index: u32) -> (Place, u32) {
+        let mut bits = place.bits();
+        bits.refill(window);
+        let symbol = self.codes.read(&mut bits);
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 0xF));
+        if size == 0 && run != 15 {
+            return (bits.place(), BLOCK_END);
+        }
+        bits.skip(size);
+        let next = index + run + 1;
+        if next > BLOCK_END {
+            bits.damage();
+        }
+        bits.refill(window);
+        (bits.place(), next)
+    }
+}
+
+/// A table for the symbols of progressive scans, whose values need not follow at once.
+#[derive(Clone, Debug)]
+pub(super) struct SymbolTable {
+    /// By the next bits: the length of their first code in the upper byte, its symbol in the lower; 0 where the code is
+    /// longer than a look-up.
+    fast: Box<[u16; LOOKUP_SIZE]>,
+    codes: Codes,
+}
+
+impl SymbolTable {
+    pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
+        let codes = Codes::new(spec)?;
+        let mut fast = table(0_u16);
+        for (window, entry) in (0..).zip(fast.iter_mut()) {
+            *entry = codes
+                .find_short(window)
+                .map_or(0, |(length, symbol)| (length as u16) << 8 | u16::from(symbol));
+        }
+        Ok(Self { fast, codes })
+    }
+
+    /// The next symbol: a run of zeros, and the size of the value behind them. Needs 16 bits.
+    #[inline]
+    pub(super) fn read(&self, mut bits: Bits) -> (Bits, u32, u32) {
+        let entry = self.fast[bits.peek()];
+        let mut symbol = entry as u8;
+        if entry == 0 {
+            let place;
+            (place, symbol) = self.read_slowly(bits.place());
+            bits = place.bits();
+        } else {
+            bits.skip(u32::from(entry >> 8));
+        }
+        (bits, u32::from(symbol >> 4), u32::from(symbol & 0xF))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slowly(&self, place: Place) -> (Place, u8) {
+        let mut bits = place.bits();
+        let symbol = self.codes.read(&mut bits);
+        (bits.place(), symbol)
+    }
+}
+
+/// As many symbols as these bits hold wholly; of the last, the value's bits may stand behind them.
+fn skip_of(window: usize, first: &[Option<(u32, u8)>]) -> u16 {
+    let (mut used, mut advance) = (0, 0);
+    while used < LOOKUP_BITS {
+        let rest = (window << used) & (LOOKUP_SIZE - 1);
+        let Some((length, symbol)) = first[rest] else { break };
+        let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 0xF));
+        if used + length > LOOKUP_BITS {
+            break;
+        }
+        if size == 0 && run != 15 {
+            return skip_entry(used + length, advance + END_FLAG);
+        }
+        if used + length + size > MAX_SKIP_BITS || advance + run + 1 >= BLOCK_END {
+            break;
+        }
+        used += length + size;
+        advance += run + 1;
+    }
+    if used == 0 { NO_SKIP } else { skip_entry(used, advance) }
+}
+
+fn value_of(window: u32, (length, symbol): (u32, u8)) -> i32 {
+    let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 0xF));
+    if size == 0 && run != 15 {
+        return value_entry(window, length, VALUE_END, 0);
+    }
+    value_entry(window, length, run, size)
+}
+
+/// As [`DcTable::fast`] has it.
+fn value_entry(window: u32, length: u32, run: u32, size: u32) -> i32 {
+    if length + size > LOOKUP_BITS {
+        return (size << 16 | run << 8 | SPLIT | length).cast_signed();
+    }
+    value_in(window, length, size) << 16 | (run << 8 | (length + size)).cast_signed()
+}
+
+/// The value of `size` bits behind the first `length` bits of a look-up.
+fn value_in(window: u32, length: u32, size: u32) -> i32 {
+    extend((window >> (LOOKUP_BITS - length - size)) & ((1 << size) - 1), size)
+}
+
+/// A table on the heap, never on the stack.
+fn table<T: Copy>(entry: T) -> Box<[T; LOOKUP_SIZE]> {
+    match vec![entry; LOOKUP_SIZE].into_boxed_slice().try_into() {
+        Ok(table) => table,
+        Err(_) => Box::new([entry; LOOKUP_SIZE]),
+    }
+}

@@ -1,0 +1,426 @@
+//! Progressive images (T.81 annex G): of the scans, those are decoded that the scale needs; of their coefficients, those
+//! are kept.
+
+use super::{
+    JpegError,
+    bits::{Bits, Place, Window, WindowBytes, end_of_scan},
+    header::{Frame, Next, Scan, Segments, Tables},
+    huffman::{DcTable, SymbolTable},
+    plane::Plane,
+    scan::{Geometry, Unit, walk},
+    transform::{Coefficients, corner, last_of_corner, sample_1, samples_2, samples_4, samples_8},
+};
+use crate::Deadline;
+
+/// Says that a coefficient is not kept.
+const NOT_KEPT: u8 = u8::MAX;
+
+/// The coefficients of a component, as far as its scale needs them.
+struct Store {
+    side: usize,
+    blocks_wide: usize,
+    /// `side`² to a block, row by row.
+    values: Vec<i16>,
+    /// For each block, which of its 64 coefficients are not zero, whether kept or not: a refinement has a bit for each
+    /// of them (T.81 section G.1.2.3). Empty when none is refined.
+    nonzero: Vec<u64>,
+    /// For each coefficient in zigzag order, where in its block's values it is.
+    slots: [u8; 64],
+    /// As it was at the component's first scan.
+    quantization: Option<Coefficients>,
+}
+
+/// Decodes the scans that the sides, samples of a block's side for each component, need.
+pub(super) fn decode(
+    file: &[u8],
+    frame: &Frame,
+    segments: &mut Segments<'_>,
+    tables: &mut Tables,
+    sides: &[usize],
+    deadline: &Deadline,
+) -> Result<Vec<Plane>, JpegError> {
+    let first = first_scan(segments, tables, frame)?;
+    let plan = Plan::new(file, frame, first.start, sides)?;
+    let mut stores = Vec::new();
+    for (index, &side) in sides.iter().enumerate() {
+        stores.push(Store::new(frame, index, side, plan.refined[index])?);
+    }
+    let mut scan = first;
+    for is_needed in plan.is_needed {
+        for component in &scan.components {
+            stores[component.index].latch(frame, component.index, tables)?;
+        }
+        segments.position = if is_needed {
+            decode_scan(file, frame, &scan, tables, &mut stores, deadline)?
+        } else {
+            end_of_scan(file, scan.start).ok_or(JpegError::Truncated)?
+        };
+        match segments.next(tables, Some(frame))? {
+            Next::Scan(next) => scan = next,
+            Next::Frame(_) => return Err(JpegError::Corrupt("it has two frame headers")),
+            Next::End => break,
+        }
+    }
+    let mut planes = Vec::new();
+    for (index, store) in stores.into_iter().enumerate() {
+        deadline.check()?;
+        let mut plane = Plane::new(frame, index, store.side)?;
+        store.write(&mut plane)?;
+        planes.push(plane);
+    }
+    Ok(planes)
+}
+
+fn first_scan(segments: &mut Segments<'_>, tables: &mut Tables, frame: &Frame) -> Result<Scan, JpegError> {
+    match segments.next(tables, Some(frame))? {
+        Next::Scan(scan) => Ok(scan),
+        Next::Frame(_) | Next::End => Err(JpegError::Corrupt("it has no picture")),
+    }
+}
+
+/// Which scans are needed.
+struct Plan {
+    /// For each scan up to the last that is needed.
+    is_needed: Vec<bool>,
+    /// For each component, whether coefficients other than the first are refined in a scan that is needed.
+    refined: Vec<bool>,
+}
+
+impl Plan {
+    fn new(file: &[u8], frame: &Frame, first_scan: usize, sides: &[usize]) -> Result<Self, JpegError> {
+        let scans = headers(file, frame, first_scan)?;
+        // coefficients that must be known, a bit for each; backwards, as a refinement needs what it refines
+        let mut wanted: Vec<u64> = sides.iter().map(|&side| band(0, last_of_corner(side))).collect();
+        let mut refined = vec![false; sides.len()];
+        let mut is_needed = vec![false; scans.len()];
+        for (scan, is_needed) in scans.iter().zip(&mut is_needed).rev() {
+            let (first, last) = scan.spectral;
+            for component in &scan.components {
+                let wanted = &mut wanted[component.index];
+                if *wanted & band(first, last) == 0 {
+                    continue;
+                }
+                *is_needed = true;
+                if first > 0 && scan.approximation.0 > 0 {
+                    *wanted |= band(first, last);
+                    refined[component.index] = true;
+                }
+            }
+        }
+        is_needed.truncate(is_needed.iter().rposition(|&needed| needed).map_or(0, |last| last + 1));
+        Ok(Self { is_needed, refined })
+    }
+}
+
+/// The headers of all scans.
+fn headers(file: &[u8], frame: &Frame, first_scan: usize) -> Result<Vec<Scan>, JpegError> {
+    let mut segments = Segments::new(file);
+    // the first header ends where its scan starts; it is read once more, with those that follow
+    let mut tables = Tables::default();
+    let mut scans = Vec::new();
+    loop {
+        match segments.next(&mut tables, Some(frame))? {
+            Next::Scan(scan) => {
+                segments.position = end_of_scan(file, scan.start).ok_or(JpegError::Truncated)?;
+                debug_assert!(scan.start >= first_scan, "scans before the first");
+                scans.push(scan);
+            }
+            Next::Frame(_) => {}
+            Next::End => return Ok(scans),
+        }
+    }
+}
+
+/// A bit for each of these coefficients.
+fn band(first: usize, last: usize) -> u64 {
+    let up_to_last = u64::MAX >> (63 - last.min(63));
+    up_to_last & (u64::MAX << first.min(63))
+}
+
+fn decode_scan(
+    file: &[u8],
+    frame: &Frame,
+    scan: &Scan,
+    tables: &Tables,
+    stores: &mut [Store],
+    deadline: &Deadline,
+) -> Result<usize, JpegError> {
+    let geometry = Geometry::new(frame, scan);
+    let mut window = Window::new(file, scan.start);
+    let (high, low) = scan.approximation;
+    let interval = tables.restart_interval;
+    if scan.spectral.0 == 0 && high == 0 {
+        let mut dc = Vec::new();
+        for component in &scan.components {
+            dc.push((DcTable::new(tables.dc(component.dc)?)?, 0_i32));
+        }
+        return walk(&geometry, interval, &mut window, deadline, |unit, place, bytes| {
+            first_of_dc(&geometry, unit, place, bytes, stores, &mut dc, low)
+        });
+    }
+    if scan.spectral.0 == 0 {
+        return walk(&geometry, interval, &mut window, deadline, |unit, place, bytes| {
+            refine_dc(&geometry, unit, place, bytes, stores, low)
+        });
+    }
+    let component = scan.components[0];
+    let mut band = Band {
+        store: &mut stores[component.index],
+        symbols: SymbolTable::new(tables.ac(component.ac)?)?,
+        spectral: scan.spectral,
+        low,
+        blocks_to_skip: 0,
+    };
+    walk(&geometry, interval, &mut window, deadline, |unit, place, bytes| {
+        if unit.is_restart {
+            band.blocks_to_skip = 0;
+        }
+        let block = unit.y * band.store.blocks_wide + unit.x;
+        let bits = place.bits();
+        let bits = if high == 0 { band.first(block, bits, bytes) } else { band.refine(block, bits, bytes) };
+        bits.place()
+    })
+}
+
+/// T.81 section G.1.2.1: as in a sequential scan, less the lowest bits.
+fn first_of_dc(
+    geometry: &Geometry,
+    unit: &Unit,
+    place: Place,
+    bytes: &WindowBytes,
+    stores: &mut [Store],
+    dc: &mut [(DcTable, i32)],
+    low: u32,
+) -> Place {
+    let mut bits = place.bits();
+    for (blocks, (table, prediction)) in geometry.components.iter().zip(dc) {
+        if unit.is_restart {
+            *prediction = 0;
+        }
+        let store = &mut stores[blocks.index];
+        for y in 0..blocks.vertical {
+            for x in 0..blocks.horizontal {
+                bits.refill(bytes);
+                let difference;
+                (bits, difference) = table.read(bits, bytes);
+                *prediction = prediction.wrapping_add(difference);
+                let block =
+                    (unit.y * blocks.vertical + y) * store.blocks_wide + unit.x * blocks.horizontal + x;
+                *store.dc(block) = (*prediction << low) as i16;
+            }
+        }
+    }
+    bits.place()
+}
+
+/// T.81 section G.1.2.1: a bit for each block.
+fn refine_dc(
+    geometry: &Geometry,
+    unit: &Unit,
+    place: Place,
+    bytes: &WindowBytes,
+    stores: &mut [Store],
+    low: u32,
+) -> Place {
+    let mut bits = place.bits();
+    bits.refill(bytes);
+    for blocks in &geometry.components {
+        let store = &mut stores[blocks.index];
+        for y in 0..blocks.vertical {
+            for x in 0..blocks.horizontal {
+                let block =
+                    (unit.y * blocks.vertical + y) * store.blocks_wide + unit.x * blocks.horizontal + x;
+                *store.dc(block) |= i16::from(bits.take_bit()) << low;
+            }
+        }
+    }
+    bits.place()
+}
+
+/// A scan of a band of a component's AC coefficients.
+struct Band<'a> {
+    store: &'a mut Store,
+    symbols: SymbolTable,
+    spectral: (usize, usize),
+    low: u32,
+    /// EOBRUN: for how many blocks the band has ended.
+    blocks_to_skip: u32,
+}
+
+impl Band<'_> {
+    /// T.81 section G.1.2.2.
+    #[inline]
+    fn first(&mut self, block: usize, mut bits: Bits, bytes: &WindowBytes) -> Bits {
+        if self.blocks_to_skip > 0 {
+            self.blocks_to_skip -= 1;
+            return bits;
+        }
+        let (mut index, last) = self.spectral;
+        while index <= last {
+            bits.refill(bytes);
+            let (run, size);
+            (bits, run, size) = self.symbols.read(bits);
+            index += run as usize;
+            if size == 0 {
+                if run < 15 {
+                    self.blocks_to_skip = (1 << run) - 1 + bits.take(run);
+                    return bits;
+                }
+            } else if index > last {
+                bits.damage();
+            } else {
+                let value = bits.take_signed(size) << self.low;
+                self.store.set(block, index, value as i16);
+            }
+            index += 1;
+        }
+        bits
+    }
+
+    /// T.81 section G.1.2.3: new coefficients of ±1, and among them a bit for each that was known before.
+    #[inline]
+    fn refine(&mut self, block: usize, mut bits: Bits, bytes: &WindowBytes) -> Bits {
+        let (mut index, last) = self.spectral;
+        while self.blocks_to_skip == 0 && index <= last {
+            bits.refill(bytes);
+            let (run, size);
+            (bits, run, size) = self.symbols.read(bits);
+            if size == 0 && run < 15 {
+                self.blocks_to_skip = (1 << run) + bits.take(run);
+                break;
+            }
+            let is_positive = size == 0 || bits.take_bit();
+            let known = self.store.nonzero.get(block).copied().unwrap_or_default();
+            let mut zeros = !known & band(index, last);
+            for _ in 0..run {
+                zeros &= zeros.wrapping_sub(1);
+            }
+            let stop = if zeros == 0 { last + 1 } else { zeros.trailing_zeros() as usize };
+            if stop > index {
+                bits = self.correct(block, known & band(index, stop - 1), bits, bytes);
+            }
+            if size > 0 {
+                if stop > last {
+                    bits.damage();
+                    return bits;
+                }
+                let step = 1_i16 << self.low;
+                self.store.set(block, stop, if is_positive { step } else { -step });
+            }
+            index = stop + 1;
+        }
+        if self.blocks_to_skip > 0 {
+            self.blocks_to_skip -= 1;
+            if index <= last {
+                let known = self.store.nonzero.get(block).copied().unwrap_or_default();
+                bits = self.correct(block, known & band(index, last), bits, bytes);
+            }
+        }
+        bits
+    }
+
+    /// A bit for each of the coefficients: whether it is a step farther from zero.
+    #[inline]
+    fn correct(&mut self, block: usize, mut which: u64, mut bits: Bits, bytes: &WindowBytes) -> Bits {
+        let step = 1_i16 << self.low;
+        while which != 0 {
+            bits.refill(bytes);
+            // so many as the bits in hand are sure to serve
+            for _ in 0..56 {
+                let index = which.trailing_zeros() as usize;
+                if bits.take_bit()
+                    && let Some(value) = self.store.kept(block, index)
+                    && *value & step == 0
+                {
+                    *value = value.wrapping_add(if *value < 0 { -step } else { step });
+                }
+                which &= which - 1;
+                if which == 0 {
+                    break;
+                }
+            }
+        }
+        bits
+    }
+}
+
+impl Store {
+    fn new(frame: &Frame, index: usize, side: usize, is_refined: bool) -> Result<Self, JpegError> {
+        let component = &frame.components[index];
+        let blocks = component.stored_blocks_wide * component.stored_blocks_high;
+        let mut slots = [NOT_KEPT; 64];
+        for (slot, &at) in (0..).zip(corner(side)) {
+            slots[at] = slot;
+        }
+        Ok(Self {
+            side,
+            blocks_wide: component.stored_blocks_wide,
+            values: zeroed(blocks * side * side)?,
+            nonzero: zeroed(if is_refined { blocks } else { 0 })?,
+            slots,
+            quantization: None,
+        })
+    }
+
+    /// Keeps the quantization table that is in force at the component's first scan, as libjpeg does.
+    fn latch(&mut self, frame: &Frame, index: usize, tables: &Tables) -> Result<(), JpegError> {
+        if self.quantization.is_none() {
+            self.quantization = Some(tables.quantization(frame.components[index].quantization)?);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn dc(&mut self, block: usize) -> &mut i16 {
+        &mut self.values[block * self.side * self.side]
+    }
+
+    /// The coefficient at this index in zigzag order, if it is kept.
+    #[inline]
+    fn kept(&mut self, block: usize, index: usize) -> Option<&mut i16> {
+        let slot = self.slots[index & 63];
+        if slot == NOT_KEPT {
+            return None;
+        }
+        self.values.get_mut(block * self.side * self.side + usize::from(slot))
+    }
+
+    /// Sets a coefficient that was zero.
+    #[inline]
+    fn set(&mut self, block: usize, index: usize, value: i16) {
+        if let Some(nonzero) = self.nonzero.get_mut(block) {
+            *nonzero |= 1 << (index & 63);
+        }
+        if let Some(kept) = self.kept(block, index) {
+            *kept = value;
+        }
+    }
+
+    /// Transforms all blocks.
+    fn write(&self, plane: &mut Plane) -> Result<(), JpegError> {
+        let quantization = self.quantization.ok_or(JpegError::Corrupt("a component has no scan"))?;
+        let corner = corner(self.side);
+        let mut coefficients = [0; 64];
+        for (block, values) in self.values.chunks_exact(corner.len()).enumerate() {
+            let (x, y) = (block % self.blocks_wide, block / self.blocks_wide);
+            let at = (y * plane.stride + x) * self.side;
+            for (&index, &value) in corner.iter().zip(values) {
+                coefficients[index] = i32::from(value);
+            }
+            match self.side {
+                1 => plane.put(at, &[[sample_1(coefficients[0], quantization[0])]]),
+                2 => plane.put(at, &samples_2(&coefficients, &quantization)),
+                4 => plane.put(at, &samples_4(&coefficients, &quantization)),
+                _ => plane.put(at, &samples_8(&coefficients, &quantization)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn zeroed<T: Copy + Default>(length: usize) -> Result<Vec<T>, JpegError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(length).map_err(|_| JpegError::OutOfMemory)?;
+    values.resize(length, T::default());
+    Ok(values)
+}

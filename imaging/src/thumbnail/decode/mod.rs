@@ -1,0 +1,72 @@
+//! Decoding, no larger than the thumbnails need.
+
+mod jpeg;
+mod png;
+
+use image::DynamicImage;
+
+use super::ThumbnailError;
+use crate::{Deadline, Format, Inspection, Limits, jpeg::Planes};
+
+/// What was decoded, in the stored orientation.
+pub(super) struct Decoded {
+    pub(super) pixels: Pixels,
+    /// The ICC profile that the pixels' colours are meant in, as it stands in the file.
+    pub(super) profile: Option<Vec<u8>>,
+}
+
+/// Samples of eight bits.
+pub(super) enum Pixels {
+    /// A JPEG's components, often smaller than the picture.
+    Planes(Planes),
+    /// Grey or RGB, with or without alpha.
+    Picture(Picture),
+    /// Inks: cyan, magenta, yellow and black, of which 255 is the full amount.
+    Cmyk(Inks),
+}
+
+/// Pixels, often fewer than the picture has.
+pub(super) struct Picture {
+    pub(super) pixels: DynamicImage,
+    /// How many of these pixels the picture is wide; the last ones may stand for less than the others.
+    pub(super) width: f64,
+    /// How many of these pixels the picture is high, likewise.
+    pub(super) height: f64,
+    /// Whether the colours are multiplied by alpha.
+    pub(super) is_premultiplied: bool,
+}
+
+/// A picture in four inks.
+pub(super) struct Inks {
+    /// Four samples to a pixel, row by row.
+    pub(super) samples: Vec<u8>,
+    /// In px.
+    pub(super) width: u32,
+    /// In px.
+    pub(super) height: u32,
+}
+
+impl Picture {
+    pub(super) fn whole(pixels: DynamicImage) -> Self {
+        let (width, height) = (f64::from(pixels.width()), f64::from(pixels.height()));
+        Self { pixels, width, height, is_premultiplied: false }
+    }
+}
+
+/// Decodes so much that thumbnails can be made whose sides are at most `share` of the picture's.
+pub(super) fn decode(
+    original: &[u8],
+    inspection: &Inspection,
+    share: f64,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, ThumbnailError> {
+    match inspection.format {
+        Format::Jpeg => jpeg::decode(original, share, limits, deadline),
+        Format::Png => png::decode(original, share, limits, deadline),
+    }
+}
+
+fn undecodable(error: impl std::fmt::Display) -> ThumbnailError {
+    ThumbnailError::Decode { reason: error.to_string() }
+}

@@ -1,0 +1,214 @@
+//! PNG, row by row: each square of pixels becomes their mean, at least twice as large as the thumbnail, so that the
+//! memory is that of a row and of the small picture.
+
+use std::io::Cursor;
+
+use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
+use png::{ColorType, DecodeOptions, Decoder, Reader, Transformations};
+
+use super::{Decoded, Picture, Pixels, undecodable};
+use crate::{Deadline, Limits, deadline::UntilDeadline, thumbnail::ThumbnailError};
+
+/// The small picture has at least so many rows for each of the thumbnail's.
+const ROWS_ENOUGH: f64 = 2.0;
+/// Rows of 255 that a sum of 16 bits holds.
+const MAX_ROWS_IN_SUM: usize = 257;
+/// RGBA of 16 bits each.
+const MAX_PIXEL_BYTES: u64 = 8;
+
+type PngReader<'a> = Reader<UntilDeadline<Cursor<&'a [u8]>>>;
+
+pub(super) fn decode(
+    original: &[u8],
+    share: f64,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, ThumbnailError> {
+    let decoded = decode_until(original, share, limits, deadline);
+    // a decoder whose bytes dried up says so in words of its own
+    deadline.check()?;
+    decoded
+}
+
+fn decode_until(
+    original: &[u8],
+    share: f64,
+    limits: &Limits,
+    deadline: &Deadline,
+) -> Result<Decoded, ThumbnailError> {
+    let source = UntilDeadline::new(Cursor::new(original), *deadline);
+    let mut options = DecodeOptions::default();
+    options.set_ignore_text_chunk(true);
+    let mut decoder = Decoder::new_with_options(source, options);
+    decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
+    decoder.set_limits(decoder_limits(original, limits));
+    let mut reader = decoder.read_info().map_err(undecodable)?;
+    let profile = reader.info().icc_profile.as_deref().map(<[u8]>::to_vec);
+    // truncated, so that the small picture is never smaller than wanted
+    let factor = (1.0 / (share * ROWS_ENOUGH)).max(1.0) as usize;
+    let picture = if factor == 1 || reader.info().interlaced {
+        Picture::whole(read_whole(&mut reader)?)
+    } else {
+        match reader.output_color_type().0 {
+            ColorType::Grayscale => shrink::<1>(&mut reader, factor)?,
+            ColorType::GrayscaleAlpha => shrink::<2>(&mut reader, factor)?,
+            ColorType::Rgb => shrink::<3>(&mut reader, factor)?,
+            ColorType::Rgba => shrink::<4>(&mut reader, factor)?,
+            ColorType::Indexed => return Err(undecodable("its palette was not applied")),
+        }
+    };
+    Ok(Decoded { pixels: Pixels::Picture(picture), profile })
+}
+
+/// What the decoder may hold besides the picture: rows, and metadata that nobody wants. Metadata as they are stored,
+/// which it holds up to three times (a buffer that doubles, and a copy), must not fail an honest file; those that unpack
+/// to more than `max_metadata_bytes` on top are passed over by it.
+fn decoder_limits(original: &[u8], limits: &Limits) -> png::Limits {
+    let row_bytes = u64::from(limits.max_side_px) * MAX_PIXEL_BYTES;
+    let bytes = (row_bytes + 3 * original.len() as u64).saturating_add(limits.max_metadata_bytes);
+    png::Limits { bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
+}
+
+fn read_whole(reader: &mut PngReader<'_>) -> Result<DynamicImage, ThumbnailError> {
+    let size = reader.output_buffer_size().ok_or_else(|| undecodable("it is too large"))?;
+    let mut samples = Vec::new();
+    samples.try_reserve_exact(size).map_err(undecodable)?;
+    samples.resize(size, 0);
+    let frame = reader.next_frame(&mut samples).map_err(undecodable)?;
+    samples.truncate(frame.buffer_size());
+    picture(samples, frame.color_type.samples(), frame.width, frame.height)
+}
+
+/// An image of one to four samples a pixel.
+fn picture(
+    samples: Vec<u8>,
+    channels: usize,
+    width: u32,
+    height: u32,
+) -> Result<DynamicImage, ThumbnailError> {
+    let picture = match channels {
+        1 => GrayImage::from_raw(width, height, samples).map(DynamicImage::ImageLuma8),
+        2 => GrayAlphaImage::from_raw(width, height, samples).map(DynamicImage::ImageLumaA8),
+        3 => RgbImage::from_raw(width, height, samples).map(DynamicImage::ImageRgb8),
+        _ => RgbaImage::from_raw(width, height, samples).map(DynamicImage::ImageRgba8),
+    };
+    picture.ok_or_else(|| undecodable("it has less samples than its size says"))
+}
+
+/// The mean of each square of `factor` × `factor` px; at the right and lower edges, of what is left of it.
+fn shrink<const CHANNELS: usize>(
+    reader: &mut PngReader<'_>,
+    factor: usize,
+) -> Result<Picture, ThumbnailError> {
+    let (width, height) = reader.info().size();
+    let (width, height) = (width as usize, height as usize);
+    let (small_width, small_height) = (width.div_ceil(factor), height.div_ceil(factor));
+    let mut small = Vec::with_capacity(small_width * small_height * CHANNELS);
+    let mut sums = Sums::<CHANNELS>::new(width);
+    while let Some(row) = reader.next_row().map_err(undecodable)? {
+        sums.add(row.data());
+        if sums.rows == factor {
+            sums.write_means(factor, &mut small);
+        }
+    }
+    if sums.rows > 0 {
+        sums.write_means(factor, &mut small);
+    }
+    let side = |px: usize| u32::try_from(px).map_err(undecodable);
+    Ok(Picture {
+        pixels: picture(small, CHANNELS, side(small_width)?, side(small_height)?)?,
+        width: width as f64 / factor as f64,
+        height: height as f64 / factor as f64,
+        is_premultiplied: matches!(CHANNELS, 2 | 4),
+    })
+}
+
+/// The sums of a column's samples over the rows of a square.
+struct Sums<const CHANNELS: usize> {
+    /// Of the rows since the last spill: narrow, so that many are added at a time.
+    narrow: Vec<u16>,
+    /// Of the rows before.
+    wide: Vec<u32>,
+    rows: usize,
+}
+
+impl<const CHANNELS: usize> Sums<CHANNELS> {
+    fn new(width: usize) -> Self {
+        Self { narrow: vec![0; width * CHANNELS], wide: vec![0; width * CHANNELS], rows: 0 }
+    }
+
+    fn add(&mut self, row: &[u8]) {
+        if self.rows > 0 && self.rows.is_multiple_of(MAX_ROWS_IN_SUM) {
+            self.spill();
+        }
+        self.rows += 1;
+        if matches!(CHANNELS, 2 | 4) {
+            let (sums, _) = self.narrow.as_chunks_mut::<CHANNELS>();
+            let (pixels, _) = row.as_chunks::<CHANNELS>();
+            for (sums, pixel) in sums.iter_mut().zip(pixels) {
+                let alpha = u32::from(pixel[CHANNELS - 1]);
+                for (sum, &sample) in sums[..CHANNELS - 1].iter_mut().zip(pixel) {
+                    // divided by 255 and rounded, exactly
+                    *sum += ((u32::from(sample) * alpha * 257 + 32_768) >> 16) as u16;
+                }
+                sums[CHANNELS - 1] += alpha as u16;
+            }
+        } else {
+            for (sum, &sample) in self.narrow.iter_mut().zip(row) {
+                *sum += u16::from(sample);
+            }
+        }
+    }
+
+    fn spill(&mut self) {
+        for (wide, narrow) in self.wide.iter_mut().zip(&mut self.narrow) {
+            *wide += u32::from(std::mem::take(narrow));
+        }
+    }
+
+    /// Appends a row of means, and starts anew.
+    fn write_means(&mut self, factor: usize, small: &mut Vec<u8>) {
+        self.spill();
+        for square in self.wide.chunks(factor * CHANNELS) {
+            let (columns, _) = square.as_chunks::<CHANNELS>();
+            let count = (columns.len() * self.rows) as u64;
+            let mut totals = [count / 2; CHANNELS];
+            for column in columns {
+                for (total, &sum) in totals.iter_mut().zip(column) {
+                    *total += u64::from(sum);
+                }
+            }
+            small.extend(totals.map(|total| (total / count) as u8));
+        }
+        self.wide.fill(0);
+        self.rows = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_is_exact_over_any_number_of_rows() {
+        for factor in [1, 2, 257, 258, 1000] {
+            let mut sums = Sums::<1>::new(5);
+            for _ in 0..factor {
+                sums.add(&[255, 255, 255, 0, 100]);
+            }
+            let mut means = Vec::new();
+            sums.write_means(3, &mut means);
+            assert_eq!(means, [255, 50], "{factor} rows");
+        }
+    }
+
+    #[test]
+    fn colours_count_as_much_as_they_can_be_seen() {
+        let mut sums = Sums::<4>::new(2);
+        sums.add(&[200, 100, 0, 255, 9, 9, 9, 0]);
+        let mut means = Vec::new();
+        sums.write_means(2, &mut means);
+        // of the two pixels one is not to be seen: half as much of the colour, and half the alpha
+        assert_eq!(means, [100, 50, 0, 128]);
+    }
+}
