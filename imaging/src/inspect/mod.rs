@@ -4,7 +4,7 @@
 mod jpeg;
 mod png;
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use crate::{Format, Limits, Orientation};
 
@@ -90,24 +90,32 @@ impl From<io::Error> for InspectError {
 /// It is buffered here; where the source stands afterwards is not defined.
 pub fn inspect<R: Read + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
     source.seek(SeekFrom::Start(0))?;
-    let mut source = BufReader::new(source);
-    let start = read_start(&mut source)?;
+    inspect_buffered(&mut BufReader::new(source), limits)
+}
+
+/// The same of a file in memory.
+pub(crate) fn inspect_bytes(file: &[u8], limits: &Limits) -> Result<Inspection, InspectError> {
+    inspect_buffered(&mut Cursor::new(file), limits)
+}
+
+fn inspect_buffered<R: BufRead + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
+    let start = read_start(source)?;
     if start.is_empty() {
         return Err(InspectError::Empty);
     }
     if start.starts_with(jpeg::SIGNATURE) {
-        jpeg::inspect(&mut source, limits)
+        jpeg::inspect(source, limits)
     } else if start.starts_with(png::SIGNATURE) {
-        png::inspect(&mut source, limits)
+        png::inspect(source, limits)
     } else {
         Err(InspectError::NotAnImage)
     }
 }
 
 /// As many bytes as the longest signature has, or all there are. They are read again by whoever knows them.
-fn read_start<R: Read + Seek>(source: &mut BufReader<R>) -> io::Result<Vec<u8>> {
+fn read_start<R: BufRead + Seek>(source: &mut R) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    source.take(png::SIGNATURE.len() as u64).read_to_end(&mut start)?;
+    source.by_ref().take(png::SIGNATURE.len() as u64).read_to_end(&mut start)?;
     source.seek(SeekFrom::Start(0))?;
     Ok(start)
 }

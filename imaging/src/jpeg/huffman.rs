@@ -2,7 +2,7 @@
 
 use super::{
     JpegError,
-    bits::{Bits, LOOKUP_BITS, LOOKUP_SIZE, Place, WindowBytes, extend},
+    bits::{Bits, LOOKUP_BITS, LOOKUP_SIZE, Place, WindowBytes},
 };
 
 /// Bits that one entry of [`AcTable::skip`] may cover, so that two entries fit into the bits of one refill.
@@ -13,8 +13,8 @@ const BLOCK_END: u32 = 64;
 const END_FLAG: u32 = 128;
 /// An entry that covers nothing. With any index from 1 it is neither within a block nor the flagged end of one.
 const NO_SKIP: u16 = skip_entry(0, BLOCK_END);
-/// The advance of a block's end in [`AcTable::value`].
-const VALUE_END: u32 = 64;
+/// The run that stands for a block's end in [`AcTable::value`].
+pub(super) const RUN_TO_END: u32 = 63;
 
 /// What a table is made of (T.81 section B.2.4.2).
 #[derive(Clone, Debug)]
@@ -89,10 +89,8 @@ impl Codes {
 /// A table for DC differences.
 #[derive(Clone, Debug)]
 pub(super) struct DcTable {
-    /// By the next bits: the difference in the upper half, in the lower the bits of its code and value. Where they do not
-    /// fit into a look-up: the value's size in the upper half, in the lower the code's length and [`SPLIT`]. 0 where not
-    /// even the code fits.
-    fast: Box<[i32; LOOKUP_SIZE]>,
+    /// By the next bits: their first code, as [`value_entry`] has it; 0 where it is longer than a look-up.
+    fast: Box<[u16; LOOKUP_SIZE]>,
     codes: Codes,
 }
 
@@ -103,28 +101,24 @@ impl DcTable {
             return Err(JpegError::Corrupt("a DC table has a symbol above 15"));
         }
         let codes = Codes::new(spec)?;
-        let mut fast = table(0_i32);
+        let mut fast = table(0);
         for (window, entry) in (0..).zip(fast.iter_mut()) {
-            let Some((length, size)) = codes.find_short(window) else { continue };
-            *entry = value_entry(window, length, 0, u32::from(size));
+            if let Some((length, size)) = codes.find_short(window) {
+                *entry = value_entry(length, 0, u32::from(size));
+            }
         }
         Ok(Self { fast, codes })
     }
 
-    /// The next difference. Needs 31 bits, and leaves 28 when there were 56.
+    /// The next difference. Needs 56 bits, and leaves 28.
     #[inline]
     pub(super) fn read(&self, mut bits: Bits, window: &WindowBytes) -> (Bits, i32) {
-        let entry = self.fast[bits.peek()];
-        if entry.cast_unsigned() & SPLIT == 0 {
-            if entry == 0 {
-                let (place, difference) = self.read_slowly(bits.place(), window);
-                return (place.bits(), difference);
-            }
-            bits.skip(entry.cast_unsigned() & LENGTH);
-            return (bits, entry >> 16);
+        let entry = u32::from(self.fast[bits.peek()]);
+        if entry == 0 {
+            let (place, difference) = self.read_slowly(bits.place(), window);
+            return (place.bits(), difference);
         }
-        bits.skip(entry.cast_unsigned() & LENGTH);
-        let difference = bits.take_signed(entry.cast_unsigned() >> 16);
+        let difference = bits.take_entry(entry, entry >> SIZE_SHIFT);
         (bits, difference)
     }
 
@@ -144,16 +138,16 @@ impl DcTable {
 pub(super) struct AcTable {
     /// By the next bits: how many bits and coefficients the symbols among them take, as [`skip_entry`] has it.
     skip: Box<[u16; LOOKUP_SIZE]>,
-    /// As [`DcTable::fast`], with the zeros before the coefficient in the second byte.
-    value: Box<[i32; LOOKUP_SIZE]>,
+    /// By the next bits: their first code, as [`value_entry`] has it; 0 where it is longer than a look-up.
+    value: Box<[u16; LOOKUP_SIZE]>,
     codes: Codes,
 }
 
-/// In an entry for a value, the bits that say how many are taken.
-const LENGTH: u32 = 0x3F;
-/// In an entry for a value, says that only the code is in the look-up, and the value still to be read.
-const SPLIT: u32 = 0x80;
-/// The lower six bits are as many as a shift looks at, which then needs no mask.
+/// Where in an entry for a value its size is.
+const SIZE_SHIFT: u32 = 6;
+/// Where in an entry for a value the run of zeros is.
+const RUN_SHIFT: u32 = 10;
+/// The lowest six bits are those that [`Bits::skip`] looks at.
 const SKIP_SHIFT: u32 = 6;
 
 const fn skip_entry(bits: u32, advance: u32) -> u16 {
@@ -163,33 +157,27 @@ const fn skip_entry(bits: u32, advance: u32) -> u16 {
 impl AcTable {
     pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
         let codes = Codes::new(spec)?;
-        let (mut skip, mut value) = (table(NO_SKIP), table(0_i32));
+        let (mut skip, mut value) = (table(NO_SKIP), table(0));
         // each window's first code, found once
         let first: Vec<Option<(u32, u8)>> =
             (0..LOOKUP_SIZE as u32).map(|window| codes.find_short(window)).collect();
         for window in 0..LOOKUP_SIZE {
             skip[window] = skip_of(window, &first);
-            value[window] = first[window].map_or(0, |code| value_of(window as u32, code));
+            value[window] = first[window].map_or(0, value_of);
         }
         Ok(Self { skip, value, codes })
     }
 
-    /// The next coefficient and how many zeros stand before it; 64 of them are the end of the block. Needs 32 bits.
+    /// The next coefficient and how many zeros stand before it; 63 of them are the end of the block. Needs 32 bits.
     #[inline]
     pub(super) fn read(&self, mut bits: Bits) -> (Bits, u32, i32) {
-        let entry = self.value[bits.peek()];
-        let run = (entry.cast_unsigned() >> 8) & 0x7F;
-        if entry.cast_unsigned() & SPLIT == 0 {
-            if entry == 0 {
-                let (place, run, value) = self.read_slowly(bits.place());
-                return (place.bits(), run, value);
-            }
-            bits.skip(entry.cast_unsigned() & LENGTH);
-            return (bits, run, entry >> 16);
+        let entry = u32::from(self.value[bits.peek()]);
+        if entry == 0 {
+            let (place, run, value) = self.read_slowly(bits.place());
+            return (place.bits(), run, value);
         }
-        bits.skip(entry.cast_unsigned() & LENGTH);
-        let value = bits.take_signed(entry.cast_unsigned() >> 16);
-        (bits, run, value)
+        let value = bits.take_entry(entry, (entry >> SIZE_SHIFT) & 0xF);
+        (bits, entry >> RUN_SHIFT, value)
     }
 
     #[cold]
@@ -199,7 +187,7 @@ impl AcTable {
         let symbol = self.codes.read(&mut bits);
         let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 0xF));
         if size == 0 && run != 15 {
-            return (bits.place(), VALUE_END, 0);
+            return (bits.place(), RUN_TO_END, 0);
         }
         let value = bits.take_signed(size);
         (bits.place(), run, value)
@@ -219,10 +207,10 @@ impl AcTable {
                 let entry = u32::from(self.skip[bits.peek()]);
                 let next = index + (entry >> SKIP_SHIFT);
                 if next < BLOCK_END {
-                    bits.skip(entry & 63);
+                    bits.skip(entry);
                     index = next;
                 } else if next == BLOCK_END || next.wrapping_sub(END_FLAG) < BLOCK_END {
-                    bits.skip(entry & 63);
+                    bits.skip(entry);
                     return bits;
                 } else {
                     let place;
@@ -327,28 +315,24 @@ fn skip_of(window: usize, first: &[Option<(u32, u8)>]) -> u16 {
     if used == 0 { NO_SKIP } else { skip_entry(used, advance) }
 }
 
-fn value_of(window: u32, (length, symbol): (u32, u8)) -> i32 {
-    let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 0xF));
-    if size == 0 && run != 15 {
-        return value_entry(window, length, VALUE_END, 0);
+fn value_of((length, symbol): (u32, u8)) -> u16 {
+    match (u32::from(symbol >> 4), u32::from(symbol & 0xF)) {
+        (run, 0) if run != 15 => value_entry(length, RUN_TO_END, 0),
+        (run, size) => value_entry(length, run, size),
     }
-    value_entry(window, length, run, size)
 }
 
-/// As [`DcTable::fast`] has it.
-fn value_entry(window: u32, length: u32, run: u32, size: u32) -> i32 {
-    if length + size > LOOKUP_BITS {
-        return (size << 16 | run << 8 | SPLIT | length).cast_signed();
-    }
-    value_in(window, length, size) << 16 | (run << 8 | (length + size)).cast_signed()
-}
-
-/// The value of `size` bits behind the first `length` bits of a look-up.
-fn value_in(window: u32, length: u32, size: u32) -> i32 {
-    extend((window >> (LOOKUP_BITS - length - size)) & ((1 << size) - 1), size)
+/// The bits of a code and its value together, in the six that [`Bits::skip`] looks at; then the bits of the value alone,
+/// and the zeros before it.
+fn value_entry(length: u32, run: u32, size: u32) -> u16 {
+    ((length + size) | size << SIZE_SHIFT | run << RUN_SHIFT) as u16
 }
 
 /// A table on the heap, never on the stack.
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "an array of so many entries does not belong on the stack"
+)]
 fn table<T: Copy>(entry: T) -> Box<[T; LOOKUP_SIZE]> {
     match vec![entry; LOOKUP_SIZE].into_boxed_slice().try_into() {
         Ok(table) => table,

@@ -9,6 +9,13 @@
 //! damage can be asked instead. It never panics, allocates what the planes (and for progressive images the
 //! coefficients that count) need, and looks at its deadline at every row of blocks.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "samples, coefficients and table entries are cut to their few bits on purpose; sides have 16 bits"
+)]
+
 mod bits;
 mod header;
 mod huffman;

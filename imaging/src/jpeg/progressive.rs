@@ -304,8 +304,8 @@ impl Band<'_> {
                     bits.damage();
                     return bits;
                 }
-                let step = 1_i16 << self.low;
-                self.store.set(block, stop, if is_positive { step } else { -step });
+                let unit = 1_i16 << self.low;
+                self.store.set(block, stop, if is_positive { unit } else { -unit });
             }
             index = stop + 1;
         }

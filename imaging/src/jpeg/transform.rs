@@ -5,7 +5,7 @@
 //! The factors are those of Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11
 //! multiplications" (ICASSP 1989). Arithmetic wraps: what is no picture may become any picture, but never a panic.
 
-use std::num::Wrapping;
+use std::{array::from_fn, num::Wrapping};
 
 /// A fixed-point number.
 type Fixed = Wrapping<i32>;
@@ -65,8 +65,9 @@ fn sample(value: Fixed, bits: usize) -> u8 {
 #[inline]
 pub(super) fn samples_2(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 2]; 2] {
     let [dc, x, y, xy] = CORNER_2.map(|at| Wrapping(coefficients[at]) * Wrapping(quantization[at]));
-    let (top, bottom) = ((dc + y, x + xy), (dc - y, x - xy));
-    [top, bottom].map(|(mean, slope)| [sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)])
+    let row =
+        |mean: Fixed, slope: Fixed| [sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)];
+    [row(dc + y, x + xy), row(dc - y, x - xy)]
 }
 
 #[inline]
@@ -87,6 +88,10 @@ fn separable<const N: usize>(
     corner: &[usize],
     inverse: impl Fn([Fixed; N]) -> [Fixed; N],
 ) -> [[u8; N]; N] {
+    // most blocks of a sky or a wall are flat
+    if coefficients[1..=last_of_corner(N)].iter().all(|&coefficient| coefficient == 0) {
+        return [[sample_1(coefficients[0], quantization[0]); N]; N];
+    }
     let mut rows = [[Wrapping(0); N]; N];
     for (row, positions) in rows.iter_mut().zip(corner.chunks_exact(N)) {
         for (value, &at) in row.iter_mut().zip(positions) {
@@ -94,13 +99,12 @@ fn separable<const N: usize>(
         }
     }
     let half = Wrapping(1 << (FACTOR_BITS - COLUMN_BITS - 1));
-    for x in 0..N {
-        let column = inverse(std::array::from_fn(|y| rows[y][x]));
-        for y in 0..N {
-            rows[y][x] = (column[y] + half) >> (FACTOR_BITS - COLUMN_BITS);
-        }
-    }
-    rows.map(|row| inverse(row).map(|value| sample(value, FACTOR_BITS + COLUMN_BITS + SCALE_BITS)))
+    let columns: [[Fixed; N]; N] = from_fn(|x| inverse(from_fn(|y| rows[y][x])));
+    let rows = columns.map(|column| column.map(|value| (value + half) >> (FACTOR_BITS - COLUMN_BITS)));
+    from_fn(|y| {
+        let row = inverse(from_fn(|x| rows[x][y]));
+        row.map(|value| sample(value, FACTOR_BITS + COLUMN_BITS + SCALE_BITS))
+    })
 }
 
 /// A factor as a fixed-point number.

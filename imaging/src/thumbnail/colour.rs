@@ -1,7 +1,4 @@
-//! Colours: from what is stored to sRGB.
-
-use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+//! Samples of other kinds than RGB.
 
 /// Fractional bits of the factors below.
 const BITS: u32 = 16;
@@ -54,79 +51,11 @@ pub(super) fn inks(mut samples: Vec<u8>, is_ycck: bool, is_inverted: bool) -> Ve
     samples
 }
 
-/// The picture in sRGB. A profile that cannot be read, or is of another kind than the picture, says nothing, as in
-/// browsers.
-pub(super) fn to_srgb(picture: DynamicImage, profile: Option<&[u8]>) -> DynamicImage {
-    let Some(profile) = profile.and_then(|bytes| ColorProfile::new_from_slice(bytes).ok()) else {
-        return picture;
-    };
-    converted(&picture, &profile).unwrap_or(picture)
-}
-
-fn converted(picture: &DynamicImage, profile: &ColorProfile) -> Option<DynamicImage> {
-    let (width, height) = (picture.width(), picture.height());
-    let samples = picture.as_bytes();
-    let is_grey = profile.color_space == DataColorSpace::Gray;
-    match picture {
-        DynamicImage::ImageLuma8(_) if is_grey => {
-            // grey comes out as three equal samples
-            let rgb = transformed(samples, profile, Layout::Gray, Layout::Rgb, width, height)?;
-            let grey = rgb.into_iter().step_by(3).collect();
-            GrayImage::from_raw(width, height, grey).map(DynamicImage::ImageLuma8)
-        }
-        DynamicImage::ImageLumaA8(_) if is_grey => {
-            let rgba = transformed(samples, profile, Layout::GrayAlpha, Layout::Rgba, width, height)?;
-            let (pixels, _) = rgba.as_chunks::<4>();
-            let grey = pixels.iter().flat_map(|pixel| [pixel[0], pixel[3]]).collect();
-            GrayAlphaImage::from_raw(width, height, grey).map(DynamicImage::ImageLumaA8)
-        }
-        DynamicImage::ImageRgb8(_) if profile.color_space == DataColorSpace::Rgb => {
-            let rgb = transformed(samples, profile, Layout::Rgb, Layout::Rgb, width, height)?;
-            RgbImage::from_raw(width, height, rgb).map(DynamicImage::ImageRgb8)
-        }
-        DynamicImage::ImageRgba8(_) if profile.color_space == DataColorSpace::Rgb => {
-            let rgba = transformed(samples, profile, Layout::Rgba, Layout::Rgba, width, height)?;
-            RgbaImage::from_raw(width, height, rgba).map(DynamicImage::ImageRgba8)
-        }
-        _ => None,
-    }
-}
-
-/// The RGB of inks: as their profile has it, or without one as if each ink took away its colour wholly.
-pub(super) fn rgb_of_inks(
-    inks: &[u8],
-    width: u32,
-    height: u32,
-    profile: Option<&[u8]>,
-) -> Option<DynamicImage> {
-    let profile = profile.and_then(|bytes| ColorProfile::new_from_slice(bytes).ok());
-    let profile = profile.filter(|profile| profile.color_space == DataColorSpace::Cmyk);
-    let rgb = profile
-        // four samples are RGBA to the library, whatever they mean
-        .and_then(|profile| transformed(inks, &profile, Layout::Rgba, Layout::Rgb, width, height))
-        .unwrap_or_else(|| plain_rgb_of_inks(inks));
-    RgbImage::from_raw(width, height, rgb).map(DynamicImage::ImageRgb8)
-}
-
-fn plain_rgb_of_inks(inks: &[u8]) -> Vec<u8> {
+/// The RGB of inks as if each took away its colour wholly.
+pub(super) fn plain_rgb_of_inks(inks: &[u8]) -> Vec<u8> {
     let (pixels, _) = inks.as_chunks::<4>();
     let left = |ink: u8, black: u8| (u32::from(255 - ink) * u32::from(255 - black) * 257 + 32_768) >> 16;
     pixels.iter().flat_map(|&[c, m, y, black]| [c, m, y].map(|ink| left(ink, black) as u8)).collect()
-}
-
-fn transformed(
-    samples: &[u8],
-    profile: &ColorProfile,
-    from: Layout,
-    to: Layout,
-    width: u32,
-    height: u32,
-) -> Option<Vec<u8>> {
-    let srgb = ColorProfile::new_srgb();
-    let transform = profile.create_transform_8bit(from, &srgb, to, TransformOptions::default()).ok()?;
-    let mut output = vec![0; width as usize * height as usize * to.channels()];
-    transform.transform(samples, &mut output).ok()?;
-    Some(output)
 }
 
 #[cfg(test)]
@@ -153,14 +82,5 @@ mod tests {
         assert_eq!(inks(vec![0, 255, 255, 255], false, true), cyan);
         assert_eq!(plain_rgb_of_inks(&cyan), [0, 255, 255]);
         assert_eq!(plain_rgb_of_inks(&[0, 0, 0, 255]), [0, 0, 0]);
-    }
-
-    #[test]
-    fn a_profile_that_makes_no_sense_changes_nothing() {
-        let picture =
-            DynamicImage::ImageRgb8(RgbImage::from_fn(4, 4, |x, y| image::Rgb([x as u8, y as u8, 9])));
-        for profile in [&b""[..], b"garbage", &[0; 200]] {
-            assert_eq!(to_srgb(picture.clone(), Some(profile)), picture);
-        }
     }
 }

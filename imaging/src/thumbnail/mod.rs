@@ -3,25 +3,32 @@
 //! 1. Inspect: format, size, orientation, limits.
 //! 2. Decode ([`decode`]) no larger than the largest thumbnail needs: JPEG scaled, PNG row by row.
 //! 3. Resize ([`resize`]) with Lanczos3 from just the picture's edges.
-//! 4. Convert the colours ([`colour`]) from their ICC profile to sRGB.
+//! 4. Convert the colours ([`profile`]) from their ICC profile to sRGB.
 //! 5. Turn as the EXIF orientation says.
 //! 6. Encode ([`encode`]) in the original's format, without metadata.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "samples are cut to eight bits on purpose; sides fit into 32"
+)]
 
 mod colour;
 mod decode;
 mod encode;
+mod profile;
 mod resize;
-
-use std::io::Cursor;
 
 use image::{DynamicImage, metadata};
 
-use decode::Decoded;
+use decode::{Decoded, Picture};
 
 use crate::{Deadline, DeadlineExceeded, Format, InspectError, Inspection, Limits, geometry, inspect};
 
-/// The longer side in px of the picture that a thumbhash is made of; the format allows no more.
-const PLACEHOLDER_PX: u32 = 100;
+/// The longer side in px of the picture that a thumbhash is made of. It keeps at most seven waves a side, for which this
+/// is plenty.
+const PLACEHOLDER_PX: u32 = 32;
 
 /// How thumbnails are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +103,7 @@ pub fn thumbnails(
 ) -> Result<Rendition, ThumbnailError> {
     let source = Source::decode(original, heights, options, limits, deadline)?;
     let mut made = Vec::with_capacity(heights.len());
+    let mut smallest: Option<DynamicImage> = None;
     for &requested_height in heights {
         let picture = source.picture(source.size(requested_height, options))?;
         deadline.check()?;
@@ -104,8 +112,17 @@ pub fn thumbnails(
         deadline.check()?;
         let (width, height) = (picture.width(), picture.height());
         made.push(Thumbnail { requested_height, width, height, format, bytes });
+        if smallest.as_ref().is_none_or(|smallest| height < smallest.height()) {
+            smallest = Some(picture);
+        }
     }
-    Ok(Rendition { thumbnails: made, placeholder: source.placeholder()? })
+    let placeholder = match smallest {
+        Some(picture) => placeholder(picture)?,
+        None => {
+            placeholder(source.picture(placeholder_size(source.inspection.width, source.inspection.height))?)?
+        }
+    };
+    Ok(Rendition { thumbnails: made, placeholder })
 }
 
 /// The pixels of a thumbnail of each of the `heights`, in px: grey or RGB, with or without alpha.
@@ -134,7 +151,7 @@ impl Source {
         limits: &Limits,
         deadline: &Deadline,
     ) -> Result<Self, ThumbnailError> {
-        let inspection = inspect(&mut Cursor::new(original), limits)?;
+        let inspection = inspect::inspect_bytes(original, limits)?;
         deadline.check()?;
         let size = |height| {
             geometry::thumbnail_size(inspection.width, inspection.height, height, options.max_width_px)
@@ -144,7 +161,7 @@ impl Source {
             let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole.max(1));
             share(width, inspection.width).max(share(height, inspection.height))
         };
-        let placeholder = placeholder_size(&inspection);
+        let placeholder = placeholder_size(inspection.width, inspection.height);
         let share = heights.iter().map(|&height| share(size(height))).fold(share(placeholder), f64::max);
         let decoded = decode::decode(original, &inspection, share, limits, deadline)?;
         deadline.check()?;
@@ -165,14 +182,15 @@ impl Source {
         picture.apply_orientation(turn.unwrap_or(metadata::Orientation::NoTransforms));
         Ok(picture)
     }
-
-    fn placeholder(&self) -> Result<Vec<u8>, ThumbnailError> {
-        let picture = self.picture(placeholder_size(&self.inspection))?.into_rgba8();
-        let (width, height) = (picture.width() as usize, picture.height() as usize);
-        Ok(thumbhash::rgba_to_thumb_hash(width, height, picture.as_raw()))
-    }
 }
 
-fn placeholder_size(inspection: &Inspection) -> (u32, u32) {
-    geometry::thumbnail_size(inspection.width, inspection.height, PLACEHOLDER_PX, PLACEHOLDER_PX)
+/// A thumbhash of a picture.
+fn placeholder(picture: DynamicImage) -> Result<Vec<u8>, ThumbnailError> {
+    let size = placeholder_size(picture.width(), picture.height());
+    let small = resize::resize_picture(&Picture::whole(picture), size)?.into_rgba8();
+    Ok(thumbhash::rgba_to_thumb_hash(size.0 as usize, size.1 as usize, small.as_raw()))
+}
+
+fn placeholder_size(width: u32, height: u32) -> (u32, u32) {
+    geometry::thumbnail_size(width, height, PLACEHOLDER_PX, PLACEHOLDER_PX)
 }

@@ -15,17 +15,20 @@ use crate::jpeg::{ColourModel, Plane, Planes};
 
 /// What was decoded in `width` × `height` px, its colours in sRGB.
 pub(super) fn resize(decoded: &Decoded, (width, height): (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
-    let profile = decoded.profile.as_deref();
-    let size = (width, height);
+    let profile = decoded.profile.as_ref();
     let picture = match &decoded.pixels {
-        Pixels::Planes(planes) => resize_planes(planes, size)?,
-        Pixels::Picture(picture) => resize_picture(picture, size)?,
+        Pixels::Planes(planes) => resize_planes(planes, (width, height))?,
+        Pixels::Picture(picture) => resize_picture(picture, (width, height))?,
         Pixels::Cmyk(inks) => {
-            let inks = resize_inks(inks, size)?;
-            return colour::rgb_of_inks(&inks, width, height, profile).ok_or_else(wrong_size);
+            let inks = resize_inks(inks, (width, height))?;
+            let rgb = profile.and_then(|profile| profile.rgb_of_inks(&inks));
+            let rgb = rgb.unwrap_or_else(|| colour::plain_rgb_of_inks(&inks));
+            return RgbImage::from_raw(width, height, rgb)
+                .map(DynamicImage::ImageRgb8)
+                .ok_or_else(wrong_size);
         }
     };
-    Ok(colour::to_srgb(picture, profile))
+    Ok(profile.and_then(|profile| profile.to_srgb(&picture)).unwrap_or(picture))
 }
 
 fn failed(error: impl std::fmt::Display) -> ThumbnailError {
@@ -72,7 +75,11 @@ fn resize_inks(inks: &Inks, (width, height): (u32, u32)) -> Result<Vec<u8>, Thum
     Ok(target.into_vec())
 }
 
-fn resize_picture(picture: &Picture, (width, height): (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
+/// A picture in `width` × `height` px, its colours as they are.
+pub(super) fn resize_picture(
+    picture: &Picture,
+    (width, height): (u32, u32),
+) -> Result<DynamicImage, ThumbnailError> {
     let pixels = &picture.pixels;
     if (pixels.width(), pixels.height()) == (width, height) && !picture.is_premultiplied {
         return Ok(pixels.clone());
@@ -80,8 +87,7 @@ fn resize_picture(picture: &Picture, (width, height): (u32, u32)) -> Result<Dyna
     let mut resized = DynamicImage::new(width, height, pixels.color());
     let options =
         lanczos().crop(0.0, 0.0, picture.width, picture.height).use_alpha(!picture.is_premultiplied);
-    let mut resizer = Resizer::new();
-    let outcome: Result<(), ResizeError> = resizer.resize(pixels, &mut resized, &options);
+    let outcome: Result<(), ResizeError> = Resizer::new().resize(pixels, &mut resized, &options);
     outcome.map_err(failed)?;
     if picture.is_premultiplied {
         MulDiv::new().divide_alpha_inplace(&mut resized).map_err(failed)?;

@@ -11,7 +11,7 @@ use crate::{
     Deadline, Limits,
     deadline::UntilDeadline,
     jpeg::{self, ColourModel, JpegError, Scale},
-    thumbnail::{ThumbnailError, colour},
+    thumbnail::{ThumbnailError, colour, profile::Profile},
 };
 
 /// How many times as many rows as the thumbnail a plane must at least have, so that the thumbnail is as good as one of
@@ -27,6 +27,7 @@ pub(super) fn decode(
     deadline: &Deadline,
 ) -> Result<Decoded, ThumbnailError> {
     let profile = jpeg::icc_profile(original, limits.max_metadata_bytes);
+    let profile = profile.and_then(|bytes| Profile::read(&bytes));
     let pixels = match jpeg::decode(original, |model, index, rows| scale(model, index, rows, share), deadline)
     {
         Ok(planes) => Pixels::Planes(planes),

@@ -5,14 +5,14 @@ mod png;
 
 use image::DynamicImage;
 
-use super::ThumbnailError;
+use super::{ThumbnailError, profile::Profile};
 use crate::{Deadline, Format, Inspection, Limits, jpeg::Planes};
 
 /// What was decoded, in the stored orientation.
 pub(super) struct Decoded {
     pub(super) pixels: Pixels,
-    /// The ICC profile that the pixels' colours are meant in, as it stands in the file.
-    pub(super) profile: Option<Vec<u8>>,
+    /// What the colours mean, when it is something else than sRGB.
+    pub(super) profile: Option<Profile>,
 }
 
 /// Samples of eight bits.

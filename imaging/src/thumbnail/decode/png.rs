@@ -7,7 +7,11 @@ use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
 use png::{ColorType, DecodeOptions, Decoder, Reader, Transformations};
 
 use super::{Decoded, Picture, Pixels, undecodable};
-use crate::{Deadline, Limits, deadline::UntilDeadline, thumbnail::ThumbnailError};
+use crate::{
+    Deadline, Limits,
+    deadline::UntilDeadline,
+    thumbnail::{ThumbnailError, profile::Profile},
+};
 
 /// The small picture has at least so many rows for each of the thumbnail's.
 const ROWS_ENOUGH: f64 = 2.0;
@@ -43,7 +47,7 @@ fn decode_until(
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
     decoder.set_limits(decoder_limits(original, limits));
     let mut reader = decoder.read_info().map_err(undecodable)?;
-    let profile = reader.info().icc_profile.as_deref().map(<[u8]>::to_vec);
+    let profile = reader.info().icc_profile.as_deref().and_then(Profile::read);
     // truncated, so that the small picture is never smaller than wanted
     let factor = (1.0 / (share * ROWS_ENOUGH)).max(1.0) as usize;
     let picture = if factor == 1 || reader.info().interlaced {
