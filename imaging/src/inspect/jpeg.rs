@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, ErrorKind, Seek};
 
-use super::{InspectError, Inspection, check_size, read_array, read_vec};
+use super::{Extent, InspectError, Inspection, check_size, read_array, read_vec};
 use crate::{
     Format, Limits, Orientation,
     jpeg::marker::{
@@ -25,6 +25,7 @@ struct Frame {
 pub(super) fn inspect<R: BufRead + Seek>(
     source: &mut R,
     limits: &Limits,
+    extent: Extent,
 ) -> Result<Inspection, InspectError> {
     let _soi = read_array::<2>(source)?;
     let (mut frame, mut orientation, mut scans) = (None, None, 0);
@@ -43,6 +44,9 @@ pub(super) fn inspect<R: BufRead + Seek>(
                 }
                 if scans > limits.max_scans {
                     return Err(InspectError::TooManyScans { limit: limits.max_scans });
+                }
+                if extent == Extent::Head {
+                    break;
                 }
                 skip_segment(source)?;
                 marker = skip_entropy_coded_data(source)?;

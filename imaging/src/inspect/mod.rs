@@ -90,21 +90,33 @@ impl From<io::Error> for InspectError {
 /// It is buffered here; where the source stands afterwards is not defined.
 pub fn inspect<R: Read + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
     source.seek(SeekFrom::Start(0))?;
-    inspect_buffered(&mut BufReader::new(source), limits)
+    inspect_buffered(&mut BufReader::new(source), limits, Extent::Whole)
 }
 
-/// The same of a file in memory.
-pub(crate) fn inspect_bytes(file: &[u8], limits: &Limits) -> Result<Inspection, InspectError> {
-    inspect_buffered(&mut Cursor::new(file), limits)
+/// The same of a file in memory, for a decoder that sees for itself whether the picture is whole: of a JPEG it reads no
+/// farther than to the first scan.
+pub(crate) fn inspect_head(file: &[u8], limits: &Limits) -> Result<Inspection, InspectError> {
+    inspect_buffered(&mut Cursor::new(file), limits, Extent::Head)
 }
 
-fn inspect_buffered<R: BufRead + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
+/// How much of a file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Head,
+    Whole,
+}
+
+fn inspect_buffered<R: BufRead + Seek>(
+    source: &mut R,
+    limits: &Limits,
+    extent: Extent,
+) -> Result<Inspection, InspectError> {
     let start = read_start(source)?;
     if start.is_empty() {
         return Err(InspectError::Empty);
     }
     if start.starts_with(jpeg::SIGNATURE) {
-        jpeg::inspect(source, limits)
+        jpeg::inspect(source, limits, extent)
     } else if start.starts_with(png::SIGNATURE) {
         png::inspect(source, limits)
     } else {

@@ -84,10 +84,11 @@ pub enum JpegError {
 }
 
 /// Decodes a file to planes. `choose` gives the scale of a component from its number, what it means, and its share of the
-/// picture's rows: 1, or 1/2 when two rows share its samples.
+/// picture's rows: 1, or 1/2 when two rows share its samples. A progressive image of more than `max_scans` is refused.
 pub fn decode(
     file: &[u8],
     choose: impl Fn(ColourModel, usize, f64) -> Scale,
+    max_scans: u32,
     deadline: &Deadline,
 ) -> Result<Planes, JpegError> {
     let (mut segments, mut tables) = (Segments::new(file), Tables::default());
@@ -101,7 +102,7 @@ pub fn decode(
         .map(|(index, component)| choose(model, index, share(component.vertical)).side())
         .collect();
     let planes = if frame.is_progressive {
-        progressive::decode(file, &frame, &mut segments, &mut tables, &sides, deadline)?
+        progressive::decode(file, &frame, &mut segments, &mut tables, &sides, max_scans, deadline)?
     } else {
         decode_sequential(file, &frame, &mut segments, &mut tables, &sides, deadline)?
     };

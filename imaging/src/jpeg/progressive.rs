@@ -37,10 +37,11 @@ pub(super) fn decode(
     segments: &mut Segments<'_>,
     tables: &mut Tables,
     sides: &[usize],
+    max_scans: u32,
     deadline: &Deadline,
 ) -> Result<Vec<Plane>, JpegError> {
     let first = first_scan(segments, tables, frame)?;
-    let plan = Plan::new(file, frame, first.start, sides)?;
+    let plan = Plan::new(&headers(file, frame, max_scans)?, sides);
     let mut stores = Vec::new();
     for (index, &side) in sides.iter().enumerate() {
         stores.push(Store::new(frame, index, side, plan.refined[index])?);
@@ -87,8 +88,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(file: &[u8], frame: &Frame, first_scan: usize, sides: &[usize]) -> Result<Self, JpegError> {
-        let scans = headers(file, frame, first_scan)?;
+    fn new(scans: &[Scan], sides: &[usize]) -> Self {
         // coefficients that must be known, a bit for each; backwards, as a refinement needs what it refines
         let mut wanted: Vec<u64> = sides.iter().map(|&side| band(0, last_of_corner(side))).collect();
         let mut refined = vec![false; sides.len()];
@@ -108,22 +108,23 @@ impl Plan {
             }
         }
         is_needed.truncate(is_needed.iter().rposition(|&needed| needed).map_or(0, |last| last + 1));
-        Ok(Self { is_needed, refined })
+        Self { is_needed, refined }
     }
 }
 
-/// The headers of all scans.
-fn headers(file: &[u8], frame: &Frame, first_scan: usize) -> Result<Vec<Scan>, JpegError> {
+/// The headers of all scans, from the start of the file.
+fn headers(file: &[u8], frame: &Frame, max_scans: u32) -> Result<Vec<Scan>, JpegError> {
     let mut segments = Segments::new(file);
-    // the first header ends where its scan starts; it is read once more, with those that follow
     let mut tables = Tables::default();
     let mut scans = Vec::new();
     loop {
         match segments.next(&mut tables, Some(frame))? {
             Next::Scan(scan) => {
                 segments.position = end_of_scan(file, scan.start).ok_or(JpegError::Truncated)?;
-                debug_assert!(scan.start >= first_scan, "scans before the first");
                 scans.push(scan);
+                if scans.len() > max_scans as usize {
+                    return Err(JpegError::Unsupported("so many scans"));
+                }
             }
             Next::Frame(_) => {}
             Next::End => return Ok(scans),

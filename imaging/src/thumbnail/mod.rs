@@ -151,7 +151,7 @@ impl Source {
         limits: &Limits,
         deadline: &Deadline,
     ) -> Result<Self, ThumbnailError> {
-        let inspection = inspect::inspect_bytes(original, limits)?;
+        let inspection = inspect::inspect_head(original, limits)?;
         deadline.check()?;
         let size = |height| {
             geometry::thumbnail_size(inspection.width, inspection.height, height, options.max_width_px)

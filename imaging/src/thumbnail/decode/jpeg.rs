@@ -10,6 +10,7 @@ use super::{Decoded, Inks, Picture, Pixels, undecodable};
 use crate::{
     Deadline, Limits,
     deadline::UntilDeadline,
+    inspect,
     jpeg::{self, ColourModel, JpegError, Scale},
     thumbnail::{ThumbnailError, colour, profile::Profile},
 };
@@ -28,11 +29,15 @@ pub(super) fn decode(
 ) -> Result<Decoded, ThumbnailError> {
     let profile = jpeg::icc_profile(original, limits.max_metadata_bytes);
     let profile = profile.and_then(|bytes| Profile::read(&bytes));
-    let pixels = match jpeg::decode(original, |model, index, rows| scale(model, index, rows, share), deadline)
-    {
+    let choose = |model, index, rows| scale(model, index, rows, share);
+    let pixels = match jpeg::decode(original, choose, limits.max_scans, deadline) {
         Ok(planes) => Pixels::Planes(planes),
         Err(JpegError::DeadlineExceeded(passed)) => return Err(passed.into()),
-        Err(_) => decode_in_full(original, deadline)?,
+        Err(_) => {
+            // the other decoder is lenient, and would take a file that ends too early
+            inspect(&mut Cursor::new(original), limits)?;
+            decode_in_full(original, deadline)?
+        }
     };
     Ok(Decoded { pixels, profile })
 }
