@@ -12,6 +12,9 @@ use super::{
 };
 use crate::Deadline;
 
+/// Bits that a refill is sure to serve.
+const MAX_SKIP: u32 = 56;
+
 /// Says that a coefficient is not kept.
 const NOT_KEPT: u8 = u8::MAX;
 
@@ -26,6 +29,8 @@ struct Store {
     nonzero: Vec<u64>,
     /// For each coefficient in zigzag order, where in its block's values it is.
     slots: [u8; 64],
+    /// A bit for each coefficient that is kept.
+    kept_mask: u64,
     /// As it was at the component's first scan.
     quantization: Option<Coefficients>,
 }
@@ -177,9 +182,7 @@ fn decode_scan(
             band.blocks_to_skip = 0;
         }
         let block = unit.y * band.store.blocks_wide + unit.x;
-        let bits = place.bits();
-        let bits = if high == 0 { band.first(block, bits, bytes) } else { band.refine(block, bits, bytes) };
-        bits.place()
+        if high == 0 { band.first(block, place, bytes) } else { band.refine(block, place, bytes) }
     })
 }
 
@@ -250,12 +253,13 @@ struct Band<'a> {
 
 impl Band<'_> {
     /// T.81 section G.1.2.2.
-    #[inline]
-    fn first(&mut self, block: usize, mut bits: Bits, bytes: &WindowBytes) -> Bits {
+    #[inline(never)]
+    fn first(&mut self, block: usize, place: Place, bytes: &WindowBytes) -> Place {
         if self.blocks_to_skip > 0 {
             self.blocks_to_skip -= 1;
-            return bits;
+            return place;
         }
+        let mut bits = place.bits();
         let (mut index, last) = self.spectral;
         while index <= last {
             bits.refill(bytes);
@@ -265,7 +269,7 @@ impl Band<'_> {
             if size == 0 {
                 if run < 15 {
                     self.blocks_to_skip = (1 << run) - 1 + bits.take(run);
-                    return bits;
+                    return bits.place();
                 }
             } else if index > last {
                 bits.damage();
@@ -275,12 +279,13 @@ impl Band<'_> {
             }
             index += 1;
         }
-        bits
+        bits.place()
     }
 
     /// T.81 section G.1.2.3: new coefficients of ±1, and among them a bit for each that was known before.
-    #[inline]
-    fn refine(&mut self, block: usize, mut bits: Bits, bytes: &WindowBytes) -> Bits {
+    #[inline(never)]
+    fn refine(&mut self, block: usize, place: Place, bytes: &WindowBytes) -> Place {
+        let mut bits = place.bits();
         let (mut index, last) = self.spectral;
         while self.blocks_to_skip == 0 && index <= last {
             bits.refill(bytes);
@@ -296,6 +301,7 @@ impl Band<'_> {
             for _ in 0..run {
                 zeros &= zeros.wrapping_sub(1);
             }
+            // the end of the block, or the zero behind the run
             let stop = if zeros == 0 { last + 1 } else { zeros.trailing_zeros() as usize };
             if stop > index {
                 bits = self.correct(block, known & band(index, stop - 1), bits, bytes);
@@ -303,7 +309,7 @@ impl Band<'_> {
             if size > 0 {
                 if stop > last {
                     bits.damage();
-                    return bits;
+                    return bits.place();
                 }
                 let unit = 1_i16 << self.low;
                 self.store.set(block, stop, if is_positive { unit } else { -unit });
@@ -317,29 +323,31 @@ impl Band<'_> {
                 bits = self.correct(block, known & band(index, last), bits, bytes);
             }
         }
-        bits
+        bits.place()
     }
 
     /// A bit for each of the coefficients: whether it is a step farther from zero.
     #[inline]
     fn correct(&mut self, block: usize, mut which: u64, mut bits: Bits, bytes: &WindowBytes) -> Bits {
         let step = 1_i16 << self.low;
-        while which != 0 {
+        while which & self.store.kept_mask != 0 {
             bits.refill(bytes);
-            // so many as the bits in hand are sure to serve
-            for _ in 0..56 {
-                let index = which.trailing_zeros() as usize;
-                if bits.take_bit()
-                    && let Some(value) = self.store.kept(block, index)
-                    && *value & step == 0
-                {
-                    *value = value.wrapping_add(if *value < 0 { -step } else { step });
-                }
-                which &= which - 1;
-                if which == 0 {
-                    break;
-                }
+            let index = which.trailing_zeros() as usize;
+            which &= which - 1;
+            if bits.take_bit()
+                && let Some(value) = self.store.kept(block, index)
+                && *value & step == 0
+            {
+                *value = value.wrapping_add(if *value < 0 { -step } else { step });
             }
+        }
+        // nobody wants to know the others
+        let mut others = which.count_ones();
+        while others > 0 {
+            bits.refill(bytes);
+            let served = others.min(MAX_SKIP);
+            bits.skip(served);
+            others -= served;
         }
         bits
     }
@@ -359,6 +367,7 @@ impl Store {
             values: zeroed(blocks * side * side)?,
             nonzero: zeroed(if is_refined { blocks } else { 0 })?,
             slots,
+            kept_mask: corner(side).iter().fold(0, |mask, &at| mask | 1 << at),
             quantization: None,
         })
     }
