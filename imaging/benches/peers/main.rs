@@ -129,11 +129,16 @@ impl Bench {
                 image.push(measure::image_alone(data, height));
             }
         }
-        let psnr_db = references.psnr_db(&measure::pictures(data, heights));
+        let mut psnr_db = f64::INFINITY;
+        for picture in measure::pictures(data, heights) {
+            let file = self.thumbnails.join(format!("{}-{}-pixels.png", kind.stem(), picture.height()));
+            picture.save(&file).expect("the picture is written");
+            psnr_db = psnr_db.min(references.compare(&mut self.quality, &file, true).psnr_db);
+        }
         let mut figures = |answers, peak_kib, work: &Work<'_>, converts_colours| {
             let dssim = work
                 .files()
-                .map(|file| references.dssim(&mut self.quality, &file, converts_colours))
+                .map(|file| references.compare(&mut self.quality, &file, converts_colours).dssim)
                 .collect();
             Figures::of(answers, peak_kib, dssim)
         };
@@ -141,7 +146,7 @@ impl Bench {
             kind: kind.name,
             heights: heights.to_vec(),
             image_cpu_ms: (!image.is_empty()).then(|| report::median(&image)),
-            ours: figures(&ours, memory::of_ours(path, heights), &ours_work, false),
+            ours: figures(&ours, memory::of_ours(path, heights), &ours_work, true),
             libvips: figures(&libvips, self.libvips.peak_kib(path, heights), &libvips_work, false),
             sharp: figures(&sharp, self.sharp.peak_kib(path, heights), &sharp_work, true),
             psnr_db,

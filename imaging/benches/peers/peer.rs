@@ -98,24 +98,25 @@ impl Quality {
         Self { process: Process::start(&Script::python(tools, "quality.py")) }
     }
 
-    /// How far a thumbnail is from a reference, whose values are converted with the `profile` first.
-    pub(crate) fn dssim(
+    /// How far a picture is from a reference, whose values are converted with the `profile` first.
+    pub(crate) fn of(
         &mut self,
-        thumbnail: &Path,
+        picture: &Path,
         reference: &Path,
         (width, height): (u32, u32),
         profile: Option<&Path>,
-    ) -> f64 {
-        #[derive(Deserialize)]
-        struct Verdict {
-            dssim: f64,
-        }
-        let (thumbnail, reference) = (thumbnail.display(), reference.display());
+    ) -> Verdict {
+        let (picture, reference) = (picture.display(), reference.display());
         let profile = profile.unwrap_or(Path::new("")).display();
-        let verdict: Verdict =
-            self.process.ask(&format!("{thumbnail}\t{reference}\t{width}\t{height}\t{profile}"));
-        verdict.dssim
+        self.process.ask(&format!("{picture}\t{reference}\t{width}\t{height}\t{profile}"))
     }
+}
+
+/// How far a picture is from its reference.
+#[derive(Clone, Copy, Deserialize)]
+pub(crate) struct Verdict {
+    pub(crate) dssim: f64,
+    pub(crate) psnr_db: f64,
 }
 
 fn script(name: &str) -> PathBuf {

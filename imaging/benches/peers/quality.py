@@ -1,8 +1,8 @@
-"""How far thumbnails are from what they should be: DSSIM = (1 - SSIM) / 2.
+"""How far thumbnails are from what they should be: DSSIM = (1 - SSIM) / 2, and PSNR in dB.
 
 Each line of stdin is THUMBNAIL, REFERENCE, WIDTH, HEIGHT and PROFILE, apart by tabs; the answer is a line of JSON.
 The reference is RGB as little-endian 32-bit floats from 0 to 255. With a PROFILE (which may be empty) its values are
-converted from that to sRGB first: sharp converts colours, while the others leave the numbers alone.
+converted from that to sRGB first: libvips leaves the numbers alone, while the others convert them.
 """
 
 import json
@@ -38,16 +38,18 @@ def reference(path, width, height, profile):
 
 def answer(line):
     path, reference_path, width, height, profile = line.rstrip("\n").split("\t")
+    made, wanted = thumbnail(path), reference(reference_path, int(width), int(height), profile)
     similarity = structural_similarity(
-        thumbnail(path),
-        reference(reference_path, int(width), int(height), profile),
+        made,
+        wanted,
         channel_axis=2,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
         data_range=255,
     )
-    return {"dssim": (1 - similarity) / 2}
+    psnr_db = 10 * numpy.log10(255**2 / numpy.mean((made - wanted) ** 2))
+    return {"dssim": (1 - similarity) / 2, "psnr_db": psnr_db}
 
 
 print(json.dumps({"version": f"libvips {pyvips.version(0)}.{pyvips.version(1)}.{pyvips.version(2)}"}), flush=True)

@@ -10,7 +10,7 @@ use std::{
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageReader, Rgb32FImage, RgbImage, metadata::Orientation};
 
-use crate::peer::Quality;
+use crate::peer::{Quality, Verdict};
 
 /// What transparent pictures lie on when they are compared; 0 to 1.
 const GREY: f32 = 128.0 / 255.0;
@@ -22,7 +22,7 @@ pub(crate) struct References {
     prefix: PathBuf,
     /// The embedded colour profile, in a file.
     profile: Option<PathBuf>,
-    sizes: HashMap<(u32, u32), (PathBuf, Rgb32FImage)>,
+    sizes: HashMap<(u32, u32), PathBuf>,
 }
 
 impl References {
@@ -41,39 +41,34 @@ impl References {
         Self { picture, orientation, prefix, profile, sizes: HashMap::new() }
     }
 
-    /// In the size as displayed: where it is written, and the values from 0 to 1.
-    fn sized(&mut self, size: (u32, u32)) -> &(PathBuf, Rgb32FImage) {
+    /// Where the one in this size as displayed is written.
+    fn sized(&mut self, size: (u32, u32)) -> &Path {
         let Self { picture, orientation, prefix, sizes, .. } = self;
         sizes.entry(size).or_insert_with(|| {
             let resized = resize(picture, *orientation, size);
             let values = resized.iter().flat_map(|value| (value * 255.0).to_le_bytes());
             let file = PathBuf::from(format!("{}-{}x{}.f32", prefix.display(), size.0, size.1));
             fs::write(&file, values.collect::<Vec<u8>>()).expect("the reference is written");
-            (file, resized)
+            file
         })
     }
 
-    /// How far a thumbnail is from its reference. One whose maker converts colours is held against a reference whose
+    /// How far a picture is from its reference. One whose maker converts colours is held against a reference whose
     /// colours are converted.
-    pub(crate) fn dssim(&mut self, quality: &mut Quality, thumbnail: &Path, converts_colours: bool) -> f64 {
-        let size = image::image_dimensions(thumbnail).expect("a thumbnail");
+    pub(crate) fn compare(
+        &mut self,
+        quality: &mut Quality,
+        picture: &Path,
+        converts_colours: bool,
+    ) -> Verdict {
+        let size = image::image_dimensions(picture).expect("a picture");
         let profile = self.profile.clone().filter(|_| converts_colours);
-        let (reference, _) = self.sized(size);
-        quality.dssim(thumbnail, reference, size, profile.as_deref())
-    }
-
-    /// The signal-to-noise ratio of the worst of the pictures.
-    pub(crate) fn psnr_db(&mut self, pictures: &[DynamicImage]) -> f64 {
-        let ratios = pictures.iter().map(|picture| {
-            let (_, reference) = self.sized((picture.width(), picture.height()));
-            psnr_db(&on_grey(picture), reference)
-        });
-        ratios.fold(f64::INFINITY, f64::min)
+        quality.of(picture, self.sized(size), size, profile.as_deref())
     }
 
     /// Deletes what they wrote.
     pub(crate) fn remove(self) {
-        for file in self.sizes.into_values().map(|(file, _)| file).chain(self.profile) {
+        for file in self.sizes.into_values().chain(self.profile) {
             fs::remove_file(file).expect("the reference is deleted");
         }
     }
@@ -104,10 +99,4 @@ fn resize(picture: &DynamicImage, orientation: Orientation, (width, height): (u3
     // eight bits cannot overshoot either
     resized.iter_mut().for_each(|value| *value = value.clamp(0.0, 1.0));
     resized
-}
-
-fn psnr_db(picture: &Rgb32FImage, reference: &Rgb32FImage) -> f64 {
-    let squares = picture.iter().zip(reference.iter()).map(|(a, b)| f64::from(a - b).powi(2));
-    let values = 3.0 * f64::from(picture.width()) * f64::from(picture.height());
-    10.0 * (values / squares.sum::<f64>()).log10()
 }

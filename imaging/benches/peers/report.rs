@@ -83,8 +83,8 @@ pub(crate) fn table(cases: &[Case], machine: &str) -> String {
         "\n{machine}. CPU time of one thread, from the file in memory to the thumbnails in memory, the median of the \
          rounds. Peak: memory above what the process holds with the file read. DSSIM: the thumbnail as a file against \
          a full-size decode that is resized with Lanczos3 in floating point; less is better. PSNR: ours before it is \
-         encoded against the same. With two heights, bytes are of both files, DSSIM and PSNR of the worse one. sharp \
-         converts embedded colour profiles to sRGB, and is held against what is converted; the others leave the \
+         encoded against the same. With two heights, bytes are of both files, DSSIM and PSNR of the worse one. imaging \
+         and sharp convert embedded colour profiles to sRGB, and are held against what is converted; libvips leaves the \
          numbers as they are. imaging also makes a placeholder.\n"
     )
     .expect("text can always grow");
