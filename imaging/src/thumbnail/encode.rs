@@ -40,7 +40,7 @@ fn encode_jpeg(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, Thumbnail
 
 fn encode_png(picture: &DynamicImage) -> Result<Vec<u8>, ThumbnailError> {
     let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
     let colour = picture.color().into();
     encoder.write_image(picture.as_bytes(), picture.width(), picture.height(), colour).map_err(failed)?;
     Ok(bytes)

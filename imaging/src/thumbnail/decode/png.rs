@@ -108,7 +108,7 @@ fn shrink<const CHANNELS: usize>(
     let (width, height) = (width as usize, height as usize);
     let (small_width, small_height) = (width.div_ceil(factor), height.div_ceil(factor));
     let mut small = Vec::with_capacity(small_width * small_height * CHANNELS);
-    let mut sums = Sums::<CHANNELS>::new(width);
+    let mut sums = Sums::<CHANNELS>::new(width, factor);
     while let Some(row) = reader.next_row().map_err(undecodable)? {
         sums.add(row.data());
         if sums.rows == factor {
@@ -131,14 +131,16 @@ fn shrink<const CHANNELS: usize>(
 struct Sums<const CHANNELS: usize> {
     /// Of the rows since the last spill: narrow, so that many are added at a time.
     narrow: Vec<u16>,
-    /// Of the rows before.
+    /// Of the rows before; empty where no square has so many.
     wide: Vec<u32>,
     rows: usize,
 }
 
 impl<const CHANNELS: usize> Sums<CHANNELS> {
-    fn new(width: usize) -> Self {
-        Self { narrow: vec![0; width * CHANNELS], wide: vec![0; width * CHANNELS], rows: 0 }
+    /// For rows of `width` px and squares of `factor` rows.
+    fn new(width: usize, factor: usize) -> Self {
+        let wide = if factor > MAX_ROWS_IN_SUM { width * CHANNELS } else { 0 };
+        Self { narrow: vec![0; width * CHANNELS], wide: vec![0; wide], rows: 0 }
     }
 
     fn add(&mut self, row: &[u8]) {
@@ -172,20 +174,61 @@ impl<const CHANNELS: usize> Sums<CHANNELS> {
 
     /// Appends a row of means, and starts anew.
     fn write_means(&mut self, factor: usize, small: &mut Vec<u8>) {
-        self.spill();
-        for square in self.wide.chunks(factor * CHANNELS) {
-            let (columns, _) = square.as_chunks::<CHANNELS>();
-            let count = (columns.len() * self.rows) as u64;
-            let mut totals = [count / 2; CHANNELS];
-            for column in columns {
-                for (total, &sum) in totals.iter_mut().zip(column) {
-                    *total += u64::from(sum);
-                }
-            }
-            small.extend(totals.map(|total| (total / count) as u8));
+        if self.wide.is_empty() {
+            write_means::<u16, CHANNELS>(&self.narrow, factor, self.rows, small);
+            self.narrow.fill(0);
+        } else {
+            self.spill();
+            write_means::<u32, CHANNELS>(&self.wide, factor, self.rows, small);
+            self.wide.fill(0);
         }
-        self.wide.fill(0);
         self.rows = 0;
+    }
+}
+
+/// The means of squares of `factor` columns, whose samples are summed up over `rows`.
+fn write_means<T: Copy + Into<u64>, const CHANNELS: usize>(
+    sums: &[T],
+    factor: usize,
+    rows: usize,
+    small: &mut Vec<u8>,
+) {
+    let mut divisor = Divisor::new(factor * rows);
+    for square in sums.chunks(factor * CHANNELS) {
+        let (columns, _) = square.as_chunks::<CHANNELS>();
+        if columns.len() < factor {
+            divisor = Divisor::new(columns.len() * rows);
+        }
+        let mut totals = [divisor.by / 2; CHANNELS];
+        for column in columns {
+            for (total, &sum) in totals.iter_mut().zip(column) {
+                *total += sum.into();
+            }
+        }
+        small.extend(totals.map(|total| divisor.divide(total) as u8));
+    }
+}
+
+/// Divides many numbers by the same one, by a multiplication.
+struct Divisor {
+    by: u64,
+    reciprocal: u64,
+}
+
+impl Divisor {
+    /// Above this the quotient would not be exact.
+    const MAX: u64 = (MAX_ROWS_IN_SUM * MAX_ROWS_IN_SUM) as u64;
+    const SHIFT: u32 = 44;
+
+    fn new(by: usize) -> Self {
+        let by = by as u64;
+        Self { by, reciprocal: (1_u64 << Self::SHIFT).div_ceil(by) }
+    }
+
+    /// The quotient of a number below 256 times the divisor. The reciprocal is too large by less than 1, which makes up
+    /// less than the remainder while the product of number and divisor is below 2 to [`Self::SHIFT`].
+    fn divide(&self, number: u64) -> u64 {
+        if self.by > Self::MAX { number / self.by } else { (number * self.reciprocal) >> Self::SHIFT }
     }
 }
 
@@ -196,7 +239,7 @@ mod tests {
     #[test]
     fn a_mean_is_exact_over_any_number_of_rows() {
         for factor in [1, 2, 257, 258, 1000] {
-            let mut sums = Sums::<1>::new(5);
+            let mut sums = Sums::<1>::new(5, factor);
             for _ in 0..factor {
                 sums.add(&[255, 255, 255, 0, 100]);
             }
@@ -207,8 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn a_quotient_is_exact() {
+        for by in (1..=300).chain(65_000..=66_049).chain(1_000_000..1_000_010) {
+            let divisor = Divisor::new(by);
+            for quotient in 0..256 {
+                let number = quotient * by as u64;
+                assert_eq!(divisor.divide(number), quotient, "{number} / {by}");
+                assert_eq!(divisor.divide(number + by as u64 - 1), quotient, "{number} / {by}");
+            }
+        }
+    }
+
+    #[test]
     fn colours_count_as_much_as_they_can_be_seen() {
-        let mut sums = Sums::<4>::new(2);
+        let mut sums = Sums::<4>::new(2, 2);
         sums.add(&[200, 100, 0, 255, 9, 9, 9, 0]);
         let mut means = Vec::new();
         sums.write_means(2, &mut means);
