@@ -3,4 +3,6 @@
 mod fixtures;
 mod hostile;
 mod inspecting;
+mod reference;
+mod scaled;
 mod thumbnailing;

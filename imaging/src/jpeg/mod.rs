@@ -104,18 +104,19 @@ pub fn decode(
     let planes = if frame.is_progressive {
         progressive::decode(file, &frame, &mut segments, &mut tables, &sides, max_scans, deadline)?
     } else {
-        decode_sequential(file, &frame, &mut segments, &mut tables, &sides, deadline)?
+        decode_sequential(file, &frame, &mut segments, &mut tables, &sides, max_scans, deadline)?
     };
     Ok(Planes { model, planes })
 }
 
-/// Reads scans until each component had its own.
+/// Reads scans until each component had its own; nothing may come behind them.
 fn decode_sequential(
     file: &[u8],
     frame: &Frame,
     segments: &mut Segments<'_>,
     tables: &mut Tables,
     sides: &[usize],
+    max_scans: u32,
     deadline: &Deadline,
 ) -> Result<Vec<Plane>, JpegError> {
     let mut planes = Vec::new();
@@ -123,9 +124,12 @@ fn decode_sequential(
         planes.push(Plane::new(frame, index, side)?);
     }
     let mut is_decoded = vec![false; sides.len()];
-    while is_decoded.contains(&false) {
-        let Next::Scan(scan) = segments.next(tables, Some(frame))? else {
-            return Err(JpegError::Corrupt("a component has no scan"));
+    for _ in 0..max_scans {
+        let scan = match segments.next(tables, Some(frame))? {
+            Next::Scan(scan) => scan,
+            Next::End if !is_decoded.contains(&false) => return Ok(planes),
+            Next::End => return Err(JpegError::Corrupt("a component has no scan")),
+            Next::Frame(_) => return Err(JpegError::Corrupt("it has two frame headers")),
         };
         for component in &scan.components {
             if std::mem::replace(&mut is_decoded[component.index], true) {
@@ -135,5 +139,8 @@ fn decode_sequential(
         segments.position =
             sequential::decode_scan(file, frame, &scan, tables, &mut planes, sides, deadline)?;
     }
-    Ok(planes)
+    match segments.next(tables, Some(frame))? {
+        Next::End if !is_decoded.contains(&false) => Ok(planes),
+        _ => Err(JpegError::Unsupported("so many scans")),
+    }
 }

@@ -1,0 +1,363 @@
+//! A JPEG decoder as ITU-T T.81 describes it, bit by bit and coefficient by coefficient, to hold the fast one against.
+//! It takes sound files only.
+
+use std::{collections::HashMap, f64::consts::PI};
+
+/// A component of a picture.
+#[derive(Default)]
+pub(crate) struct Component {
+    id: u8,
+    pub(crate) horizontal: usize,
+    pub(crate) vertical: usize,
+    quantization_slot: usize,
+    quantization: Vec<i32>,
+    pub(crate) blocks_wide: usize,
+    /// In zigzag order.
+    pub(crate) blocks: Vec<[i32; 64]>,
+}
+
+/// The picture of a file.
+#[derive(Default)]
+pub(crate) struct Reference {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) components: Vec<Component>,
+    is_progressive: bool,
+}
+
+/// By length and code.
+type Codes = HashMap<(u32, u32), u8>;
+
+/// The bits of what stands between two restart markers.
+struct Bits {
+    bytes: Vec<u8>,
+    position: usize,
+}
+
+impl Bits {
+    fn bit(&mut self) -> i32 {
+        let byte = self.bytes.get(self.position / 8).expect("no more bits than there are");
+        let bit = byte >> (7 - self.position % 8) & 1;
+        self.position += 1;
+        i32::from(bit)
+    }
+
+    fn number(&mut self, size: u8) -> i32 {
+        (0..size).fold(0, |number, _| number << 1 | self.bit())
+    }
+
+    /// EXTEND (section F.2.2.1).
+    fn signed(&mut self, size: u8) -> i32 {
+        let number = self.number(size);
+        if size > 0 && number < 1 << (size - 1) { number - (1 << size) + 1 } else { number }
+    }
+
+    fn symbol(&mut self, codes: &Codes) -> u8 {
+        let mut code = 0;
+        for length in 1..=16 {
+            code = code << 1 | self.bit().cast_unsigned();
+            if let Some(symbol) = codes.get(&(length, code)) {
+                return *symbol;
+            }
+        }
+        panic!("no such code");
+    }
+}
+
+struct Scan<'a> {
+    /// Index, DC codes, AC codes.
+    components: Vec<(usize, Option<&'a Codes>, Option<&'a Codes>)>,
+    first: usize,
+    last: usize,
+    high: u8,
+    low: u8,
+}
+
+impl Reference {
+    pub(crate) fn of(file: &[u8]) -> Self {
+        let mut picture = Self::default();
+        let mut quantization: [Vec<i32>; 4] = Default::default();
+        let mut codes: HashMap<u8, Codes> = HashMap::new();
+        let mut interval = 0;
+        let mut position = 2;
+        loop {
+            let marker = file[position + 1];
+            if marker == 0xD9 {
+                return picture;
+            }
+            let length = usize::from(file[position + 2]) << 8 | usize::from(file[position + 3]);
+            let segment = &file[position + 4..position + 2 + length];
+            position += 2 + length;
+            match marker {
+                0xDB => segment.chunks_exact(65).for_each(|table| {
+                    quantization[usize::from(table[0])] = table[1..].iter().copied().map(i32::from).collect();
+                }),
+                0xC0..=0xC2 => picture.read_frame(segment, marker == 0xC2),
+                0xC4 => read_codes(segment, &mut codes),
+                0xDD => interval = usize::from(segment[0]) << 8 | usize::from(segment[1]),
+                0xDA => {
+                    for component in &mut picture.components {
+                        component.quantization.clone_from(&quantization[component.quantization_slot]);
+                    }
+                    let count = usize::from(segment[0]);
+                    let components = segment[1..].chunks_exact(2).take(count).map(|entry| {
+                        let index = picture.components.iter().position(|component| component.id == entry[0]);
+                        let index = index.expect("a component of the frame");
+                        (index, codes.get(&(entry[1] >> 4)), codes.get(&(0x10 | entry[1] & 0xF)))
+                    });
+                    let &[first, last, bits] = segment[1 + count * 2..].first_chunk().expect("a selection");
+                    let (first, last, high, low) =
+                        (usize::from(first), usize::from(last), bits >> 4, bits & 0xF);
+                    let scan = Scan { components: components.collect(), first, last, high, low };
+                    let (segments, end) = entropy_coded_segments(file, position);
+                    picture.read_scan(&scan, segments, interval);
+                    position = end;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_frame(&mut self, segment: &[u8], is_progressive: bool) {
+        self.is_progressive = is_progressive;
+        self.height = usize::from(segment[1]) << 8 | usize::from(segment[2]);
+        self.width = usize::from(segment[3]) << 8 | usize::from(segment[4]);
+        for entry in segment[6..].chunks_exact(3) {
+            let (horizontal, vertical) = (usize::from(entry[1] >> 4), usize::from(entry[1] & 0xF));
+            let quantization_slot = usize::from(entry[2]);
+            let (horizontal, vertical) = if segment[5] == 1 { (1, 1) } else { (horizontal, vertical) };
+            let id = entry[0];
+            self.components.push(Component {
+                id,
+                horizontal,
+                vertical,
+                quantization_slot,
+                ..Default::default()
+            });
+        }
+        let (wide, high) = self.units();
+        for component in &mut self.components {
+            component.blocks_wide = wide * component.horizontal;
+            component.blocks = vec![[0; 64]; wide * component.horizontal * high * component.vertical];
+        }
+    }
+
+    /// The largest sampling factors.
+    pub(crate) fn factors(&self) -> (usize, usize) {
+        let horizontal = self.components.iter().map(|component| component.horizontal).max();
+        let vertical = self.components.iter().map(|component| component.vertical).max();
+        (horizontal.expect("components"), vertical.expect("components"))
+    }
+
+    fn units(&self) -> (usize, usize) {
+        let (horizontal, vertical) = self.factors();
+        (self.width.div_ceil(8 * horizontal), self.height.div_ceil(8 * vertical))
+    }
+
+    fn read_scan(&mut self, scan: &Scan<'_>, segments: Vec<Vec<u8>>, interval: usize) {
+        let blocks = self.blocks_of(scan);
+        let interval = if interval == 0 { blocks.len() } else { interval };
+        for (units, bytes) in blocks.chunks(interval).zip(segments) {
+            let mut bits = Bits { bytes, position: 0 };
+            let (mut predictions, mut run_of_ends) = ([0; 4], 0);
+            for &(which, block) in units.iter().flatten() {
+                let (index, dc, ac) = scan.components[which];
+                let block = &mut self.components[index].blocks[block];
+                if !self.is_progressive {
+                    predictions[which] += dc_difference(&mut bits, dc);
+                    block[0] = predictions[which];
+                    read_band(&mut bits, block, ac, 1, 63, 0, &mut run_of_ends);
+                } else if scan.first == 0 && scan.high == 0 {
+                    predictions[which] += dc_difference(&mut bits, dc);
+                    block[0] = predictions[which] << scan.low;
+                } else if scan.first == 0 {
+                    block[0] |= bits.bit() << scan.low;
+                } else if scan.high == 0 {
+                    read_band(&mut bits, block, ac, scan.first, scan.last, scan.low, &mut run_of_ends);
+                } else {
+                    refine_band(&mut bits, block, ac, scan, &mut run_of_ends);
+                }
+            }
+        }
+    }
+
+    /// For each unit of a scan, its blocks: the number of the component in the scan, and that of the block (section
+    /// A.2).
+    fn blocks_of(&self, scan: &Scan<'_>) -> Vec<Vec<(usize, usize)>> {
+        let (max_horizontal, max_vertical) = self.factors();
+        let mut units = Vec::new();
+        if let [(index, ..)] = scan.components.as_slice() {
+            let component = &self.components[*index];
+            let wide = (self.width * component.horizontal).div_ceil(8 * max_horizontal);
+            let high = (self.height * component.vertical).div_ceil(8 * max_vertical);
+            for y in 0..high {
+                units.extend((0..wide).map(|x| vec![(0, y * component.blocks_wide + x)]));
+            }
+            return units;
+        }
+        let (wide, high) = self.units();
+        for unit in 0..wide * high {
+            let mut blocks = Vec::new();
+            for (which, (index, ..)) in scan.components.iter().enumerate() {
+                let Component { horizontal, vertical, blocks_wide, .. } = self.components[*index];
+                for y in unit / wide * vertical..(unit / wide + 1) * vertical {
+                    let columns = unit % wide * horizontal..(unit % wide + 1) * horizontal;
+                    blocks.extend(columns.map(|x| (which, y * blocks_wide + x)));
+                }
+            }
+            units.push(blocks);
+        }
+        units
+    }
+}
+
+fn dc_difference(bits: &mut Bits, codes: Option<&Codes>) -> i32 {
+    let size = bits.symbol(codes.expect("a DC table"));
+    bits.signed(size)
+}
+
+/// Sections F.2.2.2 and G.1.2.2.
+fn read_band(
+    bits: &mut Bits,
+    block: &mut [i32; 64],
+    codes: Option<&Codes>,
+    first: usize,
+    last: usize,
+    low: u8,
+    run_of_ends: &mut i32,
+) {
+    if *run_of_ends > 0 {
+        *run_of_ends -= 1;
+        return;
+    }
+    let mut index = first;
+    while index <= last {
+        let symbol = bits.symbol(codes.expect("an AC table"));
+        let (run, size) = (symbol >> 4, symbol & 0xF);
+        if size == 0 && run < 15 {
+            *run_of_ends = (1 << run) - 1 + bits.number(run);
+            return;
+        }
+        index += usize::from(run);
+        block[index] = bits.signed(size) << low;
+        index += 1;
+    }
+}
+
+/// Section G.1.2.3, figure G.7.
+fn refine_band(
+    bits: &mut Bits,
+    block: &mut [i32; 64],
+    codes: Option<&Codes>,
+    scan: &Scan<'_>,
+    run_of_ends: &mut i32,
+) {
+    let step = 1 << scan.low;
+    let correct = |bits: &mut Bits, value: &mut i32| {
+        if bits.bit() == 1 {
+            *value += step * value.signum();
+        }
+    };
+    let mut index = scan.first;
+    while *run_of_ends == 0 && index <= scan.last {
+        let symbol = bits.symbol(codes.expect("an AC table"));
+        let (mut run, size) = (symbol >> 4, symbol & 0xF);
+        if size == 0 && run < 15 {
+            *run_of_ends = (1 << run) + bits.number(run);
+            break;
+        }
+        let value = if size == 0 || bits.bit() == 1 { step } else { -step };
+        while index <= scan.last {
+            if block[index] != 0 {
+                correct(bits, &mut block[index]);
+            } else if run == 0 {
+                break;
+            } else {
+                run -= 1;
+            }
+            index += 1;
+        }
+        if size > 0 {
+            block[index] = value;
+        }
+        index += 1;
+    }
+    if *run_of_ends > 0 {
+        *run_of_ends -= 1;
+        block[index..=scan.last]
+            .iter_mut()
+            .filter(|value| **value != 0)
+            .for_each(|value| correct(bits, value));
+    }
+}
+
+/// Section C.2.
+fn read_codes(mut segment: &[u8], tables: &mut HashMap<u8, Codes>) {
+    while let Some((&slot, rest)) = segment.split_first() {
+        let (counts, mut symbols) = rest.split_at(16);
+        let (mut codes, mut code) = (Codes::new(), 0);
+        for (length, &count) in (1..).zip(counts) {
+            let (these, others) = symbols.split_at(usize::from(count));
+            for &symbol in these {
+                codes.insert((length, code), symbol);
+                code += 1;
+            }
+            symbols = others;
+            code <<= 1;
+        }
+        tables.insert(slot, codes);
+        segment = symbols;
+    }
+}
+
+/// The bytes between restart markers, unstuffed, and where the marker behind the scan is.
+fn entropy_coded_segments(file: &[u8], mut position: usize) -> (Vec<Vec<u8>>, usize) {
+    let mut segments = vec![Vec::new()];
+    loop {
+        match (file[position], file[position + 1]) {
+            (0xFF, 0) => {
+                segments.last_mut().expect("a segment").push(0xFF);
+                position += 2;
+            }
+            (0xFF, 0xD0..=0xD7) => {
+                segments.push(Vec::new());
+                position += 2;
+            }
+            (0xFF, _) => return (segments, position),
+            (byte, _) => {
+                segments.last_mut().expect("a segment").push(byte);
+                position += 1;
+            }
+        }
+    }
+}
+
+impl Component {
+    /// A block at `side`/8: the transform (section A.3.3) of its `side` × `side` lowest frequencies, not rounded.
+    pub(crate) fn samples(&self, block: usize, side: usize) -> Vec<f64> {
+        let basis = |frequency: usize, at: usize| {
+            let scale = if frequency == 0 { 0.5_f64.sqrt() } else { 1.0 };
+            scale * ((2 * at + 1) as f64 * frequency as f64 * PI / (2 * side) as f64).cos()
+        };
+        let mut samples = Vec::new();
+        for (y, x) in (0..side * side).map(|at| (at / side, at % side)) {
+            let mut sum = 0.0;
+            for (v, u) in (0..side * side).map(|at| (at / side, at % side)) {
+                let at = zigzag(u, v);
+                sum += f64::from(self.blocks[block][at] * self.quantization[at]) * basis(u, x) * basis(v, y);
+            }
+            samples.push((sum / 4.0 + 128.0).clamp(0.0, 255.0));
+        }
+        samples
+    }
+}
+
+/// The place of a coefficient in zigzag order (figure A.6).
+fn zigzag(u: usize, v: usize) -> usize {
+    let diagonal = u + v;
+    let before =
+        if diagonal < 8 { diagonal * (diagonal + 1) / 2 } else { 64 - (15 - diagonal) * (16 - diagonal) / 2 };
+    let first = diagonal.saturating_sub(7);
+    // even diagonals go up, odd ones down
+    before + if diagonal.is_multiple_of(2) { u - first } else { v - first }
+}
