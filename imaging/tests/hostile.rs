@@ -5,9 +5,7 @@ use std::io::Cursor;
 use imaging::{Deadline, Limits, Options, inspect, thumbnail_size, thumbnails};
 use proptest::prelude::*;
 
-use crate::fixtures::{
-    chunk, cmyk, exif, jpeg, palette, png, progressive, segment, with_chunks, with_segments,
-};
+use crate::seeds::pictures;
 
 /// Small enough to be quick, and small enough to be met.
 const LIMITS: Limits =
@@ -25,18 +23,7 @@ fn survive(bytes: &[u8]) {
 }
 
 fn whole() -> impl Strategy<Value = Vec<u8>> {
-    let turned = with_segments(&jpeg(40, 30), &[segment(0xE1, &[b"Exif\0\0", &exif(6)[..]].concat())]);
-    let animation = chunk(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0]);
-    let tagged = with_chunks(&png(40, 30), &[animation, chunk(b"eXIf", &exif(8))]);
-    prop_oneof![
-        Just(jpeg(40, 30)),
-        Just(png(40, 30)),
-        Just(progressive(40, 30)),
-        Just(cmyk(40, 30, jpeg_encoder::ColorType::Cmyk)),
-        Just(palette(32)),
-        Just(turned),
-        Just(tagged),
-    ]
+    prop::sample::select(pictures())
 }
 
 proptest! {

@@ -5,4 +5,5 @@ mod hostile;
 mod inspecting;
 mod reference;
 mod scaled;
+mod seeds;
 mod thumbnailing;
