@@ -141,7 +141,7 @@ async fn enqueue_to_handler(pool: &PgPool) {
     let stop = CancellationToken::new();
     let (handled, mut starts) = mpsc::unbounded_channel();
     let queues = Queues::new(pool.clone(), Duration::from_secs(5), stop.clone());
-    let queues = queues.handle(1, Duration::from_secs(5), move |_: Probe| {
+    let queues = queues.handle(1, Duration::from_secs(5), move |_: Probe, _| {
         let sent = handled.send(Instant::now());
         async move { sent.map_err(|error| worker::queue::JobError::Failed(error.to_string())) }
     });

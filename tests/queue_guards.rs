@@ -47,8 +47,11 @@ impl ProbeWorker {
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let queues =
-            Queues::new(pool.clone(), Duration::from_secs(1), stop.clone()).handle(1, limit, handler);
+        let queues = Queues::new(pool.clone(), Duration::from_secs(1), stop.clone()).handle(
+            1,
+            limit,
+            move |probe, _| handler(probe),
+        );
         let running = queues.run(stop.clone());
         let running = tokio::spawn(async move { running.await.expect("a queue that goes on") });
         Self { stop, running }

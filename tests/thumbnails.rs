@@ -212,3 +212,32 @@ async fn a_height_that_the_tier_gains_can_be_asked_for_at_once() {
     .await;
     assert_eq!(client.get(&status).await.expect(StatusCode::OK).json()["state"], "absent");
 }
+
+#[tokio::test]
+async fn a_job_makes_the_other_thumbnails_of_its_image_that_wait() {
+    let mut app = TestApp::start().await;
+    app.change_tier("Premium", |tier| {
+        tier.thumbnail_heights = vec![50, 100, 150, 200].try_into().expect("heights");
+    })
+    .await;
+    let client = app.user("Premium").await;
+    let image = client.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
+    let other = client.uploaded("b.jpg", pictures::jpeg(800, 600)).await;
+    for height in [100, 50, 200, 150] {
+        let url = url(&image, &format!("{height} px high"));
+        app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
+    }
+    app.anonymous().get(url(&other, "50 px high")).await.expect(StatusCode::ACCEPTED);
+    app.run_jobs().await;
+    for height in [50, 100, 150, 200] {
+        let made =
+            app.anonymous().get(url(&image, &format!("{height} px high"))).await.expect(StatusCode::OK);
+        assert_eq!(pictures::size(&made.body).1, height);
+    }
+    app.anonymous().get(url(&other, "50 px high")).await.expect(StatusCode::OK);
+    assert_eq!(app.jobs_in("thumbnails").await, 5);
+    let jobs = "SELECT count(DISTINCT job_id) FROM thumbnails WHERE state = 'ready'";
+    let jobs: i64 = sqlx::query_scalar(jobs).fetch_one(&app.pool).await.expect("a count");
+    // a worker may have taken a second job before the first took it along
+    assert!((2..=3).contains(&jobs), "{jobs} jobs made something");
+}

@@ -64,6 +64,11 @@ impl JobId {
     pub fn fresh() -> Self {
         Self(Ulid::generate())
     }
+
+    /// The id of a task, if it is one of ours.
+    pub fn of_task(id: &TaskId) -> Option<Self> {
+        id.to_string().parse().ok().map(Self)
+    }
 }
 
 impl std::fmt::Display for JobId {

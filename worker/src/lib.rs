@@ -83,11 +83,11 @@ impl Worker {
 
         let (thumbnails, deletion, cleanup) = (Arc::new(context.clone()), context.clone(), context.clone());
         queues
-            .handle(self.concurrency, decode_limit + FILE_TIME, move |job: GenerateThumbnail| {
-                generate_thumbnail(job, thumbnails.clone(), decode_pool.clone())
+            .handle(self.concurrency, decode_limit + FILE_TIME, move |_: GenerateThumbnail, id| {
+                generate_thumbnail(id, thumbnails.clone(), decode_pool.clone())
             })
-            .handle(1, DELETION_LIMIT, move |job: DeleteObjects| delete_objects(job, deletion.clone()))
-            .handle(1, CLEANUP_LIMIT, move |job: CleanUp| {
+            .handle(1, DELETION_LIMIT, move |job: DeleteObjects, _| delete_objects(job, deletion.clone()))
+            .handle(1, CLEANUP_LIMIT, move |job: CleanUp, _| {
                 let context = cleanup.clone();
                 async move {
                     let cleaned_up = clean_up(&context).await?;

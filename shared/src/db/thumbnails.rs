@@ -57,14 +57,23 @@ pub struct ServedThumbnail {
     pub tier: Tier,
 }
 
-/// What making a thumbnail needs.
+/// What a job makes: thumbnails of one image.
 #[derive(Debug)]
 pub struct Assignment {
     /// The image.
     pub image: ImageId,
     /// Where the original is.
     pub original: StorageKey,
-    /// Where the thumbnail belongs.
+    /// From the lowest; never none.
+    pub thumbnails: Vec<AssignedThumbnail>,
+}
+
+/// A thumbnail that a job makes.
+#[derive(Debug)]
+pub struct AssignedThumbnail {
+    /// Which.
+    pub id: ThumbnailId,
+    /// Where it belongs.
     pub target: StorageKey,
     /// The height that was asked for.
     pub height: Height,
@@ -213,24 +222,50 @@ pub async fn claim_failed(
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
-/// What making a pending thumbnail needs; nothing when it is no longer wanted or already there.
-pub async fn assignment(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<Assignment>> {
-    let row = sqlx::query!(
-        "SELECT th.image_id, th.height, i.original_id, i.format
+/// Gives a job that runs the image's other pending thumbnails whose jobs still wait: one decode serves them all, and
+/// those jobs will find nothing to do. What another job is about to take is left to it.
+pub async fn take_along(connection: &mut PgConnection, job: JobId) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE thumbnails SET job_id = $1
+         WHERE id IN (
+             SELECT other.id
+             FROM thumbnails mine
+             JOIN thumbnails other ON other.image_id = mine.image_id AND other.state = 'pending'
+             JOIN apalis.jobs j ON j.id = other.job_id AND j.status = 'Pending'
+             WHERE mine.job_id = $1 AND mine.state = 'pending'
+             ORDER BY other.id
+             FOR UPDATE OF other SKIP LOCKED
+         )",
+        job.to_string(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The pending thumbnails that a job is to make; nothing when none is wanted any longer, or another job makes them.
+pub async fn assignment(connection: &mut PgConnection, job: JobId) -> sqlx::Result<Option<Assignment>> {
+    let rows = sqlx::query!(
+        "SELECT th.id, th.image_id, th.height, i.original_id, i.format
          FROM thumbnails th JOIN images i ON i.id = th.image_id
-         WHERE th.id = $1 AND th.state = 'pending'",
-        id.0
+         WHERE th.job_id = $1 AND th.state = 'pending'
+         ORDER BY th.height",
+        job.to_string(),
     );
-    let Some(row) = row.fetch_optional(connection).await? else {
-        return Ok(None);
-    };
-    let format = images::format(&row.format)?;
-    Ok(Some(Assignment {
-        image: ImageId(row.image_id),
-        original: StorageKey::original(OriginalId(row.original_id), format),
-        target: StorageKey::thumbnail(id, format),
-        height: Height::try_from(i64::from(row.height)).map_err(undecodable)?,
-    }))
+    let mut assignment: Option<Assignment> = None;
+    for row in rows.fetch_all(connection).await? {
+        let format = images::format(&row.format)?;
+        let id = ThumbnailId(row.id);
+        let height = Height::try_from(i64::from(row.height)).map_err(undecodable)?;
+        let assignment = assignment.get_or_insert_with(|| Assignment {
+            image: ImageId(row.image_id),
+            original: StorageKey::original(OriginalId(row.original_id), format),
+            thumbnails: Vec::new(),
+        });
+        let target = StorageKey::thumbnail(id, format);
+        assignment.thumbnails.push(AssignedThumbnail { id, target, height });
+    }
+    Ok(assignment)
 }
 
 /// Says that a pending thumbnail's file is there; false when the row is gone or no longer pending.

@@ -6,11 +6,13 @@ mod wake;
 
 use std::{future::Future, time::Duration};
 
-use apalis::prelude::{BoxDynError, Monitor, MonitorError, PollWith, WorkerBuilder, WorkerBuilderExt};
+use apalis::prelude::{
+    BoxDynError, Monitor, MonitorError, PollWith, TaskId, WorkerBuilder, WorkerBuilderExt,
+};
 use apalis_cron::{CronScheduler, Tick};
 use apalis_postgres::{Config, PostgresStorage};
 use serde::de::DeserializeOwned;
-use shared::jobs::Job;
+use shared::jobs::{Job, JobId};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -34,6 +36,9 @@ pub enum JobError {
     /// The job panicked.
     #[error("panicked: {0}")]
     Panicked(String),
+    /// The job was enqueued by somebody else, in another way.
+    #[error("its id is not a ULID")]
+    ForeignId,
     /// The job took longer than it may.
     #[error("took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -66,12 +71,12 @@ impl Queues {
         Self { pool, heartbeat, name: process_name(), notices, monitor }
     }
 
-    /// Handles the jobs of a queue, `concurrency` at a time, each within `limit`.
+    /// Handles the jobs of a queue, each with its id, `concurrency` at a time, each within `limit`.
     #[must_use]
     pub fn handle<J, H, F>(mut self, concurrency: usize, limit: Duration, handler: H) -> Self
     where
         J: Job + DeserializeOwned + Send + Sync + Unpin + 'static,
-        H: Fn(J) -> F + Clone + Send + Sync + 'static,
+        H: Fn(J, JobId) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
         let (pool, notices, heartbeat) = (self.pool.clone(), self.notices.clone(), self.heartbeat);
@@ -82,9 +87,10 @@ impl Queues {
             WorkerBuilder::new(format!("{name}-{restarts}"))
                 .backend(backend::<J>(&pool, heartbeat, &notices))
                 .concurrency(concurrency)
-                .build(move |job: J| {
-                    let guarded = guarded(J::QUEUE, limit, handler(job));
-                    async move { guarded.await.map_err(BoxDynError::from) }
+                .build(move |job: J, task: TaskId| {
+                    let id = JobId::of_task(&task).ok_or(JobError::ForeignId);
+                    let guarded = id.map(|id| guarded(J::QUEUE, limit, handler(job, id)));
+                    async move { guarded?.await.map_err(BoxDynError::from) }
                 })
         });
         self
