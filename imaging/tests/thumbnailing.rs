@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use image::{DynamicImage, ImageFormat, Rgba, RgbaImage};
+use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use imaging::{Deadline, Format, InspectError, Limits, Options, Rendition, ThumbnailError, thumbnails};
 
 use crate::fixtures::{
@@ -227,4 +227,99 @@ fn pixels_that_cannot_be_decoded_are_an_error_with_a_reason() {
     let data = bytes.windows(4).position(|kind| kind == b"IDAT").expect("pixels") + 4;
     bytes[data + 4..data + 12].fill(0xAA);
     assert!(matches!(rendered(&bytes, &[32]), Err(ThumbnailError::Decode { reason }) if !reason.is_empty()));
+}
+
+/// A profile as a JPEG stores it, in parts.
+fn icc_segments(profile: &[u8]) -> Vec<Vec<u8>> {
+    let parts: Vec<_> = profile.chunks(profile.len().div_ceil(2)).collect();
+    let count = u8::try_from(parts.len()).expect("two parts");
+    let part = |(number, part): (u8, &&[u8])| {
+        segment(0xE2, &[b"ICC_PROFILE\0", &[number, count][..], part].concat())
+    };
+    (1..).zip(&parts).map(part).collect()
+}
+
+#[test]
+fn colours_are_converted_to_srgb_and_the_profile_is_left_out() {
+    let profile = moxcms::ColorProfile::new_display_p3().encode().expect("a profile");
+    let grey = RgbImage::from_pixel(64, 64, Rgb([200, 100, 100]));
+    let plain_jpeg = encode(&DynamicImage::ImageRgb8(grey.clone()), ImageFormat::Jpeg);
+    let tagged_jpeg = with_segments(&plain_jpeg, &icc_segments(&profile));
+    let mut tagged_png = Vec::new();
+    let mut encoder = image::codecs::png::PngEncoder::new(&mut tagged_png);
+    encoder.set_icc_profile(profile).expect("PNG has profiles");
+    grey.write_with_encoder(encoder).expect("a PNG");
+    for tagged in [tagged_jpeg, tagged_png] {
+        let made = &rendered(&tagged, &[16]).expect("a thumbnail").thumbnails[0];
+        assert!(!made.bytes.windows(4).any(|window| window == b"acsp"), "a profile was kept");
+        let made = image::load_from_memory(&made.bytes).expect("a picture").into_rgb8();
+        let [red, green, blue] = made.get_pixel(8, 8).0;
+        // the same colour is farther from grey in the smaller space
+        assert!(red > 205 && green < 98 && blue < 98, "{red} {green} {blue}");
+    }
+    let plain = thumbnail(&plain_jpeg, 16).into_rgb8();
+    assert!(plain.get_pixel(8, 8).0[0].abs_diff(200) < 4);
+}
+
+#[test]
+fn a_profile_whose_parts_are_missing_says_nothing() {
+    let profile = moxcms::ColorProfile::new_display_p3().encode().expect("a profile");
+    let tagged = with_segments(&jpeg(64, 64), &icc_segments(&profile)[..1]);
+    assert_eq!(corner_names(&thumbnail(&tagged, 32)), "rgwb");
+}
+
+#[test]
+fn inks_are_inverted_only_where_adobe_says_so() {
+    let adobe = cmyk(64, 64, jpeg_encoder::ColorType::Cmyk);
+    let at = adobe.windows(5).position(|name| name == b"Adobe").expect("a segment of Adobe's") - 4;
+    let length = usize::from(adobe[at + 3]) + 2;
+    let plain = [&adobe[..at], &adobe[at + length..]].concat();
+    assert_eq!(corner_names(&thumbnail(&adobe, 32)), "rgwb");
+    // the same numbers as inks: full black all over
+    let made = thumbnail(&plain, 32).into_rgb8();
+    assert!(made.pixels().all(|pixel| pixel.0.iter().all(|&sample| sample < 8)));
+}
+
+#[test]
+fn a_jpeg_with_damage_inside_is_shown_as_far_as_it_goes() {
+    let mut bytes = jpeg(400, 300);
+    let end = bytes.len() - 2;
+    let middle = bytes.len() * 3 / 5;
+    // no 0xFF, so that the structure stays whole
+    bytes[middle..end].fill(0x55);
+    let made = thumbnail(&bytes, 100);
+    assert!(corner_names(&made).starts_with("rg"), "the upper corners are there");
+}
+
+#[test]
+fn a_jpeg_that_ends_too_early_is_refused() {
+    for whole in [jpeg(400, 300), progressive(400, 300), cmyk(64, 64, jpeg_encoder::ColorType::Cmyk)] {
+        let cut = &whole[..whole.len() * 3 / 4];
+        let error = rendered(cut, &[100]).expect_err("half a picture");
+        assert!(matches!(error, ThumbnailError::Inspect(InspectError::Truncated)), "{error}");
+    }
+}
+
+#[test]
+fn sides_that_are_no_multiple_of_a_block_leave_no_seam() {
+    // white on white: what lies beyond the edges of the coded blocks must not be seen
+    for (width, height) in [(405, 303), (400, 299), (1001, 777)] {
+        let white = DynamicImage::ImageRgb8(RgbImage::from_pixel(width, height, Rgb([255; 3])));
+        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+            let made = thumbnail(&encode(&white, format), 40).into_rgb8();
+            assert!(made.pixels().all(|pixel| pixel.0 == [255; 3]), "{width} × {height}, {format:?}");
+        }
+    }
+}
+
+#[test]
+fn one_decode_serves_several_heights_as_well_as_one() {
+    let bytes = jpeg(1600, 1200);
+    let together = rendered(&bytes, &[400, 100]).expect("thumbnails").thumbnails;
+    for made in together {
+        let alone = thumbnail(&bytes, made.requested_height).into_rgb8();
+        let made = image::load_from_memory(&made.bytes).expect("a picture").into_rgb8();
+        let differences = made.as_raw().iter().zip(alone.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b)));
+        assert!(differences.sum::<u64>() < made.as_raw().len() as u64, "more than a level each");
+    }
 }
