@@ -35,6 +35,9 @@ def smaller(photo, target):
 
 
 def png(change=lambda picture: picture, **options):
+    # filters as most encoders choose them; libvips leaves them out unless it is asked
+    options.setdefault("filter", "none" if options.get("palette") else "all")
+
     def make(photo, target):
         change(pyvips.Image.new_from_file(str(photo))).pngsave(str(target), keep="none", **options)
 
@@ -58,6 +61,7 @@ DERIVED = {
     "grey.jpg": jpegtran("-grayscale", "-copy", "none"),
     "2mp.jpg": smaller,
     "rgb.png": png(),
+    "unfiltered.png": png(filter="none"),
     "rgba.png": png(with_gradient),
     "palette.png": png(palette=True),
     "sixteen.png": png(sixteen_bits),

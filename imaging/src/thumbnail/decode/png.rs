@@ -1,5 +1,5 @@
-//! PNG, row by row: each square of pixels becomes their mean, at least twice as large as the thumbnail, so that the
-//! memory is that of a row and of the small picture.
+//! PNG, row by row: each square of pixels becomes their mean, in a picture about twice as large as the thumbnail, so that
+//! the memory is that of a row and of the small picture.
 
 use std::io::Cursor;
 
@@ -13,8 +13,9 @@ use crate::{
     thumbnail::{ThumbnailError, profile::Profile},
 };
 
-/// The small picture has at least so many rows for each of the thumbnail's.
-const ROWS_ENOUGH: f64 = 2.0;
+/// The small picture has at least so many rows for each of the thumbnail's. With fewer it would show; with more it would
+/// only take more memory.
+const ROWS_ENOUGH: f64 = 1.85;
 /// Rows of 255 that a sum of 16 bits holds.
 const MAX_ROWS_IN_SUM: usize = 257;
 /// RGBA of 16 bits each.
