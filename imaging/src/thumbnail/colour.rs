@@ -27,10 +27,10 @@ fn rgb_of_ycbcr([luma, cb, cr]: [u8; 3]) -> [u8; 3] {
 
 /// The RGB samples of planes of the same size.
 pub(super) fn interleave([first, second, third]: &[Vec<u8>; 3], is_ycbcr: bool) -> Vec<u8> {
-    let mut samples = Vec::with_capacity(first.len() * 3);
-    for ((&first, &second), &third) in first.iter().zip(second).zip(third) {
-        let pixel = [first, second, third];
-        samples.extend_from_slice(&if is_ycbcr { rgb_of_ycbcr(pixel) } else { pixel });
+    let mut samples = vec![0; first.len() * 3];
+    let (pixels, _) = samples.as_chunks_mut::<3>();
+    for (((pixel, &first), &second), &third) in pixels.iter_mut().zip(first).zip(second).zip(third) {
+        *pixel = if is_ycbcr { rgb_of_ycbcr([first, second, third]) } else { [first, second, third] };
     }
     samples
 }
