@@ -1,4 +1,4 @@
-//! JPEG: by the scaled decoder, and in full by another where that one gives up.
+//! JPEG: by the scaled decoder, and by another one in full, or where that one gives up.
 
 use std::io::Cursor;
 
@@ -30,14 +30,22 @@ pub(super) fn decode(
     let profile = jpeg::icc_profile(original, limits.max_metadata_bytes);
     let profile = profile.and_then(|bytes| Profile::read(&bytes));
     let choose = |model, index, rows| scale(model, index, rows, share);
-    let pixels = match jpeg::decode(original, choose, limits.max_scans, deadline) {
-        Ok(planes) => Pixels::Planes(planes),
-        Err(JpegError::DeadlineExceeded(passed)) => return Err(passed.into()),
-        Err(_) => {
-            // the other decoder is lenient, and would take a file that ends too early
-            inspect(&mut Cursor::new(original), limits)?;
-            decode_in_full(original, deadline)?
+    let scaled = if choose(ColourModel::Grey, 0, 1.0) == Scale::Full {
+        // with nothing to leave out, the other decoder is the faster one
+        None
+    } else {
+        match jpeg::decode(original, choose, limits.max_scans, deadline) {
+            Ok(planes) => Some(planes),
+            Err(JpegError::DeadlineExceeded(passed)) => return Err(passed.into()),
+            Err(_) => None,
         }
+    };
+    let pixels = if let Some(planes) = scaled {
+        Pixels::Planes(planes)
+    } else {
+        // the other decoder is lenient, and would take a file that ends too early
+        inspect(&mut Cursor::new(original), limits)?;
+        decode_in_full(original, deadline)?
     };
     Ok(Decoded { pixels, profile })
 }
