@@ -323,3 +323,11 @@ fn one_decode_serves_several_heights_as_well_as_one() {
         assert!(differences.sum::<u64>() < made.as_raw().len() as u64, "more than a level each");
     }
 }
+
+#[test]
+fn what_makes_a_decoder_panic_is_an_error() {
+    // a colour component of 2 × 3 samples where luma has one, found by fuzzing
+    let file = include_bytes!("pictures/sampling-of-2-by-3.jpg");
+    let error = rendered(file, &[77]).expect_err("no picture");
+    assert!(matches!(error, ThumbnailError::Decode { .. }), "{error}");
+}

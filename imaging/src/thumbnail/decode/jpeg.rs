@@ -1,6 +1,6 @@
 //! JPEG: by the scaled decoder, and by another one in full, or where that one gives up.
 
-use std::io::Cursor;
+use std::{io::Cursor, panic};
 
 use image::{DynamicImage, GrayImage, RgbImage};
 use zune_core::{colorspace::ColorSpace, options::DecoderOptions};
@@ -62,6 +62,12 @@ fn scale(model: ColourModel, index: usize, rows: f64, share: f64) -> Scale {
 
 /// By a decoder that knows all kinds, and shows what it can of a picture whose data are damaged, as browsers do.
 fn decode_in_full(original: &[u8], deadline: &Deadline) -> Result<Pixels, ThumbnailError> {
+    // fuzzing has found sampling factors that make it panic
+    let decoded = panic::catch_unwind(|| decode_leniently(original, deadline));
+    decoded.unwrap_or_else(|_| Err(undecodable("its decoder gave up")))
+}
+
+fn decode_leniently(original: &[u8], deadline: &Deadline) -> Result<Pixels, ThumbnailError> {
     let source = UntilDeadline::new(Cursor::new(original), *deadline);
     let options = DecoderOptions::default()
         .set_strict_mode(false)
