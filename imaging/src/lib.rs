@@ -2,8 +2,9 @@
 //!
 //! 1. [`inspect`] reads the structure of a file, whatever it is called, and holds it against [`Limits`] before any
 //!    pixel is decoded.
-//! 2. [`thumbnails`] decodes once and, for each height asked for, resizes (Lanczos3), turns as the EXIF orientation
-//!    says, and encodes: JPEG as JPEG, PNG as PNG. All metadata are left out; pixel values are taken as sRGB.
+//! 2. [`thumbnails`] decodes once, no larger than the largest thumbnail needs, and for each height resizes (Lanczos3),
+//!    converts the colours to sRGB, turns as the EXIF orientation says, and encodes: JPEG as JPEG, PNG as PNG. All
+//!    metadata are left out.
 
 #![forbid(unsafe_code)]
 
