@@ -25,6 +25,7 @@ mod profile;
 mod progressive;
 mod scan;
 mod sequential;
+mod store;
 mod transform;
 
 pub use header::ColourModel;

@@ -8,32 +8,13 @@ use super::{
     huffman::{DcTable, SymbolTable},
     plane::Plane,
     scan::{Geometry, Unit, walk},
-    transform::{Coefficients, corner, last_of_corner, sample_1, samples_2, samples_4, samples_8},
+    store::Store,
+    transform::last_of_corner,
 };
 use crate::Deadline;
 
 /// Bits that a refill is sure to serve.
 const MAX_SKIP: u32 = 56;
-
-/// Says that a coefficient is not kept.
-const NOT_KEPT: u8 = u8::MAX;
-
-/// The coefficients of a component, as far as its scale needs them.
-struct Store {
-    side: usize,
-    blocks_wide: usize,
-    /// `side`² to a block, row by row.
-    values: Vec<i16>,
-    /// For each block, which of its 64 coefficients are not zero, whether kept or not: a refinement has a bit for each
-    /// of them (T.81 section G.1.2.3). Empty when none is refined.
-    nonzero: Vec<u64>,
-    /// For each coefficient in zigzag order, where in its block's values it is.
-    slots: [u8; 64],
-    /// A bit for each coefficient that is kept.
-    kept_mask: u64,
-    /// As it was at the component's first scan.
-    quantization: Option<Coefficients>,
-}
 
 /// Decodes the scans that the sides, samples of a block's side for each component, need.
 pub(super) fn decode(
@@ -351,86 +332,4 @@ impl Band<'_> {
         }
         bits
     }
-}
-
-impl Store {
-    fn new(frame: &Frame, index: usize, side: usize, is_refined: bool) -> Result<Self, JpegError> {
-        let component = &frame.components[index];
-        let blocks = component.stored_blocks_wide * component.stored_blocks_high;
-        let mut slots = [NOT_KEPT; 64];
-        for (slot, &at) in (0..).zip(corner(side)) {
-            slots[at] = slot;
-        }
-        Ok(Self {
-            side,
-            blocks_wide: component.stored_blocks_wide,
-            values: zeroed(blocks * side * side)?,
-            nonzero: zeroed(if is_refined { blocks } else { 0 })?,
-            slots,
-            kept_mask: corner(side).iter().fold(0, |mask, &at| mask | 1 << at),
-            quantization: None,
-        })
-    }
-
-    /// Keeps the quantization table that is in force at the component's first scan, as libjpeg does.
-    fn latch(&mut self, frame: &Frame, index: usize, tables: &Tables) -> Result<(), JpegError> {
-        if self.quantization.is_none() {
-            self.quantization = Some(tables.quantization(frame.components[index].quantization)?);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn dc(&mut self, block: usize) -> &mut i16 {
-        &mut self.values[block * self.side * self.side]
-    }
-
-    /// The coefficient at this index in zigzag order, if it is kept.
-    #[inline]
-    fn kept(&mut self, block: usize, index: usize) -> Option<&mut i16> {
-        let slot = self.slots[index & 63];
-        if slot == NOT_KEPT {
-            return None;
-        }
-        self.values.get_mut(block * self.side * self.side + usize::from(slot))
-    }
-
-    /// Sets a coefficient that was zero.
-    #[inline]
-    fn set(&mut self, block: usize, index: usize, value: i16) {
-        if let Some(nonzero) = self.nonzero.get_mut(block) {
-            *nonzero |= 1 << (index & 63);
-        }
-        if let Some(kept) = self.kept(block, index) {
-            *kept = value;
-        }
-    }
-
-    /// Transforms all blocks.
-    fn write(&self, plane: &mut Plane) -> Result<(), JpegError> {
-        let quantization = self.quantization.ok_or(JpegError::Corrupt("a component has no scan"))?;
-        let corner = corner(self.side);
-        let mut coefficients = [0; 64];
-        for (block, values) in self.values.chunks_exact(corner.len()).enumerate() {
-            let (x, y) = (block % self.blocks_wide, block / self.blocks_wide);
-            let at = (y * plane.stride + x) * self.side;
-            for (&index, &value) in corner.iter().zip(values) {
-                coefficients[index] = i32::from(value);
-            }
-            match self.side {
-                1 => plane.put(at, &[[sample_1(coefficients[0], quantization[0])]]),
-                2 => plane.put(at, &samples_2(&coefficients, &quantization)),
-                4 => plane.put(at, &samples_4(&coefficients, &quantization)),
-                _ => plane.put(at, &samples_8(&coefficients, &quantization)),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn zeroed<T: Copy + Default>(length: usize) -> Result<Vec<T>, JpegError> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(length).map_err(|_| JpegError::OutOfMemory)?;
-    values.resize(length, T::default());
-    Ok(values)
 }
