@@ -2,12 +2,15 @@
 
 use imaging::{
     Deadline,
-    jpeg::{self, Scale},
+    jpeg::{self, ColourModel, Scale},
 };
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::*;
 
-use crate::reference::Reference;
+use crate::{
+    fixtures::{segment, with_segments},
+    reference::Reference,
+};
 
 /// How a JPEG is made.
 #[derive(Clone, Debug)]
@@ -226,4 +229,46 @@ fn a_deadline_stops_a_decode() {
         let outcome = jpeg::decode(file, |_, _, _| Scale::Full, 64, &past);
         assert!(matches!(outcome, Err(jpeg::JpegError::DeadlineExceeded(_))));
     }
+}
+
+#[test]
+fn the_colour_model_is_guessed_as_libjpeg_does() {
+    let variant = Variant {
+        width: 16,
+        height: 16,
+        quality: 90,
+        sampling: SamplingFactor::R_4_4_4,
+        is_grey: false,
+        progressive_scans: None,
+        restart_interval: 0,
+        has_own_tables: false,
+    };
+    let file = variant.encode(5);
+    let model = |file: &[u8]| {
+        jpeg::decode(file, |_, _, _| Scale::Eighth, 64, &Deadline::none()).expect("planes").model
+    };
+    let adobe = |transform| segment(0xEE, &[b"Adobe\0\x64\0\0\0\0", &[transform][..]].concat());
+    let jfif = usize::from(file[5]) + 2;
+    assert_eq!(&file[6..10], b"JFIF");
+    let bare = [&file[..2], &file[2 + jfif..]].concat();
+    assert_eq!(model(&file), ColourModel::YCbCr);
+    assert_eq!(
+        model(&with_segments(&file, &[adobe(0)])),
+        ColourModel::YCbCr,
+        "JFIF has luma, whoever else was there"
+    );
+    assert_eq!(model(&bare), ColourModel::YCbCr);
+    assert_eq!(model(&with_segments(&bare, &[adobe(0)])), ColourModel::Rgb);
+    assert_eq!(model(&with_segments(&bare, &[adobe(1)])), ColourModel::YCbCr);
+    // components named R, G and B, in the frame and in the scan
+    let mut named = bare.clone();
+    let frame = named.windows(2).position(|marker| marker == [0xFF, 0xC0]).expect("a frame") + 10;
+    let scan = named.windows(2).position(|marker| marker == [0xFF, 0xDA]).expect("a scan") + 5;
+    for (number, name) in b"RGB".iter().enumerate() {
+        named[frame + number * 3] = *name;
+        named[scan + number * 2] = *name;
+    }
+    assert_eq!(model(&named), ColourModel::Rgb);
+    let grey = Variant { is_grey: true, ..variant };
+    assert_eq!(model(&grey.encode(5)), ColourModel::Grey);
 }

@@ -251,6 +251,12 @@ mod tests {
     }
 
     #[test]
+    fn a_small_file_cannot_make_the_decoder_hold_much() {
+        let limits = Limits { max_side_px: 1000, max_metadata_bytes: 5000, ..Limits::default() };
+        assert_eq!(decoder_limits(&[0; 200], &limits).bytes, 8000 + 600 + 5000);
+    }
+
+    #[test]
     fn a_quotient_is_exact() {
         for by in (1..=300).chain(65_000..=66_049).chain(1_000_000..1_000_010) {
             let divisor = Divisor::new(by);
