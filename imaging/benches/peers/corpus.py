@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pyvips
+from PIL import Image
 
 AS_THEY_ARE = {
     "phone-12mp-420.jpg": "phone-12mp.jpg",
@@ -34,8 +35,13 @@ def smaller(photo, target):
     picture.jpegsave(str(target), Q=90, keep="none")
 
 
+def png_by_libpng(photo, target):
+    # as libpng encodes by itself, which most programs leave to it
+    Image.open(photo).convert("RGB").save(target, icc_profile=None, exif=b"")
+
+
 def png(change=lambda picture: picture, **options):
-    # filters as most encoders choose them; libvips leaves them out unless it is asked
+    # libvips leaves filters out unless it is asked
     options.setdefault("filter", "none" if options.get("palette") else "all")
 
     def make(photo, target):
@@ -60,6 +66,7 @@ DERIVED = {
     # a colour profile would be wrong without colour
     "grey.jpg": jpegtran("-grayscale", "-copy", "none"),
     "2mp.jpg": smaller,
+    "libpng.png": png_by_libpng,
     "rgb.png": png(),
     "unfiltered.png": png(filter="none"),
     "rgba.png": png(with_gradient),

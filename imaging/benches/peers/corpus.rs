@@ -30,7 +30,7 @@ pub(crate) fn extension(path: &Path) -> &str {
 }
 
 /// All of them, in the order of the report.
-pub(crate) const KINDS: [Kind; 15] = [
+pub(crate) const KINDS: [Kind; 16] = [
     Kind { name: "phone 12 MP", file: "phone-12mp.jpg" },
     Kind { name: "phone 16 MP", file: "phone-16mp.jpg" },
     Kind { name: "DSLR 18 MP 4:2:2", file: "dslr-18mp-422.jpg" },
@@ -40,8 +40,9 @@ pub(crate) const KINDS: [Kind; 15] = [
     Kind { name: "grey", file: "grey.jpg" },
     Kind { name: "2 MP", file: "2mp.jpg" },
     Kind { name: "portrait 3 MP", file: "portrait-3mp.jpg" },
-    Kind { name: "PNG RGB", file: "rgb.png" },
-    Kind { name: "PNG RGB, no filters", file: "unfiltered.png" },
+    Kind { name: "PNG RGB", file: "libpng.png" },
+    Kind { name: "PNG RGB by libvips", file: "rgb.png" },
+    Kind { name: "the same without filters", file: "unfiltered.png" },
     Kind { name: "PNG RGBA", file: "rgba.png" },
     Kind { name: "PNG palette", file: "palette.png" },
     Kind { name: "PNG 16-bit", file: "sixteen.png" },
