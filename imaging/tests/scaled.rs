@@ -272,3 +272,14 @@ fn the_colour_model_is_guessed_as_libjpeg_does() {
     let grey = Variant { is_grey: true, ..variant };
     assert_eq!(model(&grey.encode(5)), ColourModel::Grey);
 }
+
+#[test]
+fn a_second_frame_behind_the_last_scan_that_is_needed_is_refused() {
+    let file = BY_LIBJPEG[0];
+    let frame = file.windows(2).position(|marker| marker == [0xFF, 0xC2]).expect("a frame");
+    let length = 2 + usize::from(file[frame + 3]);
+    let end = file.len() - 2;
+    let twice = [&file[..end], &file[frame..frame + length], &file[end..]].concat();
+    let outcome = jpeg::decode(&twice, |_, _, _| Scale::Eighth, 64, &Deadline::none());
+    assert!(matches!(outcome, Err(jpeg::JpegError::Corrupt(_))));
+}

@@ -105,7 +105,7 @@ pub fn thumbnails(
     let mut made = Vec::with_capacity(heights.len());
     let mut smallest: Option<DynamicImage> = None;
     for &requested_height in heights {
-        let picture = source.picture(source.size(requested_height, options))?;
+        let picture = source.picture(size(&source.inspection, requested_height, options))?;
         deadline.check()?;
         let format = source.inspection.format;
         let bytes = encode::encode(&picture, format, options.jpeg_quality)?;
@@ -116,13 +116,11 @@ pub fn thumbnails(
             smallest = Some(picture);
         }
     }
-    let placeholder = match smallest {
-        Some(picture) => placeholder(picture)?,
-        None => {
-            placeholder(source.picture(placeholder_size(source.inspection.width, source.inspection.height))?)?
-        }
+    let smallest = match smallest {
+        Some(picture) => picture,
+        None => source.picture(placeholder_size(source.inspection.width, source.inspection.height))?,
     };
-    Ok(Rendition { thumbnails: made, placeholder })
+    Ok(Rendition { thumbnails: made, placeholder: placeholder(smallest)? })
 }
 
 /// The pixels of a thumbnail of each of the `heights`, in px: grey or RGB, with or without alpha.
@@ -134,7 +132,7 @@ pub fn pictures(
     deadline: &Deadline,
 ) -> Result<Vec<DynamicImage>, ThumbnailError> {
     let source = Source::decode(original, heights, options, limits, deadline)?;
-    heights.iter().map(|&height| source.picture(source.size(height, options))).collect()
+    heights.iter().map(|&height| source.picture(size(&source.inspection, height, options))).collect()
 }
 
 /// A file, inspected and decoded as large as its largest thumbnail needs.
@@ -153,25 +151,19 @@ impl Source {
     ) -> Result<Self, ThumbnailError> {
         let inspection = inspect::inspect_head(original, limits)?;
         deadline.check()?;
-        let size = |height| {
-            geometry::thumbnail_size(inspection.width, inspection.height, height, options.max_width_px)
-        };
         // of a narrow picture the width is rounded up to a pixel, and may be the larger part
         let share = |(width, height): (u32, u32)| {
             let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole.max(1));
             share(width, inspection.width).max(share(height, inspection.height))
         };
         let placeholder = placeholder_size(inspection.width, inspection.height);
-        let share = heights.iter().map(|&height| share(size(height))).fold(share(placeholder), f64::max);
+        let share = heights
+            .iter()
+            .map(|&height| share(size(&inspection, height, options)))
+            .fold(share(placeholder), f64::max);
         let decoded = decode::decode(original, &inspection, share, limits, deadline)?;
         deadline.check()?;
         Ok(Self { inspection, decoded })
-    }
-
-    /// Width and height in px of the thumbnail of this height.
-    fn size(&self, height: u32, options: &Options) -> (u32, u32) {
-        let Inspection { width, height: whole, .. } = self.inspection;
-        geometry::thumbnail_size(width, whole, height, options.max_width_px)
     }
 
     /// The image in this size, as displayed. It is turned last, which moves the few pixels of a thumbnail.
@@ -182,6 +174,11 @@ impl Source {
         picture.apply_orientation(turn.unwrap_or(metadata::Orientation::NoTransforms));
         Ok(picture)
     }
+}
+
+/// Width and height in px of an image's thumbnail of this height.
+fn size(inspection: &Inspection, height: u32, options: &Options) -> (u32, u32) {
+    geometry::thumbnail_size(inspection.width, inspection.height, height, options.max_width_px)
 }
 
 /// A thumbhash of a picture.
