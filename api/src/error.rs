@@ -55,6 +55,7 @@ codes! {
     NotLoggedIn UNAUTHORIZED "not-logged-in" "This needs a login",
     WrongCredentials UNAUTHORIZED "wrong-credentials" "The username or the password is wrong",
     CrossSiteRequest FORBIDDEN "cross-site-request" "Another site sent this request",
+    AdministratorsOnly FORBIDDEN "administrators-only" "This needs an administrator",
     OriginalNotInTier FORBIDDEN "original-not-in-tier" "The tier does not include original files",
     HeightNotInTier FORBIDDEN "height-not-in-tier" "The tier does not include thumbnails of this height",
     LinksNotInTier FORBIDDEN "expiring-links-not-in-tier" "The tier does not include expiring links",
@@ -103,6 +104,12 @@ pub(crate) struct FieldError {
     pub(crate) detail: String,
 }
 
+impl From<Invalid> for FieldError {
+    fn from(invalid: Invalid) -> Self {
+        Self { field: invalid.field.to_owned(), detail: invalid.rule }
+    }
+}
+
 /// A request that failed, and why.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -127,6 +134,12 @@ impl Problem {
         let error = FieldError { field: field.into(), detail: detail.into() };
         let detail = format!("{}: {}", error.field, error.detail);
         Self { fields: vec![error], ..Self::new(Code::InvalidField, detail) }
+    }
+
+    /// Several fields of one request break rules.
+    pub(crate) fn fields(fields: Vec<FieldError>) -> Self {
+        let details: Vec<_> = fields.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
+        Self { fields, ..Self::new(Code::InvalidField, details.join("; ")) }
     }
 
     pub(crate) fn retry_after(self, seconds: i64) -> Self {

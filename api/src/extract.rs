@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::error::{Code, Problem};
 
-/// The longest time to read a JSON body.
-const JSON_TIME: Duration = Duration::from_secs(20);
+/// The longest time to read a body of JSON or of a form's fields.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// A JSON body. Malformed JSON and JSON that breaks a rule are different problems.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -27,13 +27,7 @@ where
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if !content_type.is_some_and(is_json) {
-            let detail = "the body is application/json, and the Content-Type says so";
-            return Err(Problem::new(Code::UnsupportedMediaType, detail));
-        }
-        let reading = tokio::time::timeout(JSON_TIME, Bytes::from_request(request, state)).await;
-        let body = reading.map_err(|_| too_slow())?.map_err(|rejection| unread(&rejection))?;
+        let body = read_body(request, state, "application/json").await?;
         // first as any JSON, so that a rule that is broken before the JSON is does not hide it
         let value: serde_json::Value = serde_json::from_slice(&body)
             .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
@@ -45,16 +39,47 @@ where
     }
 }
 
+/// The fields of a form that a page sent. What they say is for the domain's types to parse: a form's own type takes
+/// any text, so that it can be shown again as it was typed.
+pub(crate) struct Form<T>(pub(crate) T);
+
+impl<S, T> FromRequest<S> for Form<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let body = read_body(request, state, "application/x-www-form-urlencoded").await?;
+        serde_html_form::from_bytes(&body)
+            .map(Self)
+            .map_err(|error| Problem::new(Code::MalformedRequest, error.to_string()))
+    }
+}
+
+async fn read_body<S>(request: Request, state: &S, media_type: &str) -> Result<Bytes, Problem>
+where
+    S: Send + Sync,
+{
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !content_type.is_some_and(|content_type| is(content_type, media_type)) {
+        let detail = format!("the body is {media_type}, and the Content-Type says so");
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let reading = tokio::time::timeout(BODY_TIME, Bytes::from_request(request, state)).await;
+    reading.map_err(|_| too_slow())?.map_err(|rejection| unread(&rejection))
+}
+
 fn too_slow() -> Problem {
     Problem::new(
         Code::RequestTimeout,
-        format!("the body did not arrive within {} seconds", JSON_TIME.as_secs()),
+        format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
     )
 }
 
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
+fn is(content_type: &str, media_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 fn unread(rejection: &BytesRejection) -> Problem {
@@ -76,10 +101,9 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = axum::extract::Query::try_from_uri(&parts.uri);
-        query
-            .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| Problem::field("query", rejection.body_text()))
+        serde_html_form::from_str(parts.uri.query().unwrap_or_default())
+            .map(Self)
+            .map_err(|error| Problem::field("query", error.to_string()))
     }
 }
 

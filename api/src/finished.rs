@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use shared::domain::{Height, ImageId, ThumbnailId};
+use shared::domain::{Height, ImageId, ThumbnailId, UserId};
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,8 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 pub(crate) struct Finished {
     pub(crate) thumbnail: ThumbnailId,
     pub(crate) image: ImageId,
+    /// Whose image it is.
+    pub(crate) owner: UserId,
     pub(crate) height: Height,
 }
 

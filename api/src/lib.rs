@@ -9,9 +9,11 @@ mod file_response;
 mod finished;
 mod handlers;
 mod openapi;
+mod pages;
 mod problem_responses;
 mod representations;
 mod routes;
+mod upload_form;
 mod urls;
 mod use_cases;
 

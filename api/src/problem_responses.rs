@@ -7,7 +7,7 @@ use axum::{
     Json,
     body::Body,
     extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header, response::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -15,7 +15,10 @@ use serde::Serialize;
 use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
-use crate::error::{Code, FieldError, Problem};
+use crate::{
+    error::{Code, FieldError, Problem},
+    pages,
+};
 
 /// The media type of RFC 9457.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -42,16 +45,50 @@ pub(crate) struct ProblemBody {
     errors: Vec<FieldError>,
 }
 
+/// Marks a failed request's response that is complete as it is: a form that is shown again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rendered;
+
 pub(crate) async fn render(request: Request, next: Next) -> Response {
     let request_id = request.extensions().get::<RequestId>().cloned();
+    let reader = Reader::of(&request);
     let response = next.run(request).await;
     let status = response.status();
-    if !(status.is_client_error() || status.is_server_error()) {
+    let is_failure = status.is_client_error() || status.is_server_error();
+    if !is_failure || response.extensions().get::<Rendered>().is_some() {
         return response;
     }
     let (mut parts, _) = response.into_parts();
     let problem = parts.extensions.remove::<Problem>().unwrap_or_else(|| of_status(status));
+    parts.headers.remove(header::CONTENT_LENGTH);
     let request_id = request_id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    match reader {
+        Reader::Program => json(parts, problem, request_id),
+        Reader::Person { came_for } => pages::problem::respond(parts, problem, request_id, came_for.as_deref()),
+    }
+}
+
+/// Who reads the answer.
+enum Reader {
+    Program,
+    /// Somebody in front of a browser, who followed a link to this path and query or, where there is none, sent a form.
+    Person { came_for: Option<String> },
+}
+
+impl Reader {
+    /// Browsers say that they want HTML when a page is to be shown, and only then.
+    fn of(request: &Request) -> Self {
+        let accepted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let is_api = request.uri().path().starts_with("/api/");
+        if is_api || !accepted.is_some_and(|accepted| accepted.contains("text/html")) {
+            return Self::Program;
+        }
+        let path = request.uri().path_and_query().map(ToString::to_string);
+        Self::Person { came_for: path.filter(|_| request.method() == Method::GET) }
+    }
+}
+
+fn json(mut parts: Parts, problem: Problem, request_id: &str) -> Response {
     let body = ProblemBody {
         r#type: format!("urn:pictier:problem:{}", problem.code.as_str()),
         title: problem.code.title(),
@@ -63,7 +100,6 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     };
     let (rendered, body) = Json(body).into_response().into_parts();
     parts.status = problem.code.status();
-    parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.extend(rendered.headers);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

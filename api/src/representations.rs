@@ -108,6 +108,21 @@ pub(crate) struct ThumbnailJson {
     reason: Option<String>,
 }
 
+/// A thumbnail and the image that it is of.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ImageThumbnailJson {
+    /// The image's number.
+    pk: i64,
+    #[serde(flatten)]
+    thumbnail: ThumbnailJson,
+}
+
+impl ImageThumbnailJson {
+    pub(crate) fn new(image: &Image, thumbnail: &Thumbnail, urls: &Urls) -> Self {
+        Self { pk: image.id.0, thumbnail: ThumbnailJson::new(image, thumbnail, urls) }
+    }
+}
+
 /// `absent` until somebody asks for the file, `pending` until a worker has made it.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -5,8 +5,7 @@ use axum::{
     extract::{DefaultBodyLimit, Request},
     http::{HeaderName, HeaderValue, Uri, header},
     middleware,
-    response::Redirect,
-    routing::get,
+    routing::{get, post},
 };
 use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{
@@ -25,11 +24,13 @@ use crate::{
     AppState, auth,
     handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
     openapi::{Description, describe_problems},
-    problem_responses,
+    pages, problem_responses,
 };
 
 /// Longest JSON body, in bytes.
 const JSON_MAX_BYTES: usize = 64 << 10;
+/// Longest form without files, in bytes.
+const FORM_MAX_BYTES: usize = 64 << 10;
 const OPENAPI_URL: &str = "/api/openapi.json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DOCS_URL: &str = "/api/docs";
@@ -51,6 +52,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(thumbnails::retry_thumbnail))
         // /api/images/{pk}/events
         .routes(routes!(events::image_events))
+        // /api/events
+        .routes(routes!(events::all_events))
         // /api/images/{pk}/expiring_links
         .routes(routes!(expiring_links::list_expiring_links, expiring_links::create_expiring_link))
         // /api/images/{pk}/expiring_links/{id}
@@ -62,6 +65,35 @@ fn api() -> OpenApiRouter<AppState> {
 fn uploads() -> OpenApiRouter<AppState> {
     // POST /api/images
     OpenApiRouter::new().routes(routes!(upload::upload_image)).layer(DefaultBodyLimit::disable())
+}
+
+/// The pages, which need a session as well.
+fn pages() -> Router<AppState> {
+    let forms = Router::new()
+        .route("/login", get(pages::session::show_login).post(pages::session::log_in))
+        .route("/logout", post(pages::session::log_out))
+        .route("/account", get(pages::account::show_account))
+        .route("/account/password", post(pages::account::change))
+        .route("/", get(pages::gallery::show_gallery))
+        .route("/images/{pk}", get(pages::image::show_image))
+        .route("/images/{pk}/tile", get(pages::gallery::show_tile))
+        .route("/images/{pk}/title", post(pages::image::rename_image))
+        .route("/images/{pk}/delete", get(pages::image::confirm_deletion).post(pages::image::delete_image))
+        .route("/images/{pk}/thumbnails/{height}/retry", post(pages::image::retry_thumbnail))
+        .route("/images/{pk}/links", post(pages::links::create_link))
+        .route("/images/{pk}/links/{id}/revoke", post(pages::links::revoke_link))
+        .layer(DefaultBodyLimit::max(FORM_MAX_BYTES));
+    let uploads = Router::new()
+        .route("/images", post(pages::gallery::upload_images))
+        .layer(DefaultBodyLimit::disable());
+    forms.merge(uploads).layer(middleware::map_response(pages::with_headers))
+}
+
+/// What pages are made of, the same for everybody.
+fn assets() -> Router<AppState> {
+    Router::new()
+        .route("/assets/{version}/{name}", get(pages::assets::show_asset))
+        .route("/favicon.ico", get(pages::assets::show_icon))
 }
 
 /// What is public to whoever has the URL.
@@ -102,14 +134,14 @@ pub(crate) fn description() -> openapi::OpenApi {
 /// All routes with all layers.
 pub(crate) fn service(state: AppState) -> Router {
     let (with_session, public, description) = split();
-    let with_session = with_session.layer(auth::session_layer(&state));
+    let with_session = with_session.merge(pages()).layer(auth::session_layer(&state));
     let docs = SwaggerUi::new(DOCS_URL).config(Config::from(OPENAPI_URL).with_credentials(true));
     let routes = Router::new()
         .merge(with_session)
         .merge(public)
         .route(OPENAPI_URL, get(|| async move { Json(description) }))
         .merge(docs)
-        .route("/", get(|| async { Redirect::to(DOCS_URL) }))
+        .merge(assets())
         .with_state(state);
     let layers = ServiceBuilder::new()
         .layer(MapRequestLayer::new(trim_trailing_slash))

@@ -76,6 +76,12 @@ where
 }
 
 impl Urls {
+    /// Links within a page: they reach the host that the page came from, which may be another than the one that is
+    /// handed out.
+    pub(crate) fn within_page() -> Self {
+        Self { origin: "".into() }
+    }
+
     pub(crate) fn image(&self, id: ImageId) -> String {
         format!("{}/api/images/{id}", self.origin)
     }
@@ -108,6 +114,46 @@ impl Urls {
 
 fn file_name(title: &Title, id: Uuid, format: Format) -> String {
     format!("{}-{id}.{}", title.slug(), format.extension())
+}
+
+/// The paths of the pages.
+pub(crate) mod page_paths {
+    use shared::domain::ImageId;
+
+    pub(crate) const GALLERY: &str = "/";
+    pub(crate) const ACCOUNT: &str = "/account";
+
+    /// The login page, from which the user goes on to where they came for.
+    pub(crate) fn log_in(came_for: Option<&str>) -> String {
+        match came_for {
+            None | Some(GALLERY) => "/login".to_owned(),
+            Some(path) => format!("/login?{}", query(&[("next", path)])),
+        }
+    }
+
+    /// A path that a request names, if it is one of ours: a login never leads to another site.
+    pub(crate) fn within(path: &str) -> &str {
+        let is_local = path.starts_with('/') && !path.starts_with("//") && !path.contains('\\');
+        if is_local && path.bytes().all(|byte| byte.is_ascii_graphic()) { path } else { GALLERY }
+    }
+
+    pub(crate) fn gallery_after(image: ImageId) -> String {
+        format!("/?cursor={image}")
+    }
+
+    pub(crate) fn image(image: ImageId) -> String {
+        format!("/images/{image}")
+    }
+
+    /// The part of an image's page that has its expiring links.
+    pub(crate) fn links(image: ImageId) -> String {
+        format!("/images/{image}#links")
+    }
+
+    /// A query string.
+    pub(crate) fn query(parameters: &impl serde::Serialize) -> String {
+        serde_html_form::to_string(parameters).unwrap_or_default()
+    }
 }
 
 /// A link as a header.
@@ -179,6 +225,15 @@ mod tests {
             let title = Title::try_from(title.to_owned()).expect("a title");
             assert_eq!(parse_file_name(&file_name(&title, id, Format::Png)), Some((id, Format::Png)));
         }
+    }
+
+    #[test]
+    fn a_login_leads_nowhere_else() {
+        assert_eq!(page_paths::within("/images/1?a=b"), "/images/1?a=b");
+        for elsewhere in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a b", "images"] {
+            assert_eq!(page_paths::within(elsewhere), "/", "{elsewhere}");
+        }
+        assert_eq!(page_paths::log_in(Some("/images/1?a=b")), "/login?next=%2Fimages%2F1%3Fa%3Db");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod inspect;
 pub mod jpeg;
 mod limits;
 mod orientation;
+mod placeholder;
 mod thumbnail;
 
 pub use deadline::{Deadline, DeadlineExceeded};
@@ -23,4 +24,5 @@ pub use geometry::thumbnail_size;
 pub use inspect::{InspectError, Inspection, inspect};
 pub use limits::Limits;
 pub use orientation::Orientation;
+pub use placeholder::placeholder_png;
 pub use thumbnail::{Options, Rendition, Thumbnail, ThumbnailError, pictures, thumbnails};

@@ -1,4 +1,4 @@
-//! `/api/images/{pk}/events`: server-sent events, so that a page need not ask again and again.
+//! Server-sent events, so that a page need not ask again and again.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
     auth::CurrentUser,
     error::Problem,
     extract::Pk,
-    finished::{News, Subscription},
-    representations::ThumbnailJson,
+    finished::{Finished, News, Subscription},
+    representations::{ImageThumbnailJson, ThumbnailJson},
     urls::Urls,
     use_cases::list_images::find_image,
 };
@@ -53,6 +53,68 @@ pub(crate) async fn image_events(
     let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok);
     let events = events.take_until(stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Hear of all your thumbnails
+///
+/// An event `thumbnail` for each one of yours that becomes ready or fails from now on. An event `missed` says that some may
+/// not have been told: ask for what you wait for.
+#[utoipa::path(
+    get,
+    path = "/api/events",
+    tag = "images",
+    responses((status = 200, description = "Events until the client closes the connection",
+               body = ImageThumbnailJson, content_type = "text/event-stream")),
+    extensions(("x-problems" = json!(["not-logged-in"]))),
+)]
+pub(crate) async fn all_events(
+    State(state): State<AppState>,
+    CurrentUser(user): CurrentUser,
+    urls: Urls,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let subscription = state.finished.subscribe();
+    let stop = state.stop.clone();
+    let follower = OwnerFollower { state, user, urls, subscription };
+    let events = stream::unfold(follower, OwnerFollower::step).map(Ok);
+    Sse::new(events.take_until(stop.cancelled_owned())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}
+
+/// One client that hears of all of an account's images.
+struct OwnerFollower {
+    state: AppState,
+    user: User,
+    urls: Urls,
+    subscription: Subscription,
+}
+
+impl OwnerFollower {
+    async fn step(mut self) -> Option<(Event, Self)> {
+        loop {
+            let event = match self.subscription.next().await {
+                News::Finished(finished) if finished.owner != self.user.id => continue,
+                News::Finished(finished) => self.event(&finished).await,
+                News::Unknown => Ok(Some(Event::default().event("missed").data("{}"))),
+            };
+            match event {
+                Ok(Some(event)) => return Some((event, self)),
+                // deleted meanwhile
+                Ok(None) => {}
+                // the client connects again and asks for what it waits for
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn event(&self, finished: &Finished) -> Result<Option<Event>, Problem> {
+        let mut connection = self.state.pool.acquire().await?;
+        let image = db::images::of_owner(&mut connection, self.user.id, finished.image).await?;
+        let thumbnail = db::thumbnails::of_height(&mut connection, finished.image, finished.height).await?;
+        let told = image.zip(thumbnail).map(|(image, thumbnail)| {
+            let json = ImageThumbnailJson::new(&image, &thumbnail, &self.urls);
+            Event::default().event("thumbnail").json_data(json).map_err(|error| Problem::internal(&error))
+        });
+        told.transpose()
+    }
 }
 
 /// One client that hears of one image.

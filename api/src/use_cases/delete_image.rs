@@ -2,13 +2,33 @@
 
 use shared::{
     db,
-    domain::{ImageId, User},
+    domain::{Image, ImageId, ThumbnailState, User},
     jobs::{self, DeleteObjects, JobId},
     storage::StorageKey,
 };
 use sqlx::PgPool;
 
-use crate::error::Problem;
+use crate::{AppState, error::Problem};
+
+/// What goes when an image is deleted.
+#[derive(Debug)]
+pub(crate) struct Cascade {
+    pub(crate) image: Image,
+    /// Thumbnails that were made.
+    pub(crate) thumbnails: u64,
+    pub(crate) live_links: u64,
+}
+
+/// What would go with one of the user's images.
+pub(crate) async fn cascade(state: &AppState, user: &User, id: ImageId) -> Result<Cascade, Problem> {
+    let mut connection = state.pool.acquire().await?;
+    let found = db::images::of_owner(&mut connection, user.id, id).await?;
+    let image = found.ok_or_else(|| Problem::not_found("image"))?;
+    let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
+    let made = thumbnails.iter().filter(|thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. }));
+    let live_links = db::links::count_live(&mut connection, id, state.clock.now()).await?;
+    Ok(Cascade { image, thumbnails: made.count() as u64, live_links: live_links.unsigned_abs() })
+}
 
 /// Deletes one of the user's images with its thumbnails and links.
 pub(crate) async fn delete_image(pool: &PgPool, user: &User, id: ImageId) -> Result<(), Problem> {

@@ -1,8 +1,10 @@
 //! Links that expire.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Height, ImageId, Invalid, LinkId};
+use super::{Height, ImageId, Invalid, LinkId, whole_number};
 
 /// How long an expiring link lives: 300..=30000 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,14 @@ impl TryFrom<i64> for ValidFor {
     }
 }
 
+impl FromStr for ValidFor {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(whole_number("valid_for", text)?)
+    }
+}
+
 /// What an expiring link shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkTarget {
@@ -47,6 +57,18 @@ pub enum LinkTarget {
     Original,
     /// The thumbnail of this height.
     Thumbnail(Height),
+}
+
+impl FromStr for LinkTarget {
+    type Err = Invalid;
+
+    /// `original`, or a height in px.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "original" => Ok(Self::Original),
+            height => height.parse().map(Self::Thumbnail),
+        }
+    }
 }
 
 /// An expiring link as it is kept.
@@ -88,6 +110,15 @@ mod tests {
         assert!(ValidFor::try_from(i64::MAX).is_err());
         assert_eq!(ValidFor::try_from(300).map(ValidFor::seconds), Ok(300));
         assert_eq!(ValidFor::try_from(30_000).map(ValidFor::seconds), Ok(30_000));
+    }
+
+    #[test]
+    fn a_form_names_a_life_and_a_target() {
+        assert_eq!(" 300 ".parse::<ValidFor>().map(ValidFor::seconds), Ok(300));
+        assert!("5 min".parse::<ValidFor>().is_err());
+        assert_eq!("original".parse(), Ok(LinkTarget::Original));
+        assert!("200".parse::<LinkTarget>().is_ok_and(|target| target != LinkTarget::Original));
+        assert!("".parse::<LinkTarget>().is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub use ids::{ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
 pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};
 pub use thumbnail::{Thumbnail, ThumbnailState};
-pub use tier::{AccessDenied, Height, HeightSet, Tier, TierSpec};
+pub use tier::{AccessDenied, ByteCount, Height, HeightSet, Tier, TierName, TierSpec};
 pub use user::{Password, User, Username};
 
 /// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
@@ -29,4 +29,9 @@ impl Invalid {
     pub(crate) fn new(field: &'static str, rule: impl Into<String>) -> Self {
         Self { field, rule: rule.into() }
     }
+}
+
+/// A whole number as a person types it into a form, for the types that are made of one.
+fn whole_number(field: &'static str, text: &str) -> Result<i64, Invalid> {
+    text.trim().parse().map_err(|_| Invalid::new(field, format!("{:?} is not a whole number", text.trim())))
 }

@@ -1,0 +1,89 @@
+//! Figures and times as people read them. Templates hand over some of them by reference.
+
+use std::borrow::Borrow;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A number of bytes with three digits at most: `3.9 MiB`.
+pub(super) fn bytes(bytes: impl Borrow<u64>) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut tenths = u128::from(*bytes.borrow()) * 10;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths = (tenths + 512) / 1024;
+        unit += 1;
+    }
+    if unit == 0 || tenths >= 100 {
+        return format!("{} {}", (tenths + 5) / 10, UNITS[unit]);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+/// To the minute, as the server counts: the page's script shows it in the reader's own time.
+pub(super) fn time(at: impl Borrow<DateTime<Utc>>) -> String {
+    at.borrow().format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// For the `datetime` of a `<time>` (RFC 3339).
+pub(super) fn timestamp(at: impl Borrow<DateTime<Utc>>) -> String {
+    at.borrow().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// A span of time in its two largest units: `7 h 59 min`.
+pub(super) fn span(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
+}
+
+/// A number with its thousands apart: `1,000,000`.
+pub(super) fn number(number: impl Borrow<u64>) -> String {
+    let digits = number.borrow().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count and its noun: `1 image`, `2 images`.
+pub(super) fn plural(count: impl Borrow<u64>, noun: &str) -> String {
+    let count = *count.borrow();
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", number(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_three_digits_at_most_and_a_unit() {
+        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_055_536, "3.9 MiB"), (20 << 20, "20 MiB")];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(bytes(u64::MAX), "16777216 TiB");
+    }
+
+    #[test]
+    fn a_span_has_its_two_largest_units() {
+        let of = |seconds| span(TimeDelta::seconds(seconds));
+        assert_eq!([of(-5), of(59), of(60), of(299)], ["0 s", "59 s", "1 min 0 s", "4 min 59 s"]);
+        assert_eq!([of(28_799), of(90_000)], ["7 h 59 min", "1 d 1 h"]);
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!([number(0), number(999), number(1000), number(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([plural(1, "image"), plural(2000, "image")], ["1 image", "2,000 images"]);
+    }
+}

@@ -1,0 +1,86 @@
+//! Forms that are shown again: what was typed stays, and each complaint stands beside its field.
+
+use axum::http::StatusCode;
+use shared::domain::Invalid;
+
+use crate::error::{Code, FieldError, Problem};
+
+/// What is wrong with a form that was sent.
+#[derive(Debug, Default)]
+pub(crate) struct FormErrors {
+    fields: Vec<FieldError>,
+    /// What is wrong with the request as a whole.
+    alert: Option<String>,
+    status: StatusCode,
+}
+
+impl FormErrors {
+    /// What a person can put right in the form. Anything else is a problem of its own.
+    pub(crate) fn of(problem: Problem) -> Result<Self, Problem> {
+        let status = problem.code.status();
+        let is_about_the_form = status.is_client_error() && !matches!(problem.code, Code::NotFound | Code::NotLoggedIn);
+        if !is_about_the_form {
+            return Err(problem);
+        }
+        let alert = problem.fields.is_empty().then_some(problem.detail);
+        Ok(Self { fields: problem.fields, alert, status })
+    }
+
+    /// The complaint about a field.
+    pub(crate) fn of_field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|error| error.field == name).map(|error| error.detail.as_str())
+    }
+
+    pub(crate) fn alert(&self) -> Option<&str> {
+        self.alert.as_deref()
+    }
+
+    /// The status of the page that shows the form again; 200 while nothing is wrong.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+/// Parses a form's fields one by one and remembers every complaint, so that all of them are shown at once.
+#[derive(Default)]
+pub(crate) struct Fields {
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    /// The field's value, or a complaint under the field's name.
+    pub(crate) fn parse<T>(&mut self, field: &str, parsed: Result<T, Invalid>) -> Option<T> {
+        parsed.map_err(|invalid| self.errors.push(FieldError { field: field.to_owned(), detail: invalid.rule })).ok()
+    }
+
+    /// What was made of the fields, if each of them was in order.
+    pub(crate) fn finish<T>(self, parsed: Option<T>) -> Result<T, Problem> {
+        parsed.filter(|_| self.errors.is_empty()).ok_or_else(|| Problem::fields(self.errors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::domain::{Height, ValidFor};
+
+    use super::*;
+
+    #[test]
+    fn every_complaint_is_shown_beside_its_field() {
+        let mut fields = Fields::default();
+        let height = fields.parse("height", "0".parse::<Height>());
+        let valid_for = fields.parse("valid_for", "soon".parse::<ValidFor>());
+        let problem = fields.finish(height.zip(valid_for)).expect_err("two complaints");
+        let errors = FormErrors::of(problem).expect("a form's errors");
+        assert_eq!(errors.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(errors.of_field("height").is_some_and(|rule| rule.contains("4000")));
+        assert!(errors.of_field("valid_for").is_some_and(|rule| rule.contains("soon")));
+        assert_eq!((errors.of_field("title"), errors.alert()), (None, None));
+    }
+
+    #[test]
+    fn what_no_form_can_put_right_is_a_problem_of_its_own() {
+        assert!(FormErrors::of(Problem::not_found("image")).is_err());
+        assert!(FormErrors::of(Problem::new(Code::Internal, "broken")).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! The page of one image: its links, renaming, deleting, and the links that expire.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::Deserialize;
+use shared::domain::{Image, ImageId, Title, User};
+
+use super::{
+    Layout, Visitor, format,
+    forms::FormErrors,
+    links::{LinkForm, ListedLink},
+    page,
+    picture::{Picture, Shown, Size},
+};
+use crate::{
+    AppState,
+    error::Problem,
+    extract::{Form, Pk, PkAndHeight},
+    urls::{Urls, page_paths},
+    use_cases::{delete_image, expiring_links, list_images, rename_image, thumbnails},
+};
+
+#[derive(Template)]
+#[template(path = "image.html")]
+struct ImagePage<'a> {
+    layout: Layout,
+    user: &'a User,
+    image: &'a Image,
+    picture: Picture,
+    /// As it is, or as it was typed.
+    title: String,
+    title_errors: FormErrors,
+    links: Vec<ListedLink>,
+    link_form: LinkForm,
+    link_errors: FormErrors,
+}
+
+/// What was typed into one of the page's forms and could not be taken.
+#[derive(Default)]
+pub(super) struct Refused {
+    pub(super) title: Option<(String, FormErrors)>,
+    pub(super) link: Option<(LinkForm, FormErrors)>,
+}
+
+/// `GET /images/{pk}`
+pub(crate) async fn show_image(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    urls: Urls,
+    Pk(id): Pk,
+) -> Result<Response, Problem> {
+    show(&state, &visitor, &urls, id, Refused::default()).await
+}
+
+/// The page, with what was refused.
+pub(super) async fn show(
+    state: &AppState,
+    visitor: &Visitor,
+    urls: &Urls,
+    id: ImageId,
+    refused: Refused,
+) -> Result<Response, Problem> {
+    let user = &visitor.user;
+    let found = list_images::find_image(&mut *state.pool.acquire().await?, user, id).await?;
+    let links = match user.tier.allows_expiring_links() {
+        Ok(()) => expiring_links::list_links(state, user, id).await?,
+        Err(_) => Vec::new(),
+    };
+    let now = state.clock.now();
+    let (title, title_errors) =
+        refused.title.unwrap_or_else(|| (found.image.title.as_str().to_owned(), FormErrors::default()));
+    let (link_form, link_errors) = refused.link.unwrap_or_default();
+    let status = [&title_errors, &link_errors].map(FormErrors::status);
+    let image_page = ImagePage {
+        layout: visitor.layout().await?,
+        user,
+        picture: Picture::new(&found, &user.tier, urls, Size::Page),
+        image: &found.image,
+        title,
+        title_errors,
+        links: links.iter().map(|link| ListedLink::new(link, now, urls)).collect(),
+        link_form,
+        link_errors,
+    };
+    let status = status.into_iter().find(|status| *status != StatusCode::OK).unwrap_or_default();
+    Ok(page(status, &image_page))
+}
+
+/// A new title.
+#[derive(Deserialize)]
+pub(crate) struct TitleForm {
+    #[serde(default)]
+    title: String,
+}
+
+/// `POST /images/{pk}/title`
+pub(crate) async fn rename_image(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    urls: Urls,
+    Pk(id): Pk,
+    Form(form): Form<TitleForm>,
+) -> Result<Response, Problem> {
+    let renamed = match Title::try_from(form.title.clone()) {
+        Ok(title) => {
+            let mut connection = state.pool.acquire().await?;
+            rename_image::rename_image(&mut connection, &visitor.user, id, &title).await
+        }
+        Err(invalid) => Err(invalid.into()),
+    };
+    match renamed {
+        Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Links made before go on working.").await,
+        Err(problem) => {
+            let refused = Refused { title: Some((form.title, FormErrors::of(problem)?)), ..Refused::default() };
+            show(&state, &visitor, &urls, id, refused).await
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "image_delete.html")]
+struct DeletePage<'a> {
+    layout: Layout,
+    image: &'a Image,
+    thumbnails: u64,
+    live_links: u64,
+}
+
+/// `GET /images/{pk}/delete`: asks, and names what goes.
+pub(crate) async fn confirm_deletion(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Pk(id): Pk,
+) -> Result<Response, Problem> {
+    let cascade = delete_image::cascade(&state, &visitor.user, id).await?;
+    let delete_image::Cascade { image, thumbnails, live_links } = cascade;
+    let layout = visitor.layout().await?;
+    Ok(page(StatusCode::OK, &DeletePage { layout, image: &image, thumbnails, live_links }))
+}
+
+/// `POST /images/{pk}/delete`
+pub(crate) async fn delete_image(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Pk(id): Pk,
+) -> Result<Response, Problem> {
+    delete_image::delete_image(&state.pool, &visitor.user, id).await?;
+    visitor.go(page_paths::GALLERY, "The image is deleted.").await
+}
+
+/// `POST /images/{pk}/thumbnails/{height}/retry`
+pub(crate) async fn retry_thumbnail(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    PkAndHeight(id, height): PkAndHeight,
+) -> Result<Response, Problem> {
+    thumbnails::retry_thumbnail(&state, &visitor.user, id, height).await?;
+    visitor.go(&page_paths::image(id), "The thumbnail is being made again.").await
+}
