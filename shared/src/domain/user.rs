@@ -119,6 +119,8 @@ pub struct User {
     pub is_admin: bool,
     /// Bytes that its originals take.
     pub used_bytes: u64,
+    /// Whether everybody knows its password.
+    pub password_is_default: bool,
 }
 
 #[cfg(test)]
