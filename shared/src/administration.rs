@@ -118,7 +118,7 @@ async fn insert_admin(
         actor: Actor::CommandLine,
         action: "create",
         object_type: "user",
-        object_id: id.0,
+        object_id: &id.to_string(),
         object_label: username.as_str(),
         changes: json!({"is_admin": true, "tier": tier.spec.name}),
     };
@@ -195,7 +195,7 @@ pub async fn load_tiers(
             }
             TierChange::Keep(_) => continue,
         };
-        record_tier(connection, action, id.0, spec.name.as_str(), changes, clock).await?;
+        record_tier(connection, action, &id.to_string(), spec.name.as_str(), changes, clock).await?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ pub async fn load_tiers(
 async fn record_tier(
     connection: &mut PgConnection,
     action: &str,
-    id: i64,
+    id: &str,
     name: &str,
     changes: Value,
     clock: &Clock,

@@ -27,10 +27,10 @@ pub struct AdminAction<'a> {
     pub actor: Actor<'a>,
     /// What, as a verb: `create`, `update`, `delete`.
     pub action: &'a str,
-    /// To what kind of thing: `user`, `tier`.
+    /// To what kind of thing: `user`, `tier`, `image`, `link`, `job`.
     pub object_type: &'a str,
-    /// Its number.
-    pub object_id: i64,
+    /// Its number or id.
+    pub object_id: &'a str,
     /// Its name at the time.
     pub object_label: &'a str,
     /// What changed, field by field; never a secret.

@@ -143,7 +143,7 @@ pub async fn delete_expired(
     Ok(deleted.execute(connection).await?.rows_affected())
 }
 
-fn target(height: Option<i32>) -> sqlx::Result<LinkTarget> {
+pub(super) fn target(height: Option<i32>) -> sqlx::Result<LinkTarget> {
     match height {
         None => Ok(LinkTarget::Original),
         Some(px) => Height::try_from(i64::from(px)).map(LinkTarget::Thumbnail).map_err(undecodable),

@@ -1,6 +1,7 @@
 //! All SQL: free functions on a connection (or a transaction), checked against the schema when they are compiled.
 //! They decide nothing; what a query means is said in the domain.
 
+pub mod admin;
 pub mod admin_actions;
 pub mod images;
 pub mod integrity;

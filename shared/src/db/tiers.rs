@@ -76,10 +76,13 @@ pub async fn by_name(connection: &mut PgConnection, name: &str) -> sqlx::Result<
     row.fetch_optional(connection).await?.map(Tier::try_from).transpose()
 }
 
+/// The unique constraint that refuses a second tier of one name.
+pub const NAME_KEY: &str = "tiers_name_key";
+
 /// Adds a tier.
 ///
 /// # Errors
-/// `tiers_name_key` when there is one of this name, `tiers_default_key` when another is the default.
+/// [`NAME_KEY`] when there is one of this name, `tiers_default_key` when another is the default.
 pub async fn insert(
     connection: &mut PgConnection,
     spec: &TierSpec,

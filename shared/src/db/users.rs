@@ -78,7 +78,7 @@ pub async fn credentials(
 /// An account that may log in, with its tier as it is now.
 pub async fn active(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<User>> {
     let row = sqlx::query!(
-        "SELECT u.id, u.username, u.is_admin, u.password_is_default, u.used_bytes,
+        "SELECT u.id, u.username, u.is_admin, u.used_bytes, u.password_is_default,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM users u JOIN tiers t ON t.id = u.tier_id
@@ -92,8 +92,8 @@ pub async fn active(connection: &mut PgConnection, id: UserId) -> sqlx::Result<O
         id: UserId(row.id),
         username: Username::try_from(row.username).map_err(undecodable)?,
         is_admin: row.is_admin,
-        password_is_default: row.password_is_default,
         used_bytes: unsigned(row.used_bytes)?,
+        password_is_default: row.password_is_default,
         tier: joined_tier!(row)?,
     }))
 }

@@ -117,10 +117,10 @@ pub struct User {
     pub tier: Tier,
     /// Whether it may administer the service.
     pub is_admin: bool,
-    /// Whether everybody knows its password.
-    pub password_is_default: bool,
     /// Bytes that its originals take.
     pub used_bytes: u64,
+    /// Whether everybody knows its password.
+    pub password_is_default: bool,
 }
 
 #[cfg(test)]

@@ -1,0 +1,353 @@
+//! The queue as administrators see it, and what they do to its jobs. Times are the database's, as all of the queue's are.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use ulid::Ulid;
+use uuid::Uuid;
+
+use crate::{
+    db::unsigned,
+    domain::ImageId,
+    jobs::{GenerateThumbnail, Job},
+};
+
+/// How far a job is that is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// No worker has taken it yet.
+    Waiting,
+    /// A worker has it.
+    Running,
+    /// It failed and will be tried again.
+    Failed,
+    /// It was given up.
+    Dead,
+}
+
+/// A job in a list.
+#[derive(Clone, Debug)]
+pub struct ListedJob {
+    /// Its ULID.
+    pub id: String,
+    /// Its queue.
+    pub queue: String,
+    /// How far it is.
+    pub state: JobState,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// How often it is tried before it is given up.
+    pub max_attempts: i32,
+    /// The start of what it is about, usually JSON.
+    pub payload: String,
+    /// Why it failed the last time.
+    pub reason: Option<String>,
+    /// When it was enqueued.
+    pub created_at: DateTime<Utc>,
+    /// When it is due, or was.
+    pub run_at: DateTime<Utc>,
+    /// When it ended the last time.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The worker that has it, or had it.
+    pub worker: Option<String>,
+    /// The image whose thumbnail it makes.
+    pub image: Option<ImageId>,
+}
+
+/// How much of a payload is shown, in characters.
+const PAYLOAD_CHARS: usize = 2000;
+
+struct JobRow {
+    id: String,
+    job_type: String,
+    attempts: i32,
+    max_attempts: i32,
+    payload: Vec<u8>,
+    reason: Option<String>,
+    run_at: DateTime<Utc>,
+    done_at: Option<DateTime<Utc>>,
+    lock_by: Option<String>,
+}
+
+/// One query for each state, as the indexes hold those of one state. As many bytes of the payload are read as its first
+/// 2000 characters can have.
+macro_rules! page_query {
+    ($connection:ident, $queue:ident, $before:ident, $limit:ident, $condition:tt) => {
+        sqlx::query_as!(
+            JobRow,
+            "SELECT id, job_type, attempts, max_attempts, substring(job FOR 8000) AS \"payload!\",
+                    coalesce(last_result ->> 'Err', last_result ->> 0) AS reason, run_at, done_at, lock_by
+             FROM apalis.jobs
+             WHERE ("
+                + $condition
+                + ") AND ($1::text IS NULL OR job_type = $1) AND ($2::text IS NULL OR id < $2)
+             ORDER BY id DESC LIMIT $3",
+            $queue,
+            $before,
+            $limit,
+        )
+        .fetch_all(&mut *$connection)
+        .await?
+    };
+}
+
+/// At most `limit` of the jobs of this state, of one queue or all, the one that was enqueued last first, from the one
+/// before `before` on.
+pub async fn page(
+    connection: &mut PgConnection,
+    state: JobState,
+    queue: Option<&str>,
+    before: Option<&str>,
+    limit: i64,
+) -> sqlx::Result<Vec<ListedJob>> {
+    let rows = match state {
+        JobState::Waiting => page_query!(connection, queue, before, limit, "status = 'Pending'"),
+        JobState::Running => page_query!(connection, queue, before, limit, "status IN ('Queued', 'Running')"),
+        JobState::Failed => {
+            page_query!(connection, queue, before, limit, "status = 'Failed' AND attempts < max_attempts")
+        }
+        JobState::Dead => page_query!(
+            connection,
+            queue,
+            before,
+            limit,
+            "status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts)"
+        ),
+    };
+    let images = images(connection, &rows).await?;
+    Ok(rows.into_iter().map(|row| listed(row, state, &images)).collect())
+}
+
+fn listed(row: JobRow, state: JobState, images: &HashMap<Uuid, ImageId>) -> ListedJob {
+    let enqueued = Ulid::from_string(&row.id).ok().and_then(|id| i64::try_from(id.timestamp_ms()).ok());
+    ListedJob {
+        created_at: enqueued.and_then(DateTime::from_timestamp_millis).unwrap_or(row.run_at),
+        image: thumbnail(&row).and_then(|thumbnail| images.get(&thumbnail).copied()),
+        payload: String::from_utf8_lossy(&row.payload).chars().take(PAYLOAD_CHARS).collect(),
+        state,
+        id: row.id,
+        queue: row.job_type,
+        attempts: row.attempts,
+        max_attempts: row.max_attempts,
+        reason: row.reason,
+        run_at: row.run_at,
+        ended_at: row.done_at,
+        worker: row.lock_by,
+    }
+}
+
+/// The thumbnail that a job was enqueued for.
+fn thumbnail(row: &JobRow) -> Option<Uuid> {
+    let is_ours = row.job_type == GenerateThumbnail::QUEUE;
+    let job: GenerateThumbnail = is_ours.then(|| serde_json::from_slice(&row.payload).ok()).flatten()?;
+    Some(job.thumbnail.0)
+}
+
+/// The images of the jobs' thumbnails.
+async fn images(connection: &mut PgConnection, jobs: &[JobRow]) -> sqlx::Result<HashMap<Uuid, ImageId>> {
+    let thumbnails: Vec<Uuid> = jobs.iter().filter_map(thumbnail).collect();
+    let rows = sqlx::query!("SELECT id, image_id FROM thumbnails WHERE id = ANY ($1)", &thumbnails);
+    Ok(rows.fetch_all(connection).await?.into_iter().map(|row| (row.id, ImageId(row.image_id))).collect())
+}
+
+/// How a queue does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueFigures {
+    /// Its name.
+    pub queue: String,
+    /// Jobs that no worker has taken yet.
+    pub waiting: u64,
+    /// Jobs that a worker has.
+    pub running: u64,
+    /// Jobs that failed and will be tried again.
+    pub failed: u64,
+    /// Jobs that were given up.
+    pub dead: u64,
+    /// How long the first of the waiting jobs that are due has been due, in seconds.
+    pub oldest_waiting_seconds: Option<u64>,
+    /// Jobs that succeeded within the last minute.
+    pub done_last_minute: u64,
+    /// Jobs that succeeded within the last hour.
+    pub done_last_hour: u64,
+    /// Jobs whose last attempt failed within the last hour.
+    pub failed_last_hour: u64,
+}
+
+/// How these queues do, in the order in which they are named.
+pub async fn figures(connection: &mut PgConnection, queues: &[&str]) -> sqlx::Result<Vec<QueueFigures>> {
+    let queues: Vec<String> = queues.iter().map(|&queue| queue.to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"WITH open AS (
+               SELECT job_type, count(*) FILTER (WHERE status = 'Pending') AS waiting,
+                      count(*) FILTER (WHERE status = 'Failed') AS failed,
+                      count(*) FILTER (WHERE status = 'Failed' AND done_at > now() - interval '1 hour') AS lately,
+                      now() - min(run_at) FILTER (WHERE status = 'Pending' AND run_at <= now()) AS oldest
+               FROM apalis.jobs
+               WHERE status = 'Pending' OR (status = 'Failed' AND attempts < max_attempts)
+               GROUP BY job_type
+           ), held AS (
+               SELECT job_type, count(*) AS running FROM apalis.jobs WHERE status IN ('Queued', 'Running')
+               GROUP BY job_type
+           ), dead AS (
+               SELECT job_type, count(*) AS dead,
+                      count(*) FILTER (WHERE done_at > now() - interval '1 hour') AS lately
+               FROM apalis.jobs
+               WHERE status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts)
+               GROUP BY job_type
+           ), done AS (
+               SELECT job_type, count(*) AS hour,
+                      count(*) FILTER (WHERE done_at > now() - interval '1 minute') AS minute
+               FROM apalis.jobs
+               WHERE status = 'Done' AND job_type = ANY ($1) AND done_at > now() - interval '1 hour'
+               GROUP BY job_type
+           )
+           SELECT queue AS "queue!", coalesce(waiting, 0) AS "waiting!", coalesce(running, 0) AS "running!",
+                  coalesce(failed, 0) AS "failed!", coalesce(dead, 0) AS "dead!",
+                  floor(extract(epoch FROM oldest))::bigint AS oldest,
+                  coalesce(minute, 0) AS "minute!", coalesce(hour, 0) AS "hour!",
+                  coalesce(open.lately, 0) + coalesce(dead.lately, 0) AS "failed_lately!"
+           FROM unnest($1::text[]) WITH ORDINALITY AS queues (queue, place)
+           LEFT JOIN open ON open.job_type = queue
+           LEFT JOIN held ON held.job_type = queue
+           LEFT JOIN dead ON dead.job_type = queue
+           LEFT JOIN done ON done.job_type = queue
+           ORDER BY place"#,
+        &queues,
+    );
+    let rows = rows.fetch_all(connection).await?.into_iter().map(|row| {
+        Ok(QueueFigures {
+            queue: row.queue,
+            waiting: unsigned(row.waiting)?,
+            running: unsigned(row.running)?,
+            failed: unsigned(row.failed)?,
+            dead: unsigned(row.dead)?,
+            oldest_waiting_seconds: row.oldest.map(unsigned).transpose()?,
+            done_last_minute: unsigned(row.minute)?,
+            done_last_hour: unsigned(row.hour)?,
+            failed_last_hour: unsigned(row.failed_lately)?,
+        })
+    });
+    rows.collect()
+}
+
+/// A job that an administrator did something to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedJob {
+    /// Its ULID.
+    pub id: String,
+    /// Its queue.
+    pub queue: String,
+}
+
+/// Has jobs tried again at once: those that failed, and those that were given up, which get all their attempts anew and
+/// their thumbnails with them. Which were; the caller's transaction makes it one.
+pub async fn retry(
+    connection: &mut PgConnection,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<ChangedJob>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM apalis.jobs WHERE id = ANY ($1) AND status IN ('Failed', 'Killed') ORDER BY id FOR UPDATE",
+        ids,
+    );
+    let ids = ids.fetch_all(&mut *connection).await?;
+    sqlx::query!(
+        "UPDATE thumbnails th SET state = 'pending', failure_reason = NULL, requested_at = $2
+         FROM apalis.jobs j
+         WHERE th.job_id = j.id AND th.state = 'failed'
+           AND j.id = ANY ($1) AND j.job_type = 'thumbnails'
+           AND (j.status = 'Killed' OR j.attempts >= j.max_attempts)",
+        &ids,
+        now,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "UPDATE apalis.jobs SET run_at = now() WHERE id = ANY ($1) AND status = 'Failed' AND attempts < max_attempts",
+        &ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "UPDATE apalis.jobs
+         SET status = 'Pending', attempts = 0, run_at = now(), lock_at = NULL, lock_by = NULL, done_at = NULL,
+             last_result = NULL
+         WHERE id = ANY ($1) AND (status = 'Killed' OR attempts >= max_attempts)",
+        &ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    wake(connection, &ids).await
+}
+
+/// Tells workers of jobs that are due, as the queue's own trigger does of new ones.
+async fn wake(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<Vec<ChangedJob>> {
+    let rows = sqlx::query!(
+        "SELECT id, job_type,
+                pg_notify('apalis::job::insert',
+                          json_build_object('job_type', job_type, 'id', id, 'run_at', run_at)::text)
+         FROM apalis.jobs WHERE id = ANY ($1) ORDER BY id",
+        ids,
+    );
+    let rows = rows.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| ChangedJob { id: row.id, queue: row.job_type }).collect())
+}
+
+/// As [`retry`], at most `limit` jobs of this state, of one queue or all, the oldest first; those that another
+/// transaction holds are left out. Jobs of the other states have nothing to retry.
+pub async fn retry_all(
+    connection: &mut PgConnection,
+    state: JobState,
+    queue: Option<&str>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<ChangedJob>> {
+    let ids = match state {
+        JobState::Waiting | JobState::Running => Vec::new(),
+        JobState::Failed => {
+            sqlx::query_scalar!(
+                "SELECT id FROM apalis.jobs
+                 WHERE status = 'Failed' AND attempts < max_attempts AND ($1::text IS NULL OR job_type = $1)
+                 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+                queue,
+                limit,
+            )
+            .fetch_all(&mut *connection)
+            .await?
+        }
+        JobState::Dead => {
+            sqlx::query_scalar!(
+                "SELECT id FROM apalis.jobs
+                 WHERE (status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts))
+                   AND ($1::text IS NULL OR job_type = $1)
+                 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+                queue,
+                limit,
+            )
+            .fetch_all(&mut *connection)
+            .await?
+        }
+    };
+    retry(connection, &ids, now).await
+}
+
+/// Deletes jobs that no worker has; thumbnails that wait for them can be asked for again. Which were; the caller's
+/// transaction makes it one.
+pub async fn discard(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<Vec<ChangedJob>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM apalis.jobs WHERE id = ANY ($1) AND status IN ('Pending', 'Failed', 'Killed')
+         ORDER BY id FOR UPDATE",
+        ids,
+    );
+    let ids = ids.fetch_all(&mut *connection).await?;
+    sqlx::query!(
+        "UPDATE thumbnails SET state = 'absent', job_id = NULL WHERE job_id = ANY ($1) AND state = 'pending'",
+        &ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let rows = sqlx::query!("DELETE FROM apalis.jobs WHERE id = ANY ($1) RETURNING id, job_type", &ids);
+    let rows = rows.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| ChangedJob { id: row.id, queue: row.job_type }).collect())
+}

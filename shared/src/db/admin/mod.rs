@@ -1,0 +1,85 @@
+//! What the administrators' pages show and change. Tables are read a page at a time, from after the last row of the page
+//! before, in the order of an index; large ones are not counted.
+
+pub mod history;
+pub mod images;
+pub mod jobs;
+pub mod links;
+pub mod statistics;
+pub mod tiers;
+pub mod users;
+
+use sqlx::PgConnection;
+
+/// How many rows there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The number.
+    pub rows: u64,
+    /// Whether it is what the planner believes rather than what was counted: beyond 10,000 rows.
+    pub is_estimate: bool,
+}
+
+/// Plans the statements of this transaction for their values, which whoever reads pages does first: a filter that is not
+/// set, as in `$1 IS NULL OR tier_id = $1`, then costs nothing, and one that is set finds its index. Outside a
+/// transaction it does nothing.
+pub async fn plan_for_values(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("SET LOCAL plan_cache_mode = force_custom_plan").execute(connection).await?;
+    Ok(())
+}
+
+/// A [`Count`] of the rows of a table that meet a condition: exact up to 10,000, then the planner's number of all the
+/// table's rows; exact once more where there is none, as nobody has analysed the table.
+macro_rules! count_rows {
+    ($connection:expr, $table:tt, $condition:tt $(, $argument:expr)*) => {{
+        let counted = sqlx::query!(
+            "WITH counted AS (
+                 SELECT count(*) AS rows FROM (SELECT FROM " + $table + " WHERE " + $condition + " LIMIT 10001) AS s
+             ), estimated AS (
+                 SELECT reltuples::bigint AS rows FROM pg_class WHERE oid = '" + $table + "'::regclass
+             )
+             SELECT CASE
+                        WHEN counted.rows <= 10000 THEN counted.rows
+                        WHEN estimated.rows >= 0 THEN greatest(estimated.rows, counted.rows)
+                        ELSE (SELECT count(*) FROM " + $table + " WHERE " + $condition + ")
+                    END AS \"rows!\",
+                    counted.rows > 10000 AND estimated.rows >= 0 AS \"is_estimate!\"
+             FROM counted, estimated"
+            $(, $argument)*
+        );
+        let counted = counted.fetch_one($connection).await?;
+        Ok(crate::db::admin::Count {
+            rows: crate::db::unsigned(counted.rows)?,
+            is_estimate: counted.is_estimate,
+        })
+    }};
+}
+use count_rows;
+
+/// The pattern for ILIKE that `text` itself matches and nothing else.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// The pattern for ILIKE of texts that contain `text`.
+fn containing(text: &str) -> String {
+    format!("%{}%", escaped(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_takes_the_signs_of_patterns_for_themselves() {
+        assert_eq!(containing("IMG_20%"), r"%IMG\_20\%%");
+        assert_eq!(escaped(r"a\b"), r"a\\b");
+    }
+}

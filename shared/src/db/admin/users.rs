@@ -1,0 +1,283 @@
+//! Accounts as administrators see them.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{Count, containing, count_rows};
+use crate::{
+    db::{undecodable, unsigned},
+    domain::{TierId, UserId, Username, tier::TierName},
+};
+
+/// An account in a list.
+#[derive(Clone, Debug)]
+pub struct ListedUser {
+    /// Its number.
+    pub id: UserId,
+    /// Its login name.
+    pub username: Username,
+    /// Its tier.
+    pub tier_id: TierId,
+    /// Its tier's name.
+    pub tier_name: TierName,
+    /// Whether it may administer the service.
+    pub is_admin: bool,
+    /// Whether it may log in.
+    pub is_active: bool,
+    /// Bytes that its originals take.
+    pub used_bytes: u64,
+    /// How many they may take, by its tier.
+    pub storage_quota_bytes: u64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+struct UserRow {
+    id: i64,
+    username: String,
+    tier_id: i64,
+    tier_name: String,
+    is_admin: bool,
+    is_active: bool,
+    used_bytes: i64,
+    storage_quota_bytes: i64,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<UserRow> for ListedUser {
+    type Error = sqlx::Error;
+
+    fn try_from(row: UserRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            id: UserId(row.id),
+            username: Username::try_from(row.username).map_err(undecodable)?,
+            tier_id: TierId(row.tier_id),
+            tier_name: TierName::try_from(row.tier_name).map_err(undecodable)?,
+            is_admin: row.is_admin,
+            is_active: row.is_active,
+            used_bytes: unsigned(row.used_bytes)?,
+            storage_quota_bytes: unsigned(row.storage_quota_bytes)?,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// Which accounts: those that meet everything that is set.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Their names contain this, whatever the case.
+    pub search: Option<String>,
+    /// They have this tier.
+    pub tier: Option<TierId>,
+    /// They may log in, or may not.
+    pub is_active: Option<bool>,
+    /// They may administer the service, or may not.
+    pub is_admin: Option<bool>,
+}
+
+/// In which order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserSort {
+    /// The one that was made last first.
+    #[default]
+    Newest,
+    /// The one that was made first first.
+    Oldest,
+    /// By name, whatever the case.
+    NameAscending,
+    /// By name from the end of the alphabet on.
+    NameDescending,
+    /// The one whose originals take most first.
+    MostUsed,
+    /// The one whose originals take least first.
+    LeastUsed,
+}
+
+/// One query for each order, as an order cannot be a parameter. `$5` is the account to continue after.
+macro_rules! page_query {
+    ($connection:ident, $filter:ident, $after:ident, $limit:ident, $is_after:tt, $order:tt) => {
+        sqlx::query_as!(
+            UserRow,
+            "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
+                    t.storage_quota_bytes, u.created_at
+             FROM users u JOIN tiers t ON t.id = u.tier_id
+             WHERE ($1::text IS NULL OR lower(u.username) LIKE lower($1))
+               AND ($2::bigint IS NULL OR u.tier_id = $2)
+               AND ($3::boolean IS NULL OR u.is_active = $3)
+               AND ($4::boolean IS NULL OR u.is_admin = $4)
+               AND ($5::bigint IS NULL OR "
+                + $is_after
+                + ") ORDER BY "
+                + $order
+                + " LIMIT $6",
+            $filter.search.as_deref().map(containing),
+            $filter.tier.map(|tier| tier.0),
+            $filter.is_active,
+            $filter.is_admin,
+            $after.map(|user| user.0),
+            $limit,
+        )
+        .fetch_all($connection)
+        .await?
+    };
+}
+
+/// At most `limit` of the accounts that the filter lets through, in this order, from the one after `after` on.
+pub async fn page(
+    connection: &mut PgConnection,
+    filter: &UserFilter,
+    sort: UserSort,
+    after: Option<UserId>,
+    limit: i64,
+) -> sqlx::Result<Vec<ListedUser>> {
+    let rows = match sort {
+        UserSort::Newest => page_query!(connection, filter, after, limit, "u.id < $5", "u.id DESC"),
+        UserSort::Oldest => page_query!(connection, filter, after, limit, "u.id > $5", "u.id"),
+        UserSort::NameAscending => page_query!(
+            connection,
+            filter,
+            after,
+            limit,
+            "lower(u.username) > (SELECT lower(username) FROM users WHERE id = $5)",
+            "lower(u.username)"
+        ),
+        UserSort::NameDescending => page_query!(
+            connection,
+            filter,
+            after,
+            limit,
+            "lower(u.username) < (SELECT lower(username) FROM users WHERE id = $5)",
+            "lower(u.username) DESC"
+        ),
+        UserSort::MostUsed => page_query!(
+            connection,
+            filter,
+            after,
+            limit,
+            "(u.used_bytes, u.id) < ((SELECT used_bytes FROM users WHERE id = $5), $5)",
+            "u.used_bytes DESC, u.id DESC"
+        ),
+        UserSort::LeastUsed => page_query!(
+            connection,
+            filter,
+            after,
+            limit,
+            "(u.used_bytes, u.id) > ((SELECT used_bytes FROM users WHERE id = $5), $5)",
+            "u.used_bytes, u.id"
+        ),
+    };
+    rows.into_iter().map(ListedUser::try_from).collect()
+}
+
+/// How many accounts there are.
+pub async fn count(connection: &mut PgConnection) -> sqlx::Result<Count> {
+    count_rows!(connection, "users", "true")
+}
+
+/// An account, whether or not it may log in.
+pub async fn find(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<ListedUser>> {
+    let row = sqlx::query_as!(
+        UserRow,
+        "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
+                t.storage_quota_bytes, u.created_at
+         FROM users u JOIN tiers t ON t.id = u.tier_id
+         WHERE u.id = $1",
+        id.0,
+    );
+    row.fetch_optional(connection).await?.map(ListedUser::try_from).transpose()
+}
+
+/// Those of the accounts that are there, by their numbers; locked until the transaction ends.
+pub async fn lock(connection: &mut PgConnection, ids: &[UserId]) -> sqlx::Result<Vec<ListedUser>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        UserRow,
+        "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
+                t.storage_quota_bytes, u.created_at
+         FROM users u JOIN tiers t ON t.id = u.tier_id
+         WHERE u.id = ANY ($1) ORDER BY u.id FOR UPDATE OF u",
+        &ids,
+    );
+    rows.fetch_all(connection).await?.into_iter().map(ListedUser::try_from).collect()
+}
+
+/// What an account becomes.
+#[derive(Debug)]
+pub struct UserChange<'a> {
+    /// Its login name.
+    pub username: &'a Username,
+    /// Its tier.
+    pub tier: TierId,
+    /// Whether it may administer the service.
+    pub is_admin: bool,
+    /// Whether it may log in.
+    pub is_active: bool,
+}
+
+/// Changes an account.
+///
+/// # Errors
+/// [`USERNAME_KEY`](crate::db::users::USERNAME_KEY) when another has this name.
+pub async fn update(connection: &mut PgConnection, id: UserId, change: &UserChange<'_>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE users SET username = $2, tier_id = $3, is_admin = $4, is_active = $5 WHERE id = $1",
+        id.0,
+        change.username.as_str(),
+        change.tier.0,
+        change.is_admin,
+        change.is_active,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves accounts to another tier, effective on their next requests.
+pub async fn set_tier(connection: &mut PgConnection, ids: &[UserId], tier: TierId) -> sqlx::Result<()> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = ANY ($1)", &ids, tier.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Lets one transaction at a time take administrators away, until it ends: two could each leave the other's as the
+/// last.
+pub async fn lock_administrators(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier administrators'))")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// How many administrators may log in.
+pub async fn count_active_admins(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM users WHERE is_admin AND is_active"#)
+        .fetch_one(connection)
+        .await
+}
+
+/// What an account has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserFigures {
+    /// Its images.
+    pub images: u64,
+    /// Its sessions that have not ended.
+    pub live_sessions: u64,
+}
+
+/// What an account has now.
+pub async fn figures(
+    connection: &mut PgConnection,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<UserFigures> {
+    let row = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM images WHERE owner_id = $1) AS "images!",
+                  (SELECT count(*) FROM sessions WHERE user_id = $1 AND expires_at > $2) AS "live_sessions!""#,
+        id.0,
+        now,
+    );
+    let row = row.fetch_one(connection).await?;
+    Ok(UserFigures { images: unsigned(row.images)?, live_sessions: unsigned(row.live_sessions)? })
+}
