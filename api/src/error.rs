@@ -63,6 +63,7 @@ codes! {
     MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "The URL does not take this method",
     RequestTimeout REQUEST_TIMEOUT "request-timeout" "The body took too long to arrive",
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
+    TierInUse CONFLICT "tier-in-use" "The tier is in use",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The body is of the wrong media type",
@@ -138,7 +139,8 @@ impl Problem {
 
     /// Several fields of one request break rules.
     pub(crate) fn fields(fields: Vec<FieldError>) -> Self {
-        let details: Vec<_> = fields.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
+        let details: Vec<_> =
+            fields.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
         Self { fields, ..Self::new(Code::InvalidField, details.join("; ")) }
     }
 

@@ -116,6 +116,12 @@ pub(crate) struct PkAndHeight(pub(crate) ImageId, pub(crate) Height);
 /// `{pk}` and `{id}` of the path.
 pub(crate) struct PkAndLink(pub(crate) ImageId, pub(crate) LinkId);
 
+/// `{id}` of the path where it is a number.
+pub(crate) struct Number(pub(crate) i64);
+
+/// `{id}` of the path, whatever it is.
+pub(crate) struct Id(pub(crate) String);
+
 /// `{file}` of the path.
 pub(crate) struct FileName(pub(crate) String);
 
@@ -159,6 +165,24 @@ impl<S: Send + Sync> FromRequestParts<S> for PkAndLink {
         let params = path_params(parts, state).await?;
         let id = params.get("id").and_then(|id| Uuid::try_parse(id).ok()).map(LinkId);
         Ok(Self(image_id(&params)?, id.ok_or_else(|| Problem::not_found("link"))?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Id(id) = Id::from_request_parts(parts, state).await?;
+        id.parse().map(Self).map_err(|_| Problem::not_found("page"))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut params = path_params(parts, state).await?;
+        params.remove("id").map(Self).ok_or_else(|| Problem::not_found("page"))
     }
 }
 

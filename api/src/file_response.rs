@@ -10,8 +10,9 @@ use axum::{
 };
 use axum_extra::headers::{ETag, HeaderMapExt, IfNoneMatch, IfRange};
 use http_range_header::parse_range_header;
+use imaging::Format;
 use shared::{
-    domain::Image,
+    domain::{Image, ThumbnailId},
     storage::{Storage, StorageKey},
 };
 use uuid::Uuid;
@@ -64,6 +65,24 @@ impl FileResponse {
             id: image.original.0,
             bytes: image.bytes,
             content_type: image.format.media_type(),
+            cache,
+            file_name,
+        }
+    }
+
+    /// A thumbnail's file of so many bytes.
+    pub(crate) fn thumbnail(
+        id: ThumbnailId,
+        format: Format,
+        bytes: u64,
+        cache: Cache,
+        file_name: Option<String>,
+    ) -> Self {
+        Self {
+            key: StorageKey::thumbnail(id, format),
+            id: id.0,
+            bytes,
+            content_type: format.media_type(),
             cache,
             file_name,
         }

@@ -64,7 +64,9 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     let request_id = request_id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     match reader {
         Reader::Program => json(parts, problem, request_id),
-        Reader::Person { came_for } => pages::problem::respond(parts, problem, request_id, came_for.as_deref()),
+        Reader::Person { came_for } => {
+            pages::problem::respond(parts, &problem, request_id, came_for.as_deref())
+        }
     }
 }
 
@@ -72,7 +74,9 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
 enum Reader {
     Program,
     /// Somebody in front of a browser, who followed a link to this path and query or, where there is none, sent a form.
-    Person { came_for: Option<String> },
+    Person {
+        came_for: Option<String>,
+    },
 }
 
 impl Reader {

@@ -135,19 +135,25 @@ pub(crate) enum StateJson {
 
 impl ThumbnailJson {
     pub(crate) fn new(image: &Image, thumbnail: &Thumbnail, urls: &Urls) -> Self {
-        let will_be = || {
-            let max_width = imaging::Options::default().max_width_px;
-            imaging::thumbnail_size(image.width, image.height, thumbnail.height.px(), max_width).0
+        let (state, reason) = match &thumbnail.state {
+            ThumbnailState::Absent => (StateJson::Absent, None),
+            ThumbnailState::Pending => (StateJson::Pending, None),
+            ThumbnailState::Ready { .. } => (StateJson::Ready, None),
+            ThumbnailState::Failed { reason } => (StateJson::Failed, Some(reason.clone())),
         };
-        let (state, width, reason) = match &thumbnail.state {
-            ThumbnailState::Absent => (StateJson::Absent, will_be(), None),
-            ThumbnailState::Pending => (StateJson::Pending, will_be(), None),
-            ThumbnailState::Ready { width, .. } => (StateJson::Ready, *width, None),
-            ThumbnailState::Failed { reason } => (StateJson::Failed, will_be(), Some(reason.clone())),
-        };
+        let (width, _) = thumbnail_size(image, thumbnail);
         let url = urls.thumbnail(&image.title, thumbnail.id, image.format);
         Self { height: thumbnail.height.px(), width, state, url, reason }
     }
+}
+
+/// The width and height in px that a thumbnail has, or will have.
+pub(crate) fn thumbnail_size(image: &Image, thumbnail: &Thumbnail) -> (u32, u32) {
+    if let ThumbnailState::Ready { width, height, .. } = thumbnail.state {
+        return (width, height);
+    }
+    let max_width = imaging::Options::default().max_width_px;
+    imaging::thumbnail_size(image.width, image.height, thumbnail.height.px(), max_width)
 }
 
 impl ImageJson {

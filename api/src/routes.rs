@@ -82,11 +82,38 @@ fn pages() -> Router<AppState> {
         .route("/images/{pk}/thumbnails/{height}/retry", post(pages::image::retry_thumbnail))
         .route("/images/{pk}/links", post(pages::links::create_link))
         .route("/images/{pk}/links/{id}/revoke", post(pages::links::revoke_link))
+        .merge(administration())
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES));
     let uploads = Router::new()
         .route("/images", post(pages::gallery::upload_images))
         .layer(DefaultBodyLimit::disable());
     forms.merge(uploads).layer(middleware::map_response(pages::with_headers))
+}
+
+/// The pages that only administrators see.
+fn administration() -> Router<AppState> {
+    use pages::admin::{dashboard, history, images, jobs, links, tiers, users};
+    Router::new()
+        .route("/admin", get(dashboard::show_dashboard))
+        .route("/admin/users", get(users::list_users))
+        .route("/admin/users/tier", post(users::set_tier))
+        .route("/admin/users/new", get(users::show_new_user).post(users::create_user))
+        .route("/admin/users/{id}", get(users::show_user).post(users::change_user))
+        .route("/admin/users/{id}/password", post(users::set_password))
+        .route("/admin/users/{id}/sign-out", post(users::end_sessions))
+        .route("/admin/tiers", get(tiers::list_tiers))
+        .route("/admin/tiers/new", get(tiers::show_new_tier).post(tiers::create_tier))
+        .route("/admin/tiers/{id}", get(tiers::show_tier).post(tiers::change_tier))
+        .route("/admin/tiers/{id}/delete", get(tiers::confirm_deletion).post(tiers::delete_tier))
+        .route("/admin/images", get(images::list_images))
+        .route("/admin/images/delete", get(images::confirm_deletion).post(images::delete_images))
+        .route("/admin/images/{pk}/preview", get(images::show_preview))
+        .route("/admin/links", get(links::list_links))
+        .route("/admin/links/{id}/revoke", post(links::revoke_link))
+        .route("/admin/jobs", get(jobs::list_jobs))
+        .route("/admin/jobs/retry", post(jobs::retry_jobs))
+        .route("/admin/jobs/discard", post(jobs::discard_jobs))
+        .route("/admin/history", get(history::show_history))
 }
 
 /// What pages are made of, the same for everybody.

@@ -135,7 +135,12 @@ async fn multipart(request: Request, state: &AppState) -> Result<Multipart, Prob
     })
 }
 
-async fn read_form(storage: &Storage, request: Request, state: &AppState, max: u64) -> Result<FileForm, Problem> {
+async fn read_form(
+    storage: &Storage,
+    request: Request,
+    state: &AppState,
+    max: u64,
+) -> Result<FileForm, Problem> {
     let mut multipart = multipart(request, state).await?;
     let (mut file, mut title) = (None, None);
     while let Some(field) = multipart.next_field().await.map_err(|error| unread(&error, max))? {

@@ -118,10 +118,15 @@ fn file_name(title: &Title, id: Uuid, format: Format) -> String {
 
 /// The paths of the pages.
 pub(crate) mod page_paths {
-    use shared::domain::ImageId;
+    use shared::domain::{ImageId, UserId};
 
     pub(crate) const GALLERY: &str = "/";
     pub(crate) const ACCOUNT: &str = "/account";
+    pub(crate) const ADMIN_USERS: &str = "/admin/users";
+    pub(crate) const ADMIN_TIERS: &str = "/admin/tiers";
+    pub(crate) const ADMIN_IMAGES: &str = "/admin/images";
+    pub(crate) const ADMIN_LINKS: &str = "/admin/links";
+    pub(crate) const ADMIN_JOBS: &str = "/admin/jobs";
 
     /// The login page, from which the user goes on to where they came for.
     pub(crate) fn log_in(came_for: Option<&str>) -> String {
@@ -148,6 +153,16 @@ pub(crate) mod page_paths {
     /// The part of an image's page that has its expiring links.
     pub(crate) fn links(image: ImageId) -> String {
         format!("/images/{image}#links")
+    }
+
+    pub(crate) fn admin_user(user: UserId) -> String {
+        format!("{ADMIN_USERS}/{user}")
+    }
+
+    /// A table as it was shown: its path with the query string that a form remembered.
+    pub(crate) fn back_to(table: &str, query: &str) -> String {
+        let path = format!("{table}?{query}");
+        if within(&path) == path { path } else { table.to_owned() }
     }
 
     /// A query string.

@@ -1,5 +1,5 @@
-//! What is done at the command line of the server: the first superuser, further administrators, tiers from a file.
-//! Each procedure is one transaction and leaves a line in the audit trail.
+//! What administrators do, at the command line of the server or in the panel: accounts and tiers. Whatever is done
+//! leaves a line in the audit trail, in the same transaction.
 
 use serde_json::{Value, json};
 use sqlx::{Acquire, PgConnection};
@@ -10,9 +10,10 @@ use crate::{
     db::{
         self,
         admin_actions::{Actor, AdminAction},
+        tiers::NAME_KEY,
         users::{NewUser, USERNAME_KEY},
     },
-    domain::{Invalid, Password, Tier, TierSpec, UserId, Username, tier::TierName},
+    domain::{Invalid, Password, Tier, TierId, TierName, TierSpec, UserId, Username},
     passwords::{self, HashError},
 };
 
@@ -28,6 +29,9 @@ pub enum AdministrationError {
     /// There is an account of this name.
     #[error("there is a user {0} already")]
     UsernameTaken(Username),
+    /// There is another tier of this name.
+    #[error("there is a tier {0:?} already")]
+    TierNameTaken(String),
     /// There is no tier of this name.
     #[error("there is no tier {0:?}")]
     NoSuchTier(String),
@@ -100,30 +104,109 @@ async fn insert_admin(
     tier: &Tier,
     clock: &Clock,
 ) -> Result<UserId, AdministrationError> {
-    let user = NewUser {
+    let admin = NewUser {
         username,
         password_hash: &passwords::hash(password)?,
         password_is_default: password.is_default(),
         tier: tier.id,
         is_admin: true,
     };
-    let id =
-        db::users::insert(connection, &user, clock.now()).await.map_err(
-            |error| match db::broken_constraint(&error) {
-                Some(USERNAME_KEY) => AdministrationError::UsernameTaken(username.clone()),
-                _ => error.into(),
-            },
-        )?;
+    create_user(connection, Actor::CommandLine, &admin, tier, clock).await
+}
+
+/// Creates an account, whose tier `tier` is.
+pub async fn create_user(
+    connection: &mut PgConnection,
+    actor: Actor<'_>,
+    user: &NewUser<'_>,
+    tier: &Tier,
+    clock: &Clock,
+) -> Result<UserId, AdministrationError> {
+    let inserted = db::users::insert(connection, user, clock.now()).await;
+    let id = inserted.map_err(|error| match db::broken_constraint(&error) {
+        Some(USERNAME_KEY) => AdministrationError::UsernameTaken(user.username.clone()),
+        _ => error.into(),
+    })?;
     let action = AdminAction {
-        actor: Actor::CommandLine,
+        actor,
         action: "create",
         object_type: "user",
         object_id: &id.to_string(),
-        object_label: username.as_str(),
-        changes: json!({"is_admin": true, "tier": tier.spec.name}),
+        object_label: user.username.as_str(),
+        changes: json!({"is_admin": user.is_admin, "tier": tier.spec.name}),
     };
     db::admin_actions::record(connection, &action, clock.now()).await?;
     Ok(id)
+}
+
+/// Creates a tier; the default one takes that from the one that was.
+pub async fn create_tier(
+    connection: &mut PgConnection,
+    actor: Actor<'_>,
+    spec: &TierSpec,
+    clock: &Clock,
+) -> Result<TierId, AdministrationError> {
+    if spec.is_default {
+        db::tiers::clear_default(connection).await?;
+    }
+    let inserted = db::tiers::insert(connection, spec, clock.now()).await;
+    let id = inserted.map_err(|error| name_taken(error, spec))?;
+    record_tier(
+        connection,
+        actor,
+        "create",
+        &Tier { id, spec: spec.clone() },
+        json!({ "after": spec }),
+        clock,
+    )
+    .await?;
+    Ok(id)
+}
+
+/// Makes a tier what `after` says, effective on the next request of its accounts.
+pub async fn change_tier(
+    connection: &mut PgConnection,
+    actor: Actor<'_>,
+    before: &Tier,
+    after: &TierSpec,
+    clock: &Clock,
+) -> Result<(), AdministrationError> {
+    if after.is_default && !before.spec.is_default {
+        db::tiers::clear_default(connection).await?;
+    }
+    let updated = db::tiers::update(connection, before.id, after).await;
+    updated.map_err(|error| name_taken(error, after))?;
+    let changes = json!({"before": before.spec, "after": after});
+    let tier = Tier { id: before.id, spec: after.clone() };
+    record_tier(connection, actor, "update", &tier, changes, clock).await?;
+    Ok(())
+}
+
+/// Writes down what was done to a tier.
+pub async fn record_tier(
+    connection: &mut PgConnection,
+    actor: Actor<'_>,
+    action: &str,
+    tier: &Tier,
+    changes: Value,
+    clock: &Clock,
+) -> sqlx::Result<()> {
+    let action = AdminAction {
+        actor,
+        action,
+        object_type: "tier",
+        object_id: &tier.id.to_string(),
+        object_label: tier.spec.name.as_str(),
+        changes,
+    };
+    db::admin_actions::record(connection, &action, clock.now()).await
+}
+
+fn name_taken(error: sqlx::Error, spec: &TierSpec) -> AdministrationError {
+    match db::broken_constraint(&error) {
+        Some(NAME_KEY) => AdministrationError::TierNameTaken(spec.name.to_string()),
+        _ => error.into(),
+    }
 }
 
 /// What loading a tier would do.
@@ -176,48 +259,23 @@ pub async fn load_tiers(
     plan: &[TierChange],
     clock: &Clock,
 ) -> Result<(), AdministrationError> {
-    let brings_default = |change: &TierChange| match change {
-        TierChange::Create(spec) | TierChange::Overwrite { after: spec, .. } => spec.is_default,
-        TierChange::Keep(_) => false,
-    };
-    if plan.iter().any(brings_default) {
-        db::tiers::clear_default(connection).await?;
-    }
     for change in plan {
-        let (action, id, spec, changes) = match change {
+        match change {
             TierChange::Create(spec) => {
-                let id = db::tiers::insert(connection, spec, clock.now()).await?;
-                ("create", id, spec, json!({ "after": spec }))
+                create_tier(connection, Actor::CommandLine, spec, clock).await?;
             }
             TierChange::Overwrite { before, after } => {
-                db::tiers::update(connection, before.id, after).await?;
-                ("update", before.id, after, json!({"before": before.spec, "after": after}))
+                change_tier(connection, Actor::CommandLine, before, after, clock).await?;
             }
-            TierChange::Keep(_) => continue,
-        };
-        record_tier(connection, action, &id.to_string(), spec.name.as_str(), changes, clock).await?;
+            TierChange::Keep(_) => {}
+        }
     }
     Ok(())
-}
-
-async fn record_tier(
-    connection: &mut PgConnection,
-    action: &str,
-    id: &str,
-    name: &str,
-    changes: Value,
-    clock: &Clock,
-) -> sqlx::Result<()> {
-    let actor = Actor::CommandLine;
-    let action =
-        AdminAction { actor, action, object_type: "tier", object_id: id, object_label: name, changes };
-    db::admin_actions::record(connection, &action, clock.now()).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::TierId;
 
     fn built_in() -> Vec<Tier> {
         let numbered = TierSpec::built_in().into_iter().zip(1..);

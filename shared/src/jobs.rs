@@ -19,6 +19,9 @@ pub trait Job: Serialize {
     const MAX_ATTEMPTS: usize;
 }
 
+/// Every queue.
+pub const QUEUES: [&str; 3] = [GenerateThumbnail::QUEUE, DeleteObjects::QUEUE, CleanUp::QUEUE];
+
 /// Make a thumbnail that somebody asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GenerateThumbnail {

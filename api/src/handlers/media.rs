@@ -11,7 +11,6 @@ use axum::{
 use shared::{
     db::{self, thumbnails::ServedThumbnail},
     domain::{LinkId, LinkTarget, OriginalId, ThumbnailId, ThumbnailState, Title},
-    storage::StorageKey,
 };
 use uuid::Uuid;
 
@@ -188,14 +187,7 @@ async fn respond_with_thumbnail(
         }
         ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
         ThumbnailState::Ready { bytes, .. } => {
-            let file = FileResponse {
-                key: StorageKey::thumbnail(thumbnail.id, format),
-                id: thumbnail.id.0,
-                bytes,
-                content_type: format.media_type(),
-                cache,
-                file_name,
-            };
+            let file = FileResponse::thumbnail(thumbnail.id, format, bytes, cache, file_name);
             file.respond(&state.storage, request).await?
         }
     };

@@ -6,7 +6,11 @@ use serde::Deserialize;
 
 use super::{Layout, Visitor, format, forms::FormErrors, page};
 use crate::{
-    AppState, auth, client::ClientAddress, error::{Code, Problem}, extract::Form, urls::page_paths,
+    AppState, auth,
+    client::ClientAddress,
+    error::{Code, Problem},
+    extract::Form,
+    urls::page_paths,
     use_cases::change_password::change_password,
 };
 
@@ -32,9 +36,12 @@ async fn show(visitor: &Visitor, errors: FormErrors) -> Result<Response, Problem
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct PasswordForm {
-    current_password: String,
-    new_password: String,
-    repeated_password: String,
+    #[serde(rename = "current_password")]
+    current: String,
+    #[serde(rename = "new_password")]
+    new: String,
+    #[serde(rename = "repeated_password")]
+    repeated: String,
 }
 
 /// `POST /account/password`
@@ -44,9 +51,9 @@ pub(crate) async fn change(
     ClientAddress(from): ClientAddress,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, Problem> {
-    let PasswordForm { current_password, new_password, repeated_password } = form;
-    let changed = if new_password == repeated_password {
-        let changing = change_password(&state, from, &visitor.user, current_password, new_password);
+    let PasswordForm { current, new, repeated } = form;
+    let changed = if new == repeated {
+        let changing = change_password(&state, from, &visitor.user, current, new);
         changing.await.map_err(|problem| match problem.code {
             Code::WrongCredentials => Problem::field("current_password", "this is not your current password"),
             _ => problem,
@@ -57,7 +64,9 @@ pub(crate) async fn change(
     match changed {
         Ok(()) => {
             auth::log_in(&visitor.session, visitor.user.id, state.clock.now()).await?;
-            visitor.go(page_paths::ACCOUNT, "Your password is changed. All your other sessions have ended.").await
+            visitor
+                .go(page_paths::ACCOUNT, "Your password is changed. All your other sessions have ended.")
+                .await
         }
         Err(problem) => show(&visitor, FormErrors::of(problem)?).await,
     }

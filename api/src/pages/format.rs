@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use shared::db::admin::Count;
 
 /// A number of bytes with three digits at most: `3.9 MiB`.
 pub(super) fn bytes(bytes: impl Borrow<u64>) -> String {
@@ -41,6 +42,16 @@ pub(super) fn span(span: TimeDelta) -> String {
     }
 }
 
+/// As [`span`], of seconds.
+pub(super) fn seconds(seconds: impl Borrow<u64>) -> String {
+    span(TimeDelta::seconds(i64::try_from(*seconds.borrow()).unwrap_or_default()))
+}
+
+/// As [`span`], from `now` to `then`.
+pub(super) fn until(then: impl Borrow<DateTime<Utc>>, now: impl Borrow<DateTime<Utc>>) -> String {
+    span(*then.borrow() - *now.borrow())
+}
+
 /// A number with its thousands apart: `1,000,000`.
 pub(super) fn number(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();
@@ -52,6 +63,13 @@ pub(super) fn number(number: impl Borrow<u64>) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of rows, and whether it is about that.
+pub(super) fn count(count: impl Borrow<Count>) -> String {
+    let Count { rows, is_estimate } = *count.borrow();
+    let about = if is_estimate { "about " } else { "" };
+    format!("{about}{}", number(rows))
 }
 
 /// A count and its noun: `1 image`, `2 images`.
@@ -67,7 +85,8 @@ mod tests {
 
     #[test]
     fn bytes_have_three_digits_at_most_and_a_unit() {
-        let cases = [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_055_536, "3.9 MiB"), (20 << 20, "20 MiB")];
+        let cases =
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_055_536, "3.9 MiB"), (20 << 20, "20 MiB")];
         for (count, text) in cases {
             assert_eq!(bytes(count), text);
         }
@@ -83,7 +102,10 @@ mod tests {
 
     #[test]
     fn thousands_stand_apart() {
-        assert_eq!([number(0), number(999), number(1000), number(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [number(0), number(999), number(1000), number(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!([plural(1, "image"), plural(2000, "image")], ["1 image", "2,000 images"]);
     }
 }

@@ -18,7 +18,8 @@ impl FormErrors {
     /// What a person can put right in the form. Anything else is a problem of its own.
     pub(crate) fn of(problem: Problem) -> Result<Self, Problem> {
         let status = problem.code.status();
-        let is_about_the_form = status.is_client_error() && !matches!(problem.code, Code::NotFound | Code::NotLoggedIn);
+        let is_about_the_form =
+            status.is_client_error() && !matches!(problem.code, Code::NotFound | Code::NotLoggedIn);
         if !is_about_the_form {
             return Err(problem);
         }
@@ -50,7 +51,9 @@ pub(crate) struct Fields {
 impl Fields {
     /// The field's value, or a complaint under the field's name.
     pub(crate) fn parse<T>(&mut self, field: &str, parsed: Result<T, Invalid>) -> Option<T> {
-        parsed.map_err(|invalid| self.errors.push(FieldError { field: field.to_owned(), detail: invalid.rule })).ok()
+        parsed
+            .map_err(|invalid| self.errors.push(FieldError { field: field.to_owned(), detail: invalid.rule }))
+            .ok()
     }
 
     /// What was made of the fields, if each of them was in order.

@@ -111,7 +111,8 @@ pub(crate) async fn rename_image(
     match renamed {
         Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Links made before go on working.").await,
         Err(problem) => {
-            let refused = Refused { title: Some((form.title, FormErrors::of(problem)?)), ..Refused::default() };
+            let refused =
+                Refused { title: Some((form.title, FormErrors::of(problem)?)), ..Refused::default() };
             show(&state, &visitor, &urls, id, refused).await
         }
     }

@@ -1,5 +1,7 @@
 //! Making and revoking the links of an image that expire.
 
+use std::borrow::Borrow;
+
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -40,8 +42,8 @@ impl ListedLink {
 }
 
 /// What a link shows, as people call it.
-pub(super) fn target_name(target: LinkTarget) -> String {
-    match target {
+pub(super) fn target_name(target: impl Borrow<LinkTarget>) -> String {
+    match target.borrow() {
         LinkTarget::Original => "Original".to_owned(),
         LinkTarget::Thumbnail(height) => format!("{height} px"),
     }

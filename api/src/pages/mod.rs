@@ -5,6 +5,7 @@
 //! problem becomes a page of its own ([`problem`]).
 
 pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod assets;
 mod format;
 mod forms;
@@ -45,12 +46,18 @@ pub(crate) fn add_headers(headers: &mut HeaderMap) {
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "same-origin"),
     ];
-    headers.extend(fixed.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
 }
 
 /// Adds the headers to what a page's route answers.
 pub(crate) async fn with_headers(mut response: Response) -> Response {
-    add_headers(response.headers_mut());
+    let headers = response.headers_mut();
+    // a picture among the pages says itself how long it keeps
+    let cache = headers.remove(header::CACHE_CONTROL);
+    add_headers(headers);
+    headers.extend(cache.map(|cache| (Some(header::CACHE_CONTROL), cache)));
     response
 }
 

@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use shared::domain::{Height, Image, Thumbnail, ThumbnailState, Tier};
 
-use crate::{urls::Urls, use_cases::list_images::ImageWithThumbnails};
+use crate::{representations::thumbnail_size, urls::Urls, use_cases::list_images::ImageWithThumbnails};
 
 /// An image, its picture, and the links that its owner's tier includes.
 pub(super) struct Picture {
@@ -64,20 +64,10 @@ impl Picture {
         Self {
             id: image.id.0,
             title: image.title.as_str().to_owned(),
-            placeholder: placeholder.map(|png| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))),
+            placeholder: placeholder
+                .map(|png| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))),
             shown: best.map_or(Shown::Nothing, |thumbnail| Shown::new(image, thumbnail)),
             links: FileLink::original(image, tier, urls).into_iter().chain(thumbnail_links).collect(),
-        }
-    }
-}
-
-/// The size in px that a thumbnail has, or will have.
-fn size(image: &Image, thumbnail: &Thumbnail) -> (u32, u32) {
-    match thumbnail.state {
-        ThumbnailState::Ready { width, height, .. } => (width, height),
-        _ => {
-            let max_width = imaging::Options::default().max_width_px;
-            imaging::thumbnail_size(image.width, image.height, thumbnail.height.px(), max_width)
         }
     }
 }
@@ -85,7 +75,7 @@ fn size(image: &Image, thumbnail: &Thumbnail) -> (u32, u32) {
 impl Shown {
     fn new(image: &Image, thumbnail: &Thumbnail) -> Self {
         let path = Urls::within_page().thumbnail(&image.title, thumbnail.id, image.format);
-        let (width, height) = size(image, thumbnail);
+        let (width, height) = thumbnail_size(image, thumbnail);
         match &thumbnail.state {
             ThumbnailState::Ready { .. } => Self::Ready { path, width, height },
             ThumbnailState::Absent | ThumbnailState::Pending => Self::Awaited { path, width, height },
@@ -108,7 +98,7 @@ impl FileLink {
     }
 
     fn thumbnail(image: &Image, thumbnail: &Thumbnail, urls: &Urls) -> Self {
-        let (width, height) = size(image, thumbnail);
+        let (width, height) = thumbnail_size(image, thumbnail);
         let (more, failure) = match &thumbnail.state {
             ThumbnailState::Ready { bytes, .. } => (super::format::bytes(*bytes), None),
             ThumbnailState::Absent => ("made when first asked for".to_owned(), None),

@@ -24,7 +24,7 @@ struct ProblemPage<'a> {
 /// Tells a person what went wrong. Whoever came for a page without a login is sent to log in first.
 pub(crate) fn respond(
     mut parts: Parts,
-    problem: Problem,
+    problem: &Problem,
     request_id: &str,
     came_for: Option<&str>,
 ) -> Response {
@@ -37,7 +37,7 @@ pub(crate) fn respond(
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     // a file's own policy would keep the page from its style sheet
     add_headers(&mut parts.headers);
-    let page = ProblemPage { layout: Layout::anonymous(), problem: &problem, request_id };
+    let page = ProblemPage { layout: Layout::anonymous(), problem, request_id };
     // a page of text alone cannot fail to render but by a bug, and then the reason is better than nothing
     let html = page.render().unwrap_or_else(|_| problem.code.title().to_owned());
     Response::from_parts(parts, Body::from(html))

@@ -44,8 +44,12 @@ pub(crate) async fn show_login(
     if user.is_ok() {
         return Redirect::to(page_paths::within(&next)).into_response();
     }
-    let page_of_login =
-        LoginPage { layout: Layout::anonymous(), errors: FormErrors::default(), username: String::new(), next };
+    let page_of_login = LoginPage {
+        layout: Layout::anonymous(),
+        errors: FormErrors::default(),
+        username: String::new(),
+        next,
+    };
     page(StatusCode::OK, &page_of_login)
 }
 

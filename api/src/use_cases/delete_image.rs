@@ -6,7 +6,7 @@ use shared::{
     jobs::{self, DeleteObjects, JobId},
     storage::StorageKey,
 };
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use crate::{AppState, error::Problem};
 
@@ -35,14 +35,20 @@ pub(crate) async fn delete_image(pool: &PgPool, user: &User, id: ImageId) -> Res
     let mut tx = pool.begin().await?;
     let found = db::images::lock(&mut tx, user.id, id).await?;
     let image = found.ok_or_else(|| Problem::not_found("image"))?;
-    let thumbnails = db::thumbnails::of_images(&mut tx, &[id]).await?;
+    delete_locked(&mut tx, &image).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Deletes an image that the caller's transaction has locked.
+pub(super) async fn delete_locked(connection: &mut PgConnection, image: &Image) -> Result<(), Problem> {
+    let thumbnails = db::thumbnails::of_images(connection, &[image.id]).await?;
     // those that were never made as well: one may be under way, and deleting what is not there costs nothing
     let thumbnails = thumbnails.iter().map(|thumbnail| StorageKey::thumbnail(thumbnail.id, image.format));
     let keys = std::iter::once(StorageKey::original(image.original, image.format)).chain(thumbnails);
     let job = DeleteObjects { keys: keys.map(|key| key.to_string()).collect() };
-    db::images::delete(&mut tx, id).await?;
-    db::users::release_bytes(&mut tx, user.id, image.bytes).await?;
-    jobs::enqueue(&mut tx, JobId::fresh(), &job).await?;
-    tx.commit().await?;
+    db::images::delete(connection, image.id).await?;
+    db::users::release_bytes(connection, image.owner, image.bytes).await?;
+    jobs::enqueue(connection, JobId::fresh(), &job).await?;
     Ok(())
 }

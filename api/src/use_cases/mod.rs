@@ -1,5 +1,6 @@
 //! Procedures: what a request changes, each in one transaction. Nothing else of the API writes to the database.
 
+pub(crate) mod administration;
 pub(crate) mod change_password;
 pub(crate) mod delete_image;
 pub(crate) mod expiring_links;

@@ -26,7 +26,8 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(field: &'static str, rule: impl Into<String>) -> Self {
+    /// That `field` breaks this rule.
+    pub fn new(field: &'static str, rule: impl Into<String>) -> Self {
         Self { field, rule: rule.into() }
     }
 }

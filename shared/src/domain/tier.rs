@@ -252,9 +252,9 @@ impl FromStr for ByteCount {
         let number = number.trim().parse::<i64>().map_err(|_| {
             Invalid::new("bytes", format!("{text:?} is not a whole number of bytes, KiB, MiB, GiB or TiB"))
         })?;
-        let bytes = number.checked_mul(factor).ok_or_else(|| {
-            Invalid::new("bytes", format!("{text:?} is more than {} bytes", i64::MAX))
-        })?;
+        let bytes = number
+            .checked_mul(factor)
+            .ok_or_else(|| Invalid::new("bytes", format!("{text:?} is more than {} bytes", i64::MAX)))?;
         Self::try_from(bytes)
     }
 }
@@ -373,7 +373,9 @@ mod tests {
 
     #[test]
     fn a_number_of_bytes_has_a_unit_and_reads_back_as_it_was() {
-        for (text, bytes) in [("1", 1), ("20 MiB", 20 << 20), ("5mb", 5_000_000), ("3 GiB", 3 << 30), ("7 B", 7)] {
+        for (text, bytes) in
+            [("1", 1), ("20 MiB", 20 << 20), ("5mb", 5_000_000), ("3 GiB", 3 << 30), ("7 B", 7)]
+        {
             let count: ByteCount = text.parse().expect(text);
             assert_eq!(count.as_i64(), bytes, "{text}");
             assert_eq!(count.to_string().parse(), Ok(count), "{text}");

@@ -1,0 +1,227 @@
+//! Images of all accounts.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+use shared::{
+    db::{
+        self,
+        admin::{
+            Count,
+            images::{ImageCursor, ImageFilter, ImageSort, ListedImage},
+        },
+    },
+    domain::{ImageId, Thumbnail, ThumbnailState},
+};
+
+use super::{Administrator, Choice, MAX_ROWS, Owner, PAGE_ROWS, Rows, number, reading};
+use crate::{
+    AppState,
+    error::Problem,
+    extract::{Form, Pk, Query},
+    file_response::{Cache, FileResponse},
+    pages::{Layout, format, page},
+    urls::page_paths,
+    use_cases::administration::images,
+};
+
+const SORTS: [(&str, &str, ImageSort); 3] = [
+    ("", "newest first", ImageSort::Newest),
+    ("oldest", "oldest first", ImageSort::Oldest),
+    ("largest", "largest first", ImageSort::Largest),
+];
+
+/// An image as a row of a table.
+struct Row {
+    listed: ListedImage,
+    placeholder: Option<String>,
+    /// Whether one of its thumbnails can be shown.
+    has_preview: bool,
+}
+
+impl Row {
+    fn new(listed: ListedImage, thumbnails: &[Thumbnail]) -> Self {
+        let placeholder = listed.image.placeholder.as_deref().and_then(imaging::placeholder_png);
+        let is_ready = |thumbnail: &Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
+        Self {
+            placeholder: placeholder
+                .map(|png| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))),
+            has_preview: thumbnails
+                .iter()
+                .any(|thumbnail| thumbnail.image == listed.image.id && is_ready(thumbnail)),
+            listed,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "admin/images.html")]
+struct ImagesPage {
+    layout: Layout,
+    query: ImagesQuery,
+    failed: Vec<Choice>,
+    sorts: Vec<Choice>,
+    rows: Vec<Row>,
+    total: Count,
+    next: Option<String>,
+}
+
+/// Which part of the list, and in which order.
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ImagesQuery {
+    owner: String,
+    title: String,
+    id: String,
+    failed: String,
+    sort: String,
+    /// The bytes and the number of the last image of the page before.
+    cursor: String,
+}
+
+impl ImagesQuery {
+    fn sort(&self) -> Result<ImageSort, Problem> {
+        let known = SORTS.iter().find(|(name, _, _)| *name == self.sort);
+        known.map(|(_, _, sort)| *sort).ok_or_else(|| Problem::field("sort", "there is no such order"))
+    }
+
+    fn after(&self) -> Result<Option<ImageCursor>, Problem> {
+        if self.cursor.is_empty() {
+            return Ok(None);
+        }
+        let parsed = self.cursor.split_once('-').and_then(|(bytes, id)| {
+            Some(ImageCursor { bytes: bytes.parse().ok()?, id: ImageId(id.parse().ok()?) })
+        });
+        parsed.map(Some).ok_or_else(|| Problem::field("cursor", "there is no such page"))
+    }
+
+    fn continued(&self, last: &ListedImage) -> Self {
+        Self { cursor: format!("{}-{}", last.image.bytes, last.image.id), ..self.clone() }
+    }
+}
+
+/// `GET /admin/images`
+pub(crate) async fn list_images(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Query(query): Query<ImagesQuery>,
+) -> Result<Response, Problem> {
+    let (sort, after) = (query.sort()?, query.after()?);
+    let title = query.title.trim();
+    let mut filter = ImageFilter {
+        owner: None,
+        title: Some(title.to_owned()).filter(|title| !title.is_empty()),
+        id: number("id", &query.id)?.map(ImageId),
+        has_failed_thumbnail: Some(query.failed == "yes").filter(|is_wanted| *is_wanted),
+    };
+    let mut tx = reading(&state.pool).await?;
+    let owner = Owner::named(&mut tx, &query.owner).await?;
+    let rows = if let Owner::Nobody = owner {
+        Vec::new()
+    } else {
+        filter.owner = owner.id();
+        let now = state.clock.now();
+        db::admin::images::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1, now).await?
+    };
+    let rows = Rows::of(rows);
+    let ids: Vec<ImageId> = rows.rows.iter().map(|listed| listed.image.id).collect();
+    let thumbnails = db::thumbnails::of_images(&mut tx, &ids).await?;
+    let total = db::admin::images::count(&mut tx).await?;
+    drop(tx);
+    let next = rows.continues_after().map(|last| query.continued(last));
+    let images_page = ImagesPage {
+        layout: visitor.layout().await?,
+        failed: Choice::list([("", "any"), ("yes", "with one that failed")], &query.failed),
+        sorts: Choice::list(SORTS.map(|(name, label, _)| (name, label)), &query.sort),
+        query,
+        rows: rows.rows.into_iter().map(|listed| Row::new(listed, &thumbnails)).collect(),
+        total,
+        next: next.map(|next| page_paths::query(&next)),
+    };
+    Ok(page(StatusCode::OK, &images_page))
+}
+
+/// `GET /admin/images/{pk}/preview`: the lowest thumbnail that is there, whatever the owner's tier includes.
+pub(crate) async fn show_preview(
+    State(state): State<AppState>,
+    Administrator(_): Administrator,
+    headers: HeaderMap,
+    Pk(id): Pk,
+) -> Result<Response, Problem> {
+    let mut connection = state.pool.acquire().await?;
+    let found = db::admin::images::find(&mut connection, &[id], state.clock.now()).await?;
+    let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
+    drop(connection);
+    let lowest = thumbnails.iter().find_map(|thumbnail| match thumbnail.state {
+        ThumbnailState::Ready { bytes, .. } => Some((thumbnail.id, bytes)),
+        _ => None,
+    });
+    let shown = found.first().zip(lowest).ok_or_else(|| Problem::not_found("preview"))?;
+    let (listed, (thumbnail, bytes)) = shown;
+    let file = FileResponse::thumbnail(thumbnail, listed.image.format, bytes, Cache::TierGated, None);
+    file.respond(&state.storage, &headers).await
+}
+
+#[derive(Template)]
+#[template(path = "admin/images_delete.html")]
+struct DeletePage {
+    layout: Layout,
+    images: Vec<ListedImage>,
+    bytes: u64,
+    thumbnails: u64,
+    live_links: u64,
+}
+
+/// Which images.
+#[derive(Deserialize)]
+pub(crate) struct Ticked {
+    #[serde(default)]
+    ids: Vec<i64>,
+}
+
+impl Ticked {
+    fn ids(self) -> Result<Vec<ImageId>, Problem> {
+        match self.ids.len() {
+            0 => Err(Problem::field("ids", "tick at least one image")),
+            count if count > MAX_ROWS => {
+                Err(Problem::field("ids", format!("at most {MAX_ROWS} images at a time")))
+            }
+            _ => Ok(self.ids.into_iter().map(ImageId).collect()),
+        }
+    }
+}
+
+/// `GET /admin/images/delete`: asks, and lists all that goes.
+pub(crate) async fn confirm_deletion(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Query(ticked): Query<Ticked>,
+) -> Result<Response, Problem> {
+    let ids = ticked.ids()?;
+    let images = db::admin::images::find(&mut *state.pool.acquire().await?, &ids, state.clock.now()).await?;
+    let sum = |of: fn(&ListedImage) -> u64| images.iter().map(of).sum();
+    let delete_page = DeletePage {
+        layout: visitor.layout().await?,
+        bytes: sum(|listed| listed.image.bytes),
+        thumbnails: sum(|listed| listed.thumbnails),
+        live_links: sum(|listed| listed.live_links),
+        images,
+    };
+    Ok(page(StatusCode::OK, &delete_page))
+}
+
+/// `POST /admin/images/delete`
+pub(crate) async fn delete_images(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Form(ticked): Form<Ticked>,
+) -> Result<Response, Problem> {
+    let deleted = images::delete_images(&state, &visitor.user, &ticked.ids()?).await?;
+    let notice = format!("Deleted {}.", format::plural(deleted, "image"));
+    visitor.go(page_paths::ADMIN_IMAGES, &notice).await
+}

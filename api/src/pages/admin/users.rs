@@ -1,0 +1,354 @@
+//! Accounts: the list, single ones, and many at once.
+
+use askama::Template;
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde::{Deserialize, Serialize};
+use shared::{
+    db::{
+        self,
+        admin::{
+            Count,
+            tiers::ListedTier,
+            users::{ListedUser, UserFigures, UserFilter, UserSort},
+        },
+    },
+    domain::{Invalid, Password, TierId, UserId, Username},
+};
+
+use super::{
+    Administrator, Choice, MAX_ROWS, PAGE_ROWS, Rows, choice,
+    history::{self, Line},
+    number, reading,
+};
+use crate::{
+    AppState,
+    error::Problem,
+    extract::{Form, Number, Query},
+    pages::{
+        Layout, Visitor, format,
+        forms::{Fields, FormErrors},
+        page,
+    },
+    urls::page_paths,
+    use_cases::administration::users::{self, Account},
+};
+
+const SORTS: [(&str, &str, UserSort); 6] = [
+    ("", "newest first", UserSort::Newest),
+    ("oldest", "oldest first", UserSort::Oldest),
+    ("name", "name, A to Z", UserSort::NameAscending),
+    ("name_descending", "name, Z to A", UserSort::NameDescending),
+    ("most_used", "most space used", UserSort::MostUsed),
+    ("least_used", "least space used", UserSort::LeastUsed),
+];
+
+#[derive(Template)]
+#[template(path = "admin/users.html")]
+struct UsersPage {
+    layout: Layout,
+    query: UsersQuery,
+    tiers: Vec<Choice>,
+    new_tiers: Vec<Choice>,
+    active: Vec<Choice>,
+    admin: Vec<Choice>,
+    sorts: Vec<Choice>,
+    users: Vec<ListedUser>,
+    total: Count,
+    /// The query string of this page, and of the next.
+    back: String,
+    next: Option<String>,
+}
+
+/// Which part of the list, and in which order.
+#[derive(Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct UsersQuery {
+    search: String,
+    tier: String,
+    active: String,
+    admin: String,
+    sort: String,
+    cursor: String,
+}
+
+impl UsersQuery {
+    fn filter(&self) -> Result<UserFilter, Problem> {
+        let search = self.search.trim();
+        Ok(UserFilter {
+            search: Some(search.to_owned()).filter(|search| !search.is_empty()),
+            tier: number("tier", &self.tier)?.map(TierId),
+            is_active: choice("active", &self.active)?,
+            is_admin: choice("admin", &self.admin)?,
+        })
+    }
+
+    fn sort(&self) -> Result<UserSort, Problem> {
+        let known = SORTS.iter().find(|(name, _, _)| *name == self.sort);
+        known.map(|(_, _, sort)| *sort).ok_or_else(|| Problem::field("sort", "there is no such order"))
+    }
+}
+
+/// `GET /admin/users`
+pub(crate) async fn list_users(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Query(query): Query<UsersQuery>,
+) -> Result<Response, Problem> {
+    let (filter, sort) = (query.filter()?, query.sort()?);
+    let after = number("cursor", &query.cursor)?.map(UserId);
+    let mut tx = reading(&state.pool).await?;
+    let rows = db::admin::users::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1).await?;
+    let total = db::admin::users::count(&mut tx).await?;
+    let tiers = db::admin::tiers::all(&mut tx).await?;
+    drop(tx);
+    let rows = Rows::of(rows);
+    let next = rows.continues_after().map(|last| UsersQuery { cursor: last.id.to_string(), ..query.clone() });
+    let mut tier_choices = Choice::list([("", "any")], &query.tier);
+    tier_choices.extend(Choice::tiers(&tiers, &query.tier));
+    let users = UsersPage {
+        layout: visitor.layout().await?,
+        tiers: tier_choices,
+        new_tiers: Choice::tiers(&tiers, ""),
+        active: Choice::yes_or_no(&query.active),
+        admin: Choice::yes_or_no(&query.admin),
+        sorts: Choice::list(SORTS.map(|(name, label, _)| (name, label)), &query.sort),
+        back: page_paths::query(&query),
+        query,
+        users: rows.rows,
+        total,
+        next: next.map(|next| page_paths::query(&next)),
+    };
+    Ok(page(StatusCode::OK, &users))
+}
+
+/// Which accounts get which tier.
+#[derive(Deserialize)]
+pub(crate) struct BulkForm {
+    #[serde(default)]
+    ids: Vec<i64>,
+    tier: i64,
+    /// The query string of the page that they were ticked on.
+    #[serde(default)]
+    back: String,
+}
+
+/// `POST /admin/users/tier`
+pub(crate) async fn set_tier(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Form(form): Form<BulkForm>,
+) -> Result<Response, Problem> {
+    if form.ids.len() > MAX_ROWS {
+        return Err(Problem::field("ids", format!("at most {MAX_ROWS} users at a time")));
+    }
+    let ids: Vec<UserId> = form.ids.into_iter().map(UserId).collect();
+    let moved = users::set_tier(&state, &visitor.user, &ids, TierId(form.tier)).await?;
+    let notice = format!("Moved {} to another tier.", format::plural(moved, "user"));
+    visitor.go(&page_paths::back_to(page_paths::ADMIN_USERS, &form.back), &notice).await
+}
+
+/// An account as it was typed.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UserForm {
+    username: String,
+    tier: String,
+    is_admin: Option<String>,
+    is_active: Option<String>,
+    /// Of a new account only.
+    password: String,
+}
+
+impl UserForm {
+    fn of(user: &ListedUser) -> Self {
+        let ticked = |is: bool| is.then(|| "on".to_owned());
+        Self {
+            username: user.username.to_string(),
+            tier: user.tier_id.to_string(),
+            is_admin: ticked(user.is_admin),
+            is_active: ticked(user.is_active),
+            password: String::new(),
+        }
+    }
+
+    /// A new account: active, of the tier that new users get.
+    fn new(tiers: &[ListedTier]) -> Self {
+        let default = tiers.iter().find(|listed| listed.tier.spec.is_default);
+        Self {
+            tier: default.map(|listed| listed.tier.id.to_string()).unwrap_or_default(),
+            is_active: Some("on".to_owned()),
+            ..Self::default()
+        }
+    }
+
+    fn account(&self, fields: &mut Fields) -> Option<Account> {
+        let username = fields.parse("username", Username::try_from(self.username.trim().to_owned()));
+        let tier = self.tier.parse().map(TierId).map_err(|_| Invalid::new("tier", "choose a tier"));
+        let tier = fields.parse("tier", tier);
+        Some(Account {
+            username: username?,
+            tier: tier?,
+            is_admin: self.is_admin.is_some(),
+            is_active: self.is_active.is_some(),
+        })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "admin/user.html")]
+struct UserPage {
+    layout: Layout,
+    form: UserForm,
+    errors: FormErrors,
+    tiers: Vec<Choice>,
+    /// Of an account that exists.
+    existing: Option<Existing>,
+}
+
+struct Existing {
+    user: ListedUser,
+    figures: UserFigures,
+    lines: Vec<Line>,
+    password_errors: FormErrors,
+}
+
+/// `GET /admin/users/new`
+pub(crate) async fn show_new_user(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+) -> Result<Response, Problem> {
+    let tiers = db::admin::tiers::all(&mut *state.pool.acquire().await?).await?;
+    show_new(&visitor, &tiers, UserForm::new(&tiers), FormErrors::default()).await
+}
+
+async fn show_new(
+    visitor: &Visitor,
+    tiers: &[ListedTier],
+    form: UserForm,
+    errors: FormErrors,
+) -> Result<Response, Problem> {
+    let status = errors.status();
+    let tiers = Choice::tiers(tiers, &form.tier);
+    Ok(page(status, &UserPage { layout: visitor.layout().await?, form, errors, tiers, existing: None }))
+}
+
+/// `POST /admin/users/new`
+pub(crate) async fn create_user(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Form(form): Form<UserForm>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let account = form.account(&mut fields);
+    let password = fields.parse("password", Password::chosen(form.password.clone()));
+    let created = match fields.finish(account.zip(password)) {
+        Ok((account, password)) => users::create_user(&state, &visitor.user, &account, password).await,
+        Err(problem) => Err(problem),
+    };
+    match created {
+        Ok(id) => visitor.go(&page_paths::admin_user(id), "The user is created.").await,
+        Err(problem) => {
+            let tiers = db::admin::tiers::all(&mut *state.pool.acquire().await?).await?;
+            show_new(&visitor, &tiers, form, FormErrors::of(problem)?).await
+        }
+    }
+}
+
+/// `GET /admin/users/{id}`
+pub(crate) async fn show_user(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Number(id): Number,
+) -> Result<Response, Problem> {
+    show(&state, &visitor, UserId(id), None, FormErrors::default()).await
+}
+
+async fn show(
+    state: &AppState,
+    visitor: &Visitor,
+    id: UserId,
+    refused: Option<(UserForm, FormErrors)>,
+    password_errors: FormErrors,
+) -> Result<Response, Problem> {
+    let mut tx = reading(&state.pool).await?;
+    let found = db::admin::users::find(&mut tx, id).await?;
+    let user = found.ok_or_else(|| Problem::not_found("user"))?;
+    let tiers = db::admin::tiers::all(&mut tx).await?;
+    let figures = db::admin::users::figures(&mut tx, id, state.clock.now()).await?;
+    let lines = history::of_thing(&mut tx, "user", id).await?;
+    drop(tx);
+    let (form, errors) = refused.unwrap_or_else(|| (UserForm::of(&user), FormErrors::default()));
+    let status =
+        if password_errors.status() == StatusCode::OK { errors.status() } else { password_errors.status() };
+    let user_page = UserPage {
+        layout: visitor.layout().await?,
+        tiers: Choice::tiers(&tiers, &form.tier),
+        form,
+        errors,
+        existing: Some(Existing { user, figures, lines, password_errors }),
+    };
+    Ok(page(status, &user_page))
+}
+
+/// `POST /admin/users/{id}`
+pub(crate) async fn change_user(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Number(id): Number,
+    Form(form): Form<UserForm>,
+) -> Result<Response, Problem> {
+    let mut fields = Fields::default();
+    let account = form.account(&mut fields);
+    let id = UserId(id);
+    let changed = match fields.finish(account) {
+        Ok(account) => users::change_user(&state, &visitor.user, id, &account).await,
+        Err(problem) => Err(problem),
+    };
+    match changed {
+        Ok(()) => visitor.go(&page_paths::admin_user(id), "Saved.").await,
+        Err(problem) => {
+            let errors = FormErrors::of(problem)?;
+            show(&state, &visitor, id, Some((form, errors)), FormErrors::default()).await
+        }
+    }
+}
+
+/// A new password.
+#[derive(Deserialize)]
+pub(crate) struct PasswordForm {
+    #[serde(default)]
+    password: String,
+}
+
+/// `POST /admin/users/{id}/password`
+pub(crate) async fn set_password(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Number(id): Number,
+    Form(form): Form<PasswordForm>,
+) -> Result<Response, Problem> {
+    let id = UserId(id);
+    let set = match Password::chosen(form.password) {
+        Ok(password) => users::set_password(&state, &visitor.user, id, password).await,
+        Err(invalid) => Err(invalid.into()),
+    };
+    match set {
+        Ok(()) => {
+            visitor
+                .go(&page_paths::admin_user(id), "The password is set, and the user's sessions have ended.")
+                .await
+        }
+        Err(problem) => show(&state, &visitor, id, None, FormErrors::of(problem)?).await,
+    }
+}
+
+/// `POST /admin/users/{id}/sign-out`
+pub(crate) async fn end_sessions(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Number(id): Number,
+) -> Result<Response, Problem> {
+    let ended = users::end_sessions(&state, &visitor.user, UserId(id)).await?;
+    let notice = format!("Ended {}.", format::plural(ended, "session"));
+    visitor.go(&page_paths::admin_user(UserId(id)), &notice).await
+}
