@@ -50,8 +50,8 @@ async fn insert_images(app: &TestApp) {
     let insert = "INSERT INTO thumbnails (id, image_id, height, state, failure_reason)
         SELECT gen_random_uuid(), id, height, CASE WHEN fails THEN 'failed' ELSE 'absent' END,
                CASE WHEN fails THEN 'it ends early' END
-        FROM (SELECT id, height, id % 6 = 0 AND height = 200 AS fails
-              FROM images, unnest('{200,400}'::int[]) AS height) AS t";
+        FROM (SELECT i.id, h AS height, i.id % 6 = 0 AND h = 200 AS fails
+              FROM images i, unnest('{200,400}'::int[]) AS h) AS t";
     run(&app.pool, insert).await;
 }
 
