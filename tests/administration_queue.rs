@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -53,7 +52,7 @@ async fn a_thumbnail_whose_job_was_given_up_is_made_after_all_when_it_is_retried
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].id.as_str(), dead[0].reason.as_deref()), (job.as_str(), Some("no space")));
     assert_eq!(dead[0].image, Some(ImageId(1)));
-    assert!((Utc::now() - dead[0].created_at).num_seconds() < 60);
+    assert!((app.clock.now() - dead[0].created_at).num_seconds() < 60);
 
     let mut listener = PgListener::connect_with(&app.pool).await.expect("a connection");
     listener.listen_all(["apalis::job::insert", "thumbnail_finished"]).await.expect("a listener");
@@ -83,7 +82,7 @@ async fn a_failed_job_that_is_retried_is_due_at_once_and_keeps_its_attempts() {
     run(&app.pool, "UPDATE apalis.jobs SET status = 'Failed', attempts = 2").await;
     let mut tx = app.pool.begin().await.expect("a transaction");
     let failed = jobs::page(&mut tx, JobState::Failed, None, None, 50).await.expect("a page");
-    assert!(failed[0].run_at > Utc::now());
+    assert!(failed[0].run_at > app.clock.now());
     assert!(
         jobs::retry_all(&mut tx, JobState::Dead, None, 9, app.clock.now()).await.expect("jobs").is_empty()
     );
