@@ -1,6 +1,8 @@
 //! The service through its own doors: HTTP and the command line, on a real Postgres and a real disk. One database
 //! for each test; time is advanced, not waited for.
 
+mod administration_queries;
+mod administration_queue;
 mod bad_input;
 mod cleanup;
 mod command_line;

@@ -116,10 +116,12 @@ struct Page {
     after_bytes: Option<i64>,
 }
 
-/// One query for each order, as an order cannot be a parameter, and one each for failed thumbnails, as the planner
-/// starts from those only where they are no option. Everything beside the image is looked up for the page's rows only.
+/// One query for each order, as an order cannot be a parameter, of the images that a FROM clause gives. Everything
+/// beside the image is looked up for the page's rows only.
 macro_rules! page_query {
-    ($connection:ident, $page:ident, $condition:tt, $order:tt $(, $bytes:expr)?) => {
+    (
+        $connection:ident, $page:ident, [$($source:tt)+], $condition:tt, $order:tt, [$($bytes:expr)?]
+    ) => {
         sqlx::query_as!(
             ListedRow,
             "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
@@ -129,12 +131,13 @@ macro_rules! page_query {
                         AS \"failed_thumbnails!\",
                     (SELECT count(*) FROM expiring_links l WHERE l.image_id = i.id AND l.expires_at > $1)
                         AS \"live_links!\"
-             FROM (SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
-                   FROM images i
-                   WHERE ($2::bigint IS NULL OR owner_id = $2)
-                     AND ($3::text IS NULL OR title ILIKE $3 OR title ILIKE $4)
-                     AND ($5::bigint IS NULL OR id = $5)
-                     AND " + $condition + " ORDER BY " + $order + " LIMIT $7) i
+             FROM (SELECT i.*
+                   FROM " + $($source)+ + "
+                   WHERE ($2::bigint IS NULL OR i.owner_id = $2)
+                     AND ($3::text IS NULL OR i.title ILIKE $3 OR i.title ILIKE $4)
+                     AND ($5::bigint IS NULL OR i.id = $5)
+                     AND ($6::bigint IS NULL OR " + $condition + ")
+                   ORDER BY " + $order + " LIMIT $7) i
              JOIN users u ON u.id = i.owner_id
              ORDER BY " + $order,
             $page.now,
@@ -146,8 +149,85 @@ macro_rules! page_query {
             $page.limit,
             $($bytes,)?
         )
-        .fetch_all($connection)
+        .fetch_all(&mut *$connection)
         .await?
+    };
+}
+
+/// The queries of all orders.
+macro_rules! page_queries {
+    ($connection:ident, $page:ident, $sort:ident, $query:ident) => {
+        match $sort {
+            ImageSort::Newest => $query!($connection, $page, "i.id < $6", "i.id DESC", []),
+            ImageSort::Oldest => $query!($connection, $page, "i.id > $6", "i.id", []),
+            ImageSort::Largest => $query!(
+                $connection,
+                $page,
+                "(i.bytes, i.id) < ($8, $6)",
+                "i.bytes DESC, i.id DESC",
+                [$page.after_bytes]
+            ),
+        }
+    };
+}
+
+macro_rules! query_of_all {
+    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
+        page_query!($connection, $page, ["images i"], $condition, $order, $bytes)
+    };
+}
+
+/// The planner starts from the failed thumbnails only where they are no option.
+macro_rules! query_of_failed {
+    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
+        page_query!(
+            $connection,
+            $page,
+            [
+                "(SELECT * FROM images i
+               WHERE EXISTS (SELECT FROM thumbnails f WHERE f.image_id = i.id AND f.state = 'failed')) i"
+            ],
+            $condition,
+            $order,
+            $bytes
+        )
+    };
+}
+
+/// Among the next 10,000 images.
+macro_rules! query_of_next {
+    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
+        page_query!(
+            $connection,
+            $page,
+            ["(SELECT * FROM images i
+               WHERE ($2::bigint IS NULL OR i.owner_id = $2) AND ($6::bigint IS NULL OR "
+                + $condition
+                + ")
+               ORDER BY "
+                + $order
+                + " LIMIT 10000) i"],
+            $condition,
+            $order,
+            $bytes
+        )
+    };
+}
+
+/// All matches first, which the index on titles gives, and then their order: OFFSET keeps the planner from turning this
+/// round.
+macro_rules! query_of_matches {
+    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
+        page_query!(
+            $connection,
+            $page,
+            ["(SELECT * FROM images i
+               WHERE ($2::bigint IS NULL OR i.owner_id = $2) AND (i.title ILIKE $3 OR i.title ILIKE $4)
+               OFFSET 0) i"],
+            $condition,
+            $order,
+            $bytes
+        )
     };
 }
 
@@ -172,62 +252,27 @@ pub async fn page(
         after_bytes: after.map(|after| signed(after.bytes)).transpose()?,
     };
     let rows = if filter.has_failed_thumbnail == Some(true) {
-        failed_page(connection, page, sort).await?
+        page_queries!(connection, page, sort, query_of_failed)
+    } else if page.title.is_some() {
+        titled_page(connection, &page, sort).await?
     } else {
-        plain_page(connection, page, sort).await?
+        page_queries!(connection, page, sort, query_of_all)
     };
     rows.into_iter().map(ListedImage::try_from).collect()
 }
 
-async fn plain_page(
+/// How many images a title matches the planner only guesses, and a wrong guess makes it read all of them. A title that
+/// is frequent fills the page from the next images; one that is rare has few matches to put in order.
+async fn titled_page(
     connection: &mut PgConnection,
-    page: Page,
+    page: &Page,
     sort: ImageSort,
 ) -> sqlx::Result<Vec<ListedRow>> {
-    Ok(match sort {
-        ImageSort::Newest => {
-            page_query!(connection, page, "($6::bigint IS NULL OR i.id < $6)", "i.id DESC")
-        }
-        ImageSort::Oldest => page_query!(connection, page, "($6::bigint IS NULL OR i.id > $6)", "i.id"),
-        ImageSort::Largest => page_query!(
-            connection,
-            page,
-            "($6::bigint IS NULL OR (i.bytes, i.id) < ($8, $6))",
-            "i.bytes DESC, i.id DESC",
-            page.after_bytes
-        ),
-    })
-}
-
-async fn failed_page(
-    connection: &mut PgConnection,
-    page: Page,
-    sort: ImageSort,
-) -> sqlx::Result<Vec<ListedRow>> {
-    Ok(match sort {
-        ImageSort::Newest => page_query!(
-            connection,
-            page,
-            "EXISTS (SELECT FROM thumbnails f WHERE f.image_id = i.id AND f.state = 'failed')
-             AND ($6::bigint IS NULL OR i.id < $6)",
-            "i.id DESC"
-        ),
-        ImageSort::Oldest => page_query!(
-            connection,
-            page,
-            "EXISTS (SELECT FROM thumbnails f WHERE f.image_id = i.id AND f.state = 'failed')
-             AND ($6::bigint IS NULL OR i.id > $6)",
-            "i.id"
-        ),
-        ImageSort::Largest => page_query!(
-            connection,
-            page,
-            "EXISTS (SELECT FROM thumbnails f WHERE f.image_id = i.id AND f.state = 'failed')
-             AND ($6::bigint IS NULL OR (i.bytes, i.id) < ($8, $6))",
-            "i.bytes DESC, i.id DESC",
-            page.after_bytes
-        ),
-    })
+    let next = page_queries!(connection, page, sort, query_of_next);
+    if i64::try_from(next.len()).is_ok_and(|found| found >= page.limit) {
+        return Ok(next);
+    }
+    Ok(page_queries!(connection, page, sort, query_of_matches))
 }
 
 /// How many images there are.

@@ -180,14 +180,13 @@ pub async fn figures(connection: &mut PgConnection, queues: &[&str]) -> sqlx::Re
     let rows = sqlx::query!(
         r#"WITH open AS (
                SELECT job_type, count(*) FILTER (WHERE status = 'Pending') AS waiting,
-                      count(*) FILTER (WHERE status = 'Failed') AS failed,
-                      count(*) FILTER (WHERE status = 'Failed' AND done_at > now() - interval '1 hour') AS lately,
-                      now() - min(run_at) FILTER (WHERE status = 'Pending' AND run_at <= now()) AS oldest
-               FROM apalis.jobs
-               WHERE status = 'Pending' OR (status = 'Failed' AND attempts < max_attempts)
+                      count(*) FILTER (WHERE status <> 'Pending') AS running
+               FROM apalis.jobs WHERE status IN ('Pending', 'Queued', 'Running')
                GROUP BY job_type
-           ), held AS (
-               SELECT job_type, count(*) AS running FROM apalis.jobs WHERE status IN ('Queued', 'Running')
+           ), failed AS (
+               SELECT job_type, count(*) AS failed,
+                      count(*) FILTER (WHERE done_at > now() - interval '1 hour') AS lately
+               FROM apalis.jobs WHERE status = 'Failed' AND attempts < max_attempts
                GROUP BY job_type
            ), dead AS (
                SELECT job_type, count(*) AS dead,
@@ -204,12 +203,17 @@ pub async fn figures(connection: &mut PgConnection, queues: &[&str]) -> sqlx::Re
            )
            SELECT queue AS "queue!", coalesce(waiting, 0) AS "waiting!", coalesce(running, 0) AS "running!",
                   coalesce(failed, 0) AS "failed!", coalesce(dead, 0) AS "dead!",
-                  floor(extract(epoch FROM oldest))::bigint AS oldest,
-                  coalesce(minute, 0) AS "minute!", coalesce(hour, 0) AS "hour!",
-                  coalesce(open.lately, 0) + coalesce(dead.lately, 0) AS "failed_lately!"
+                  floor(extract(epoch FROM age))::bigint AS age, coalesce(minute, 0) AS "minute!",
+                  coalesce(hour, 0) AS "hour!", coalesce(failed.lately, 0) + coalesce(dead.lately, 0) AS "lately!"
            FROM unnest($1::text[]) WITH ORDINALITY AS queues (queue, place)
+           -- the one that the workers' own index has first: all of our jobs are of one priority
+           LEFT JOIN LATERAL (
+               SELECT now() - run_at AS age FROM apalis.jobs
+               WHERE job_type = queue AND status = 'Pending' AND run_at <= now()
+               ORDER BY priority DESC, run_at LIMIT 1
+           ) AS first ON true
            LEFT JOIN open ON open.job_type = queue
-           LEFT JOIN held ON held.job_type = queue
+           LEFT JOIN failed ON failed.job_type = queue
            LEFT JOIN dead ON dead.job_type = queue
            LEFT JOIN done ON done.job_type = queue
            ORDER BY place"#,
@@ -222,10 +226,10 @@ pub async fn figures(connection: &mut PgConnection, queues: &[&str]) -> sqlx::Re
             running: unsigned(row.running)?,
             failed: unsigned(row.failed)?,
             dead: unsigned(row.dead)?,
-            oldest_waiting_seconds: row.oldest.map(unsigned).transpose()?,
+            oldest_waiting_seconds: row.age.map(unsigned).transpose()?,
             done_last_minute: unsigned(row.minute)?,
             done_last_hour: unsigned(row.hour)?,
-            failed_last_hour: unsigned(row.failed_lately)?,
+            failed_last_hour: unsigned(row.lately)?,
         })
     });
     rows.collect()
