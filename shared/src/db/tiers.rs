@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::undecodable;
-use crate::domain::{Tier, TierId, TierSpec, tier::ByteCount, tier::TierName};
+use crate::domain::{ByteCount, Tier, TierId, TierSpec, tier::TierName};
 
 /// A tier's columns as every query that joins `tiers` selects them.
 pub(super) struct TierRow {

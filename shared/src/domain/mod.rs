@@ -1,6 +1,7 @@
 //! The rules of the service as types: they parse at the edge, and every decision is made here. Nothing in this
 //! folder reads, writes, waits or knows of HTTP or SQL.
 
+pub mod byte_count;
 pub mod ids;
 pub mod image;
 pub mod link;
@@ -8,11 +9,12 @@ pub mod thumbnail;
 pub mod tier;
 pub mod user;
 
+pub use byte_count::ByteCount;
 pub use ids::{ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
 pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};
 pub use thumbnail::{Thumbnail, ThumbnailState};
-pub use tier::{AccessDenied, ByteCount, Height, HeightSet, Tier, TierName, TierSpec};
+pub use tier::{AccessDenied, Height, HeightSet, Tier, TierName, TierSpec};
 pub use user::{Password, User, Username};
 
 /// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
