@@ -4,6 +4,7 @@
 mod administration_queries;
 mod administration_queue;
 mod bad_input;
+mod browser;
 mod cleanup;
 mod command_line;
 mod embedded_postgres;

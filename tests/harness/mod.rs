@@ -1,11 +1,14 @@
 //! What every test starts with: a [`TestApp`], clients with cookies, and pictures made in memory.
 
 mod app;
+mod browser;
+mod chromedriver;
 mod client;
 pub(crate) mod pictures;
 mod postgres;
 pub(crate) mod processes;
 
 pub(crate) use app::{PASSWORD, TestApp};
+pub(crate) use browser::Browser;
 pub(crate) use client::{Client, send};
 pub(crate) use postgres::fresh_database;
