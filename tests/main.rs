@@ -15,6 +15,7 @@ mod indexes;
 mod invariants;
 mod media;
 mod openapi;
+mod pages;
 mod processes;
 mod queue_guards;
 mod quotas;

@@ -187,6 +187,9 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The server stops, or is not up yet: `57P01` to `57P03` (PostgreSQL, appendix A).
+const OPERATOR_INTERVENTION: &str = "57P";
+
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -194,6 +197,11 @@ impl From<sqlx::Error> for Problem {
             | sqlx::Error::PoolClosed
             | sqlx::Error::Io(_)
             | sqlx::Error::Tls(_) => Self::unavailable(&error),
+            sqlx::Error::Database(ref told)
+                if told.code().is_some_and(|code| code.starts_with(OPERATOR_INTERVENTION)) =>
+            {
+                Self::unavailable(&error)
+            }
             _ => Self::internal(&error),
         }
     }

@@ -5,11 +5,14 @@ use std::sync::LazyLock;
 
 use reqwest::{
     Method, RequestBuilder, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap},
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap},
     multipart::{Form, Part},
     redirect::Policy,
 };
 use serde_json::{Value, json};
+
+/// What browsers accept where a page is to be shown.
+const BROWSER_ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
 
 /// Somebody with a cookie jar.
 #[derive(Clone)]
@@ -61,6 +64,21 @@ impl Client {
         send(self.request(Method::PATCH, url).json(&body)).await
     }
 
+    /// A page as a browser asks for it.
+    pub(crate) async fn page(&self, url: &str) -> Answer {
+        send(self.request(Method::GET, url).header(ACCEPT, BROWSER_ACCEPT)).await
+    }
+
+    /// A form as a browser sends it.
+    pub(crate) async fn send_form(&self, url: &str, fields: &[(&str, &str)]) -> Answer {
+        send(self.request(Method::POST, url).header(ACCEPT, BROWSER_ACCEPT).form(fields)).await
+    }
+
+    /// A form with files as a browser sends it.
+    pub(crate) async fn send_files(&self, url: &str, form: Form) -> Answer {
+        send(self.request(Method::POST, url).header(ACCEPT, BROWSER_ACCEPT).multipart(form)).await
+    }
+
     pub(crate) async fn log_in(&self, username: &str, password: &str) -> Answer {
         self.post("/api/session", json!({"username": username, "password": password})).await
     }
@@ -95,6 +113,28 @@ impl Answer {
     pub(crate) fn expect(self, status: StatusCode) -> Self {
         assert_eq!(self.status, status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
         self
+    }
+
+    pub(crate) fn html(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The answer sends the browser to this path.
+    #[track_caller]
+    pub(crate) fn expect_redirect(self, path: &str) -> Self {
+        let answer = self.expect(StatusCode::SEE_OTHER);
+        assert_eq!(answer.header("location"), path);
+        answer
+    }
+
+    /// The answer is a page with all of these texts.
+    #[track_caller]
+    pub(crate) fn expect_page(self, status: StatusCode, texts: &[&str]) -> String {
+        let html = self.expect(status).html();
+        for text in texts {
+            assert!(html.contains(text), "no {text:?} in {html}");
+        }
+        html
     }
 
     #[track_caller]
