@@ -180,22 +180,44 @@ async fn events_tell_what_is_ready_already_and_what_becomes_ready() {
     let events = client.request(Method::GET, &format!("/api/images/{}/events", image["pk"]));
     let response = events.send().await.expect("an answer");
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut stream = response.bytes_stream();
-    let mut heard = String::new();
-    let mut hear_until = async |text: &str| {
-        while !heard.contains(text) {
-            let piece =
-                tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("an event in time");
-            heard.push_str(
-                std::str::from_utf8(&piece.expect("an open stream").expect("bytes")).expect("text"),
-            );
-        }
-    };
-    hear_until("\"height\":200").await;
+    let (mut stream, mut heard) = (response, String::new());
+    hear_until(&mut stream, &mut heard, "\"height\":200").await;
     client.get_with(url(&image, "400 px high"), &waits).await.expect(StatusCode::OK);
-    hear_until("\"height\":400").await;
+    hear_until(&mut stream, &mut heard, "\"height\":400").await;
     assert!(heard.contains("event: thumbnail"), "{heard}");
     assert!(heard.contains("\"state\":\"ready\""), "{heard}");
+    app.stop_worker().await;
+}
+
+/// Reads events until they have this text.
+async fn hear_until(stream: &mut reqwest::Response, heard: &mut String, text: &str) {
+    while !heard.contains(text) {
+        let piece = tokio::time::timeout(Duration::from_secs(20), stream.chunk()).await;
+        let piece = piece.expect("an event in time").expect("an answer").expect("an open stream");
+        heard.push_str(std::str::from_utf8(&piece).expect("text"));
+    }
+}
+
+#[tokio::test]
+async fn an_account_hears_of_all_its_images_and_of_nobody_elses() {
+    let mut app = TestApp::start().await;
+    let (ada, eve) = (app.user("Basic").await, app.user("Basic").await);
+    let of_eve = eve.uploaded("a.png", pictures::png(50, 50)).await;
+    let images = [
+        ada.uploaded("b.png", pictures::png(50, 50)).await,
+        ada.uploaded("c.png", pictures::png(50, 50)).await,
+    ];
+    let mut stream = ada.request(Method::GET, "/api/events").send().await.expect("an answer");
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    app.start_worker().await;
+    let waits = [("prefer", "wait=30")];
+    eve.get_with(url(&of_eve, "200 px high"), &waits).await.expect(StatusCode::OK);
+    let mut heard = String::new();
+    for image in &images {
+        ada.get_with(url(image, "200 px high"), &waits).await.expect(StatusCode::OK);
+        hear_until(&mut stream, &mut heard, &format!("\"pk\":{},", image["pk"])).await;
+    }
+    assert!(!heard.contains(&format!("\"pk\":{},", of_eve["pk"])), "{heard}");
     app.stop_worker().await;
 }
 
