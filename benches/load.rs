@@ -16,7 +16,6 @@ use std::{
 };
 
 use api::Api;
-use clap::Parser;
 use futures::future::join_all;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use reqwest::multipart::{Form, Part};
@@ -25,7 +24,7 @@ use serde_json::{Value, json};
 use shared::{
     administration,
     clock::Clock,
-    config::{HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig},
+    config::{self, LimitsConfig, StorageConfig},
     jobs::{self, Job, JobId},
     postgres::{
         self,
@@ -43,18 +42,6 @@ const FIRST_REQUESTS: usize = 100;
 const LIST_REQUESTS: usize = 300;
 const CLIENTS: usize = 32;
 const READY_TIME: Duration = Duration::from_secs(5);
-
-#[derive(Parser)]
-struct Defaults {
-    #[command(flatten)]
-    http: HttpConfig,
-    #[command(flatten)]
-    limits: LimitsConfig,
-    #[command(flatten)]
-    retention: RetentionConfig,
-    #[command(flatten)]
-    superuser: SuperuserConfig,
-}
 
 fn main() {
     // cargo passes --bench; what else there is names a photo
@@ -170,11 +157,11 @@ struct Service {
 
 impl Service {
     async fn start(pool: &PgPool, folder: &Path, cores: usize, stop: &CancellationToken) -> Self {
-        let Defaults { http, mut limits, retention, superuser } = Defaults::parse_from(["load"]);
+        let mut limits: LimitsConfig = config::defaults();
         limits.uploads_per_minute = i32::MAX;
         let clock = Clock::default();
         let mut connection = pool.acquire().await.expect("a connection");
-        administration::prepare(&mut connection, &superuser, &clock).await.expect("a superuser");
+        administration::prepare(&mut connection, &config::defaults(), &clock).await.expect("a superuser");
         let storage = StorageConfig { data_dir: folder.to_owned(), s3_bucket: None, s3_allow_http: false };
         let storage = Storage::open(&storage).expect("a storage");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -184,12 +171,12 @@ impl Service {
             storage: storage.clone(),
             clock: clock.clone(),
             limits: limits.clone(),
-            retention,
+            retention: config::defaults(),
             concurrency: cores,
             heartbeat: Duration::from_secs(5),
             cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
         };
-        let api = Api { pool: pool.clone(), storage, clock, http, limits };
+        let api = Api { pool: pool.clone(), storage, clock, http: config::defaults(), limits };
         tokio::spawn(api.serve(listener, stop.clone()));
         tokio::spawn(worker.run(stop.clone()));
         let client = reqwest::Client::builder().cookie_store(true).no_proxy().build().expect("a client");

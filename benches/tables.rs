@@ -1,39 +1,31 @@
-//! How quick the administrators' tables are when they are large: `cargo bench --bench tables`.
+//! How quick the administrators' pages are when the tables are large: `cargo bench --bench tables`.
 //!
-//! Starts an embedded Postgres in a folder of its own, fills it, and prints the median and the longest of twenty runs of
-//! each page.
+//! Starts an embedded Postgres and an API in a folder of their own, fills the tables, and prints the median and the
+//! longest of twenty requests of each page, from the request to the last byte of its HTML.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use api::Api;
+use reqwest::{
+    Client, StatusCode,
+    header::{ACCEPT, HeaderMap, HeaderValue},
+};
+use serde_json::json;
 use shared::{
+    administration,
     clock::Clock,
-    db::{
-        self,
-        admin::{
-            history::{self, HistoryFilter},
-            images::{self, ImageCursor, ImageFilter, ImageSort},
-            jobs::{self, JobState},
-            links::{self, LinkCursor},
-            plan_for_values, statistics, tiers,
-            users::{self, UserFilter, UserSort},
-        },
-    },
-    domain::{ImageId, LinkId, TierId, TierSpec, UserId},
+    config::{self, StorageConfig},
     postgres::{
         self,
         embedded::{Config, Durability, Server},
     },
+    storage::Storage,
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 const RUNS: usize = 20;
-/// One more than a page shows, which tells whether there is another.
-const LIMIT: i64 = 51;
-const QUEUES: [&str; 3] = ["thumbnails", "object-deletion", "clean-up"];
-/// Owns a tenth of all images.
-const COLLECTOR: UserId = UserId(2);
-const SOMEBODY: UserId = UserId(50_000);
 
 /// 100,000 users, 1,000,000 images, 2,000,000 thumbnails, 100,000 links, 60,000 sessions, 200,000 jobs and 100,000 past
 /// actions. Without triggers and foreign keys, which take most of the time.
@@ -116,6 +108,77 @@ const SEEDS: [&str; 8] = [
      FROM generate_series(1, 100000) AS n",
 ];
 
+/// Pages, and what is asked of them. `{job}` is a job in the middle, `{bytes}` the size of an image in the middle,
+/// `{microseconds}` four hours from now, `{sampled}` a title that the planner takes for frequent. Account 2 owns a tenth
+/// of all images.
+const PAGES: [(&str, &str); 62] = [
+    ("overview", "/admin"),
+    ("users, newest", "/admin/users"),
+    ("users, newest, deep", "/admin/users?cursor=50000"),
+    ("users, oldest, deep", "/admin/users?sort=oldest&cursor=50000"),
+    ("users, by name", "/admin/users?sort=name"),
+    ("users, by name, deep", "/admin/users?sort=name&cursor=50000"),
+    ("users, by name, descending, deep", "/admin/users?sort=name_descending&cursor=50000"),
+    ("users, most used", "/admin/users?sort=most_used"),
+    ("users, most used, deep", "/admin/users?sort=most_used&cursor=50000"),
+    ("users, least used, deep", "/admin/users?sort=least_used&cursor=50000"),
+    ("users of a rare tier", "/admin/users?tier=3"),
+    ("users of a rare tier, most used", "/admin/users?tier=3&sort=most_used"),
+    ("users of a common tier, by name, deep", "/admin/users?tier=1&sort=name&cursor=50000"),
+    ("users who may not log in, by name", "/admin/users?active=no&sort=name"),
+    ("users who may not log in, of a rare tier", "/admin/users?active=no&tier=3"),
+    ("administrators, by name", "/admin/users?admin=yes&sort=name"),
+    ("users like nowak123", "/admin/users?search=nowak123"),
+    ("users like NOWAK, by name", "/admin/users?search=NOWAK&sort=name"),
+    ("users like xyzzy", "/admin/users?search=xyzzy"),
+    ("users like qz", "/admin/users?search=qz"),
+    ("users like nowak1, of a rare tier", "/admin/users?search=nowak1&tier=3&sort=name"),
+    ("a user with 100,000 images", "/admin/users/2"),
+    ("tiers", "/admin/tiers"),
+    ("a tier in use, to be deleted", "/admin/tiers/1/delete"),
+    ("images, newest", "/admin/images"),
+    ("images, newest, deep", "/admin/images?cursor=1-500000"),
+    ("images, oldest, deep", "/admin/images?sort=oldest&cursor=1-500000"),
+    ("images, largest", "/admin/images?sort=largest"),
+    ("images, largest, deep", "/admin/images?sort=largest&cursor={bytes}-500000"),
+    ("images of one in ten, deep", "/admin/images?owner={collector}&cursor=1-500000"),
+    ("images of one in ten, largest", "/admin/images?owner={collector}&sort=largest"),
+    ("images of somebody, largest", "/admin/images?owner={somebody}&sort=largest"),
+    ("images like zanzibar", "/admin/images?title=zanzibar"),
+    ("images like zanzibar, largest", "/admin/images?title=zanzibar&sort=largest"),
+    ("images like IMG_1235", "/admin/images?title=IMG_1235"),
+    ("images like img, deep", "/admin/images?title=img&cursor=1-500000"),
+    ("images like holiday, largest, deep", "/admin/images?title=holiday&sort=largest&cursor={bytes}-500000"),
+    ("images like rome 99, largest", "/admin/images?title=rome+99&sort=largest"),
+    ("images like a title that was sampled", "/admin/images?title={sampled}"),
+    ("images like xyzzy", "/admin/images?title=xyzzy"),
+    ("images like Gdańsk, oldest", "/admin/images?title=Gda%C5%84sk&sort=oldest"),
+    ("images like Малага", "/admin/images?title=%D0%9C%D0%B0%D0%BB%D0%B0%D0%B3%D0%B0"),
+    ("images whose words start with za", "/admin/images?title=za"),
+    ("images whose words start with q", "/admin/images?title=q"),
+    ("images like xyzzy of one in ten", "/admin/images?title=xyzzy&owner={collector}"),
+    ("images with a failed thumbnail", "/admin/images?failed=yes"),
+    (
+        "images with a failed thumbnail, largest",
+        "/admin/images?failed=yes&sort=largest&cursor={bytes}-500000",
+    ),
+    ("an image by its number", "/admin/images?id=500000"),
+    ("links", "/admin/links"),
+    ("links, deep", "/admin/links?cursor={microseconds}-00000000-0000-0000-0000-000000000000"),
+    ("links of one in ten", "/admin/links?owner={collector}"),
+    ("links of somebody", "/admin/links?owner={somebody}"),
+    ("waiting jobs", "/admin/jobs"),
+    ("waiting jobs of a rare queue", "/admin/jobs?queue=object-deletion"),
+    ("running jobs", "/admin/jobs?state=running"),
+    ("failed jobs, deep", "/admin/jobs?state=failed&cursor={job}"),
+    ("dead jobs", "/admin/jobs?state=dead"),
+    ("dead jobs of a rare queue, deep", "/admin/jobs?state=dead&queue=object-deletion&cursor={job}"),
+    ("history", "/admin/history"),
+    ("history, deep", "/admin/history?cursor=50000"),
+    ("history of a user", "/admin/history?kind=user&id=8"),
+    ("history of tiers", "/admin/history?kind=tier"),
+];
+
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = Config {
@@ -126,30 +189,25 @@ fn main() {
     };
     let server = Server::start(&config, &|line| println!("{line}")).expect("a Postgres server");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(run(&server));
+    runtime.block_on(async {
+        postgres::create_database(&server.options("postgres"), "tables").await.expect("a database");
+        let pool = postgres::connect(server.options("tables"), 10).await.expect("a pool");
+        postgres::migrate(&pool).await.expect("the schema");
+        fill(&pool).await;
+        let storage = StorageConfig { data_dir: folder.path().into(), s3_bucket: None, s3_allow_http: false };
+        let storage = Storage::open(&storage).expect("a storage");
+        let origin = serve(pool.clone(), storage).await;
+        measure(&pool, &origin).await;
+    });
 }
 
-async fn run(server: &Server) {
-    postgres::create_database(&server.options("postgres"), "tables").await.expect("a database");
-    let pool = postgres::connect(server.options("tables"), 2).await.expect("a pool");
-    postgres::migrate(&pool).await.expect("the schema");
-    let now = Clock::default().now();
-    seed(&pool, now).await;
-    println!("{:<58} {:>9} {:>9} {:>6}", "", "median", "max", "rows");
-    measure_users(&pool, now).await;
-    measure_images(&pool, now).await;
-    measure_links(&pool, now).await;
-    measure_jobs(&pool).await;
-    measure_history(&pool).await;
-    measure(&pool, "statistics", async |connection| statistics::read(connection, now).await.map(|_| 1)).await;
-}
-
-async fn seed(pool: &PgPool, now: DateTime<Utc>) {
+/// The first superuser, who is account 1, and everything else.
+async fn fill(pool: &PgPool) {
     let started = Instant::now();
     let mut connection = pool.acquire().await.expect("a connection");
-    for spec in TierSpec::built_in() {
-        db::tiers::insert(&mut connection, &spec, now).await.expect("a tier");
-    }
+    administration::prepare(&mut connection, &config::defaults(), &Clock::default())
+        .await
+        .expect("a superuser");
     for statement in SEEDS {
         sqlx::query(statement).execute(&mut *connection).await.expect(statement);
     }
@@ -158,226 +216,76 @@ async fn seed(pool: &PgPool, now: DateTime<Utc>) {
     println!("filled in {} s", started.elapsed().as_secs());
 }
 
-/// Reads a page as the service does, in a transaction whose statements are planned for their values.
-async fn measure<F>(pool: &PgPool, what: &str, read: F)
-where
-    F: AsyncFn(&mut PgConnection) -> sqlx::Result<usize>,
-{
-    let mut times = Vec::with_capacity(RUNS);
-    let mut rows = 0;
-    // the first one warms up
-    for _ in 0..=RUNS {
-        let started = Instant::now();
-        let mut tx = pool.begin().await.expect("a transaction");
-        plan_for_values(&mut tx).await.expect("a setting");
-        rows = read(&mut tx).await.expect("a page");
-        tx.commit().await.expect("a commit");
-        times.push(started.elapsed());
+async fn serve(pool: PgPool, storage: Storage) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let origin = format!("http://{}", listener.local_addr().expect("an address"));
+    let (http, limits) = (config::defaults(), config::defaults());
+    let api = Api { pool, storage, clock: Clock::default(), http, limits };
+    tokio::spawn(api.serve(listener, CancellationToken::new()));
+    origin
+}
+
+async fn measure(pool: &PgPool, origin: &str) {
+    let browser = log_in(origin).await;
+    let values = values(pool).await;
+    let mut medians = Vec::new();
+    println!("{:<46} {:>9} {:>10} {:>9}", "", "median", "max", "HTML");
+    for (what, path) in PAGES {
+        let path = values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+        let mut times = Vec::with_capacity(RUNS + 1);
+        let mut bytes = 0;
+        // the first one warms up
+        for _ in 0..=RUNS {
+            let started = Instant::now();
+            let page = browser.get(format!("{origin}{path}")).send().await.expect("an answer");
+            assert_eq!(page.status(), StatusCode::OK, "{path}");
+            bytes = page.bytes().await.expect("a page").len();
+            times.push(started.elapsed());
+        }
+        times.remove(0);
+        times.sort_unstable();
+        let (median, max) = (times[RUNS / 2], times[RUNS - 1]);
+        println!("{what:<46} {:>6.1} ms {:>7.1} ms {:>5} KB", ms(median), ms(max), bytes / 1000);
+        medians.push(median);
     }
-    times.remove(0);
-    times.sort_unstable();
-    let milliseconds = |index: usize| times[index].as_secs_f64() * 1e3;
-    println!("{what:<58} {:>6.2} ms {:>6.2} ms {rows:>6}", milliseconds(RUNS / 2), milliseconds(RUNS - 1));
+    println!("the slowest median is {:.1} ms", medians.into_iter().max().map(ms).unwrap_or_default());
 }
 
-/// A number that a query gives.
-async fn number(pool: &PgPool, query: &'static str) -> i64 {
-    sqlx::query_scalar(query).fetch_one(pool).await.expect(query)
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
-async fn measure_users(pool: &PgPool, now: DateTime<Utc>) {
-    let (every, tier) =
-        (UserFilter::default(), |id| UserFilter { tier: Some(TierId(id)), ..UserFilter::default() });
-    let search = |text: &str| UserFilter { search: Some(text.to_owned()), ..UserFilter::default() };
-    let inactive = UserFilter { is_active: Some(false), ..UserFilter::default() };
-    let admins = UserFilter { is_admin: Some(true), ..UserFilter::default() };
-    let (newest, name) = (UserSort::Newest, UserSort::NameAscending);
-    for (what, filter, sort, after) in [
-        ("users, newest", every.clone(), newest, None),
-        ("users, newest, deep", every.clone(), newest, Some(SOMEBODY)),
-        ("users, oldest, deep", every.clone(), UserSort::Oldest, Some(SOMEBODY)),
-        ("users, by name", every.clone(), name, None),
-        ("users, by name, deep", every.clone(), name, Some(SOMEBODY)),
-        ("users, by name, descending, deep", every.clone(), UserSort::NameDescending, Some(SOMEBODY)),
-        ("users, most used", every.clone(), UserSort::MostUsed, None),
-        ("users, most used, deep", every.clone(), UserSort::MostUsed, Some(SOMEBODY)),
-        ("users, least used, deep", every.clone(), UserSort::LeastUsed, Some(SOMEBODY)),
-        ("users of a rare tier", tier(3), newest, None),
-        ("users of a rare tier, most used", tier(3), UserSort::MostUsed, None),
-        ("users of a common tier, by name, deep", tier(1), name, Some(SOMEBODY)),
-        ("users who may not log in, by name", inactive.clone(), name, None),
+async fn log_in(origin: &str) -> Client {
+    // reqwest leaves the choice of the TLS provider to the process
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let html = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/html"))]);
+    let browser =
+        Client::builder().cookie_store(true).no_proxy().default_headers(html).build().expect("a client");
+    let credentials = json!({"username": "admin", "password": "admin"});
+    let login =
+        browser.post(format!("{origin}/api/session")).json(&credentials).send().await.expect("an answer");
+    assert_eq!(login.status(), StatusCode::OK);
+    browser
+}
+
+/// What stands in the paths for what only the filled tables tell.
+async fn values(pool: &PgPool) -> Vec<(&'static str, String)> {
+    let queries = [
+        ("{bytes}", "SELECT bytes::text FROM images WHERE id = 500000"),
+        ("{job}", "SELECT id FROM apalis.jobs ORDER BY id OFFSET 100000 LIMIT 1"),
+        ("{microseconds}", "SELECT (extract(epoch FROM now() + interval '4 hours') * 1e6)::bigint::text"),
+        ("{collector}", "SELECT username FROM users WHERE id = 2"),
+        ("{somebody}", "SELECT username FROM users WHERE id = 100"),
         (
-            "users who may not log in, of a rare tier",
-            UserFilter { is_active: Some(false), ..tier(3) },
-            newest,
-            None,
+            "{sampled}",
+            "SELECT replace((histogram_bounds::text::text[])[500], ' ', '+') FROM pg_stats
+             WHERE tablename = 'images' AND attname = 'title'",
         ),
-        ("administrators, by name", admins, name, None),
-        ("users like nowak123", search("nowak123"), newest, None),
-        ("users like NOWAK, by name", search("NOWAK"), name, None),
-        ("users like xyzzy", search("xyzzy"), newest, None),
-        ("users like qz", search("qz"), newest, None),
-        (
-            "users like nowak1, of a rare tier",
-            UserFilter { tier: Some(TierId(3)), ..search("nowak1") },
-            name,
-            None,
-        ),
-    ] {
-        measure(pool, what, async |connection| {
-            users::page(connection, &filter, sort, after, LIMIT).await.map(|page| page.len())
-        })
-        .await;
+    ];
+    let mut values = Vec::new();
+    for (name, query) in queries {
+        let value = sqlx::query_scalar(query).fetch_one(pool).await.expect(query);
+        values.push((name, value));
     }
-    measure(pool, "users, count", async |connection| users::count(connection).await.map(|_| 1)).await;
-    measure(pool, "a user's figures", async |connection| {
-        users::figures(connection, COLLECTOR, now).await.map(|_| 1)
-    })
-    .await;
-    measure(pool, "tiers", async |connection| tiers::all(connection).await.map(|page| page.len())).await;
-    measure(pool, "users of a tier that is in use", async |connection| {
-        tiers::users_of(connection, TierId(1), LIMIT).await.map(|page| page.len())
-    })
-    .await;
-}
-
-async fn measure_images(pool: &PgPool, now: DateTime<Utc>) {
-    let middle = "SELECT bytes FROM images WHERE id = 500000";
-    let middle = u64::try_from(number(pool, middle).await).expect("a size");
-    let middle = Some(ImageCursor { bytes: middle, id: ImageId(500_000) });
-    // one that the planner takes for frequent
-    let sampled = "SELECT (histogram_bounds::text::text[])[500] FROM pg_stats
-        WHERE tablename = 'images' AND attname = 'title'";
-    let sampled: String = sqlx::query_scalar(sampled).fetch_one(pool).await.expect("a title");
-    let every = ImageFilter::default();
-    let of = |owner| ImageFilter { owner: Some(owner), ..ImageFilter::default() };
-    let title = |text: &str| ImageFilter { title: Some(text.to_owned()), ..ImageFilter::default() };
-    let failed = ImageFilter { has_failed_thumbnail: Some(true), ..ImageFilter::default() };
-    let (newest, oldest, largest) = (ImageSort::Newest, ImageSort::Oldest, ImageSort::Largest);
-    for (what, filter, sort, after) in [
-        ("images, newest", every.clone(), newest, None),
-        ("images, newest, deep", every.clone(), newest, middle),
-        ("images, oldest, deep", every.clone(), oldest, middle),
-        ("images, largest", every.clone(), largest, None),
-        ("images, largest, deep", every.clone(), largest, middle),
-        ("images of one in ten, deep", of(COLLECTOR), newest, middle),
-        ("images of one in ten, largest, deep", of(COLLECTOR), largest, middle),
-        ("images of somebody", of(SOMEBODY), newest, None),
-        ("images of somebody, largest", of(SOMEBODY), largest, None),
-        ("images like zanzibar", title("zanzibar"), newest, None),
-        ("images like zanzibar, oldest", title("zanzibar"), oldest, None),
-        ("images like zanzibar, largest", title("zanzibar"), largest, None),
-        ("images like IMG_1235", title("IMG_1235"), newest, None),
-        ("images like img, deep", title("img"), newest, middle),
-        ("images like holiday, largest, deep", title("holiday"), largest, middle),
-        ("images like rome 99, largest", title("rome 99"), largest, None),
-        ("images like a title that was sampled", title(&sampled), newest, None),
-        ("images like a title that was sampled, largest", title(&sampled), largest, None),
-        ("images like xyzzy", title("xyzzy"), newest, None),
-        ("images like Gdańsk, oldest", title("Gdańsk"), oldest, None),
-        ("images whose words start with za", title("za"), newest, None),
-        ("images whose words start with q", title("q"), newest, None),
-        ("images whose words start with o, largest", title("o"), largest, None),
-        (
-            "images like img of one in ten",
-            ImageFilter { owner: Some(COLLECTOR), ..title("img") },
-            largest,
-            None,
-        ),
-        (
-            "images like xyzzy of one in ten",
-            ImageFilter { owner: Some(COLLECTOR), ..title("xyzzy") },
-            newest,
-            None,
-        ),
-        ("images with a failed thumbnail", failed.clone(), newest, None),
-        ("images with a failed thumbnail, oldest, deep", failed.clone(), oldest, middle),
-        ("images with a failed thumbnail, largest, deep", failed.clone(), largest, middle),
-        (
-            "images with a failed thumbnail of somebody",
-            ImageFilter { owner: Some(SOMEBODY), ..failed },
-            newest,
-            None,
-        ),
-    ] {
-        measure(pool, what, async |connection| {
-            images::page(connection, &filter, sort, after, LIMIT, now).await.map(|page| page.len())
-        })
-        .await;
-    }
-    measure(pool, "images, count", async |connection| images::count(connection).await.map(|_| 1)).await;
-    let chosen: Vec<ImageId> = (1..=50).map(|n| ImageId(n * 19_999)).collect();
-    measure(pool, "images by their numbers", async |connection| {
-        images::find(connection, &chosen, now).await.map(|page| page.len())
-    })
-    .await;
-}
-
-async fn measure_links(pool: &PgPool, now: DateTime<Utc>) {
-    let middle = LinkCursor { expires_at: now + TimeDelta::hours(4), id: LinkId(uuid::Uuid::nil()) };
-    for (what, owner, after) in [
-        ("links", None, None),
-        ("links, deep", None, Some(middle)),
-        ("links of one in ten", Some(COLLECTOR), None),
-        ("links of one in ten, deep", Some(COLLECTOR), Some(middle)),
-        ("links of somebody", Some(UserId(100)), None),
-        ("links of somebody without images", Some(UserId(200_000)), None),
-    ] {
-        measure(pool, what, async |connection| {
-            links::page(connection, owner, after, LIMIT, now).await.map(|page| page.len())
-        })
-        .await;
-    }
-    measure(pool, "links, count", async |connection| links::count(connection).await.map(|_| 1)).await;
-}
-
-async fn measure_jobs(pool: &PgPool) {
-    let middle = "SELECT id FROM apalis.jobs ORDER BY id OFFSET 100000 LIMIT 1";
-    let middle: String = sqlx::query_scalar(middle).fetch_one(pool).await.expect("a job");
-    let middle = Some(middle.as_str());
-    let (rare, common) = (Some(QUEUES[1]), Some(QUEUES[0]));
-    for (what, state, queue, before) in [
-        ("waiting jobs", JobState::Waiting, None, None),
-        ("waiting jobs of a rare queue", JobState::Waiting, rare, None),
-        ("running jobs", JobState::Running, None, None),
-        ("failed jobs", JobState::Failed, None, None),
-        ("failed jobs, deep", JobState::Failed, None, middle),
-        ("failed jobs of a common queue", JobState::Failed, common, None),
-        ("dead jobs", JobState::Dead, None, None),
-        ("dead jobs, deep", JobState::Dead, None, middle),
-        ("dead jobs of a rare queue, deep", JobState::Dead, rare, middle),
-        ("dead jobs of an empty queue", JobState::Dead, Some(QUEUES[2]), None),
-    ] {
-        measure(pool, what, async |connection| {
-            jobs::page(connection, state, queue, before, LIMIT).await.map(|page| page.len())
-        })
-        .await;
-    }
-    measure(pool, "queues", async |connection| {
-        jobs::figures(connection, &QUEUES).await.map(|figures| figures.len())
-    })
-    .await;
-}
-
-async fn measure_history(pool: &PgPool) {
-    let every = HistoryFilter::default();
-    let of = |kind: &str| HistoryFilter { object_type: Some(kind.to_owned()), ..HistoryFilter::default() };
-    let object =
-        HistoryFilter { object: Some(("user".to_owned(), "8".to_owned())), ..HistoryFilter::default() };
-    let actor = |id| HistoryFilter { actor: Some(UserId(id)), ..HistoryFilter::default() };
-    for (what, filter, before) in [
-        ("history", every.clone(), None),
-        ("history, deep", every, Some(50_000)),
-        ("history of a user", object, None),
-        ("history of an administrator, deep", actor(10_000), Some(50_000)),
-        ("history of somebody who did nothing", actor(17), None),
-        ("history of tiers", of("tier"), None),
-        ("history of users, deep", of("user"), Some(50_000)),
-        ("history of a kind that is not there", of("comet"), None),
-    ] {
-        measure(pool, what, async |connection| {
-            history::page(connection, &filter, before, LIMIT).await.map(|page| page.len())
-        })
-        .await;
-    }
+    values
 }

@@ -164,7 +164,7 @@ async fn images_are_found_previewed_and_deleted_together() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Enterprise").await;
     let (admin, ada, bob) = (app.admin().await, app.logged_in("ada").await, app.user("Basic").await);
-    let (rome, oslo) = (uploaded(&ada, "Rome 100%.png").await, uploaded(&ada, "Oslo.png").await);
+    let (rome, oslo) = (uploaded(&ada, "Rome 100%.png").await, uploaded(&ada, "Oslo, łódź.png").await);
     let other = uploaded(&bob, "Other.png").await;
     let found = async |query: &str| {
         let html = admin.page(&format!("/admin/images?{query}")).await.expect(StatusCode::OK).html();
@@ -175,6 +175,7 @@ async fn images_are_found_previewed_and_deleted_together() {
     assert_eq!(found("owner=ADA&sort=oldest").await, [rome.clone(), oslo.clone()]);
     assert_eq!(found("owner=nobody").await, Vec::<String>::new());
     assert_eq!(found("title=rome+100%25").await, [rome.as_str()]);
+    assert_eq!(found("title=%C5%81%C3%B3d").await, [oslo.as_str()], "łódź like Łód");
     assert_eq!(found(&format!("id={oslo}")).await, [oslo.as_str()]);
     assert_eq!(found("failed=yes").await, Vec::<String>::new());
 

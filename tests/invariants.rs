@@ -6,19 +6,24 @@ use std::{
 };
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    files(folder, "rs")
+}
+
+/// Files of this extension and what is in them.
+fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();
-    collect(&root, &mut found);
-    assert!(!found.is_empty(), "{folder} has no sources");
+    collect(&root, extension, &mut found);
+    assert!(!found.is_empty(), "{folder} has no .{extension}");
     found
 }
 
-fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+fn collect(folder: &Path, wanted: &str, found: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, wanted, found);
+        } else if path.extension().is_some_and(|extension| extension == wanted) {
             let text = fs::read_to_string(&path).expect("a source");
             found.push((path, text));
         }
@@ -73,11 +78,31 @@ fn the_worker_knows_no_http_and_the_api_no_worker() {
 }
 
 #[test]
-fn handlers_write_through_use_cases_only() {
+fn handlers_and_pages_write_through_use_cases_only() {
     for verb in ["insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue("] {
-        for (path, text) in sources("api/src/handlers") {
+        for (path, text) in ["api/src/handlers", "api/src/pages"].iter().flat_map(|folder| sources(folder)) {
             let call = text.lines().find(|line| line.contains("db::") && line.contains(verb));
             assert!(call.is_none(), "{}: {call:?}", path.display());
+        }
+    }
+}
+
+/// Templates escape everything, and nothing that runs stands in them: the pages' policy would not run it.
+#[test]
+fn templates_escape_everything_and_hold_no_scripts_and_no_styles() {
+    for (path, text) in files("api/templates", "html") {
+        for word in [
+            "|safe",
+            "| safe",
+            "{% filter",
+            "{% raw",
+            "<script>",
+            "<style",
+            " style=",
+            " onclick=",
+            "javascript:",
+        ] {
+            assert!(!text.contains(word), "{}: {word} does not belong here", path.display());
         }
     }
 }

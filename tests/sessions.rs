@@ -43,8 +43,10 @@ async fn the_session_cookie_is_kept_from_scripts_and_other_sites() {
 #[tokio::test]
 async fn a_username_is_compared_without_regard_to_case() {
     let app = TestApp::start().await;
-    app.create_user("Ada", "Basic").await;
-    app.anonymous().log_in("aDA", PASSWORD).await.expect(StatusCode::OK);
+    for (name, typed) in [("Ada", "aDA"), ("Łukasz", "łUKASZ")] {
+        app.create_user(name, "Basic").await;
+        app.anonymous().log_in(typed, PASSWORD).await.expect(StatusCode::OK);
+    }
 }
 
 #[tokio::test]

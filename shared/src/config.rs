@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, Command};
 
 /// Which database.
 #[derive(Args, Clone, Debug)]
@@ -169,4 +169,13 @@ pub struct RetentionConfig {
     /// Time in seconds after which a job that does not move is stuck
     #[arg(long, env, global = true, default_value_t = 600)]
     pub stuck_job_seconds: u64,
+}
+
+/// A group of options as it is where the command line says nothing of it: for tests and benchmarks.
+///
+/// # Panics
+/// When an option has no default, or its environment variable holds what it does not take.
+pub fn defaults<T: Args>() -> T {
+    let matches = T::augment_args(Command::new("pictier")).get_matches_from(["pictier"]);
+    T::from_arg_matches(&matches).expect("every option has a default")
 }

@@ -120,8 +120,8 @@ async fn greet(listener: &TcpListener, pool: &PgPool, created: Option<&Username>
         (None, None) => "your account".to_owned(),
     };
     eprintln!("Pictier is ready: {url}");
-    eprintln!("  try the API:  {url}/api/docs");
     eprintln!("  log in as:    {login}");
+    eprintln!("  the API:      {url}/api/docs");
     Ok(())
 }
 

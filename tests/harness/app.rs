@@ -8,11 +8,10 @@ use std::{
 };
 
 use api::Api;
-use clap::Parser;
 use futures::TryStreamExt;
 use shared::{
     clock::Clock,
-    config::{HttpConfig, LimitsConfig, RetentionConfig, StorageConfig},
+    config::{self, LimitsConfig, RetentionConfig, StorageConfig},
     db::{self, users::NewUser},
     domain::{Password, TierSpec, UserId, Username},
     passwords, postgres,
@@ -31,21 +30,6 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 const WORKER_CONNECTIONS: u32 = 10;
 const CONCURRENCY: usize = 2;
-
-/// The defaults of the configuration, as the command line parses them.
-#[derive(Parser)]
-struct Defaults {
-    #[command(flatten)]
-    http: HttpConfig,
-    #[command(flatten)]
-    limits: LimitsConfig,
-    #[command(flatten)]
-    retention: RetentionConfig,
-}
-
-fn defaults() -> Defaults {
-    Defaults::parse_from(["pictier"])
-}
 
 pub(crate) struct TestApp {
     pub(crate) origin: String,
@@ -67,7 +51,7 @@ impl TestApp {
 
     /// With limits that differ from the defaults.
     pub(crate) async fn start_with(change: impl FnOnce(&mut LimitsConfig)) -> Self {
-        let Defaults { http, mut limits, retention } = defaults();
+        let mut limits = config::defaults();
         change(&mut limits);
         let database = fresh_database().await;
         let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
@@ -87,11 +71,22 @@ impl TestApp {
             pool: pool.clone(),
             storage: storage.clone(),
             clock: clock.clone(),
-            http,
+            http: config::defaults(),
             limits: limits.clone(),
         };
         tokio::spawn(api.serve(listener, stop.clone()));
-        Self { origin, pool, storage, clock, limits, retention, database, data, stop, worker: None }
+        Self {
+            origin,
+            pool,
+            storage,
+            clock,
+            limits,
+            retention: config::defaults(),
+            database,
+            data,
+            stop,
+            worker: None,
+        }
     }
 
     /// Somebody who is not logged in.

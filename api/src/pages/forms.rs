@@ -42,6 +42,25 @@ impl FormErrors {
     }
 }
 
+/// An option of a `<select>`.
+pub(crate) struct Choice {
+    pub(super) value: String,
+    pub(super) label: String,
+    pub(super) is_selected: bool,
+}
+
+impl Choice {
+    /// The options, of which the one whose value this is is selected.
+    pub(super) fn list<V, L>(options: impl IntoIterator<Item = (V, L)>, selected: &str) -> Vec<Self>
+    where
+        V: ToString,
+        L: ToString,
+    {
+        let options = options.into_iter().map(|(value, label)| (value.to_string(), label.to_string()));
+        options.map(|(value, label)| Self { is_selected: value == selected, value, label }).collect()
+    }
+}
+
 /// Parses a form's fields one by one and remembers every complaint, so that all of them are shown at once.
 #[derive(Default)]
 pub(crate) struct Fields {

@@ -7,8 +7,8 @@ use shared::domain::{Image, ImageId, Title, User};
 
 use super::{
     Layout, Visitor, format,
-    forms::FormErrors,
-    links::{LinkForm, ListedLink},
+    forms::{Choice, FormErrors},
+    links::{LinkForm, ListedLink, link_targets},
     page,
     picture::{Picture, Shown, Size},
 };
@@ -30,6 +30,8 @@ struct ImagePage<'a> {
     /// As it is, or as it was typed.
     title: String,
     title_errors: FormErrors,
+    /// What a link can show; nothing where the tier lacks links that expire.
+    link_targets: Option<Vec<Choice>>,
     links: Vec<ListedLink>,
     link_form: LinkForm,
     link_errors: FormErrors,
@@ -78,6 +80,7 @@ pub(super) async fn show(
         image: &found.image,
         title,
         title_errors,
+        link_targets: link_targets(&user.tier, &link_form.target),
         links: links.iter().map(|link| ListedLink::new(link, now, urls)).collect(),
         link_form,
         link_errors,

@@ -5,11 +5,11 @@ use std::borrow::Borrow;
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use shared::domain::{ExpiringLink, ImageId, LinkTarget, User, ValidFor};
+use shared::domain::{ExpiringLink, ImageId, LinkTarget, Tier, User, ValidFor};
 
 use super::{
     Visitor, format,
-    forms::{Fields, FormErrors},
+    forms::{Choice, Fields, FormErrors},
     image::{Refused, show},
 };
 use crate::{
@@ -47,6 +47,17 @@ pub(super) fn target_name(target: impl Borrow<LinkTarget>) -> String {
         LinkTarget::Original => "Original".to_owned(),
         LinkTarget::Thumbnail(height) => format!("{height} px"),
     }
+}
+
+/// What a link of this tier's accounts can show; nothing where the tier lacks links.
+pub(super) fn link_targets(tier: &Tier, selected: &str) -> Option<Vec<Choice>> {
+    tier.allows_expiring_links().ok()?;
+    let original =
+        tier.allows_original().is_ok().then(|| ("original".to_owned(), target_name(LinkTarget::Original)));
+    let thumbnails = tier.spec.thumbnail_heights.iter();
+    let thumbnails =
+        thumbnails.map(|height| (height.to_string(), target_name(LinkTarget::Thumbnail(height))));
+    Some(Choice::list(original.into_iter().chain(thumbnails), selected))
 }
 
 /// Which link to make, as it was typed.

@@ -64,6 +64,17 @@ pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<Vec<Tier>> 
     rows.fetch_all(connection).await?.into_iter().map(Tier::try_from).collect()
 }
 
+/// All tiers in the order of their making.
+pub async fn all(connection: &mut PgConnection) -> sqlx::Result<Vec<Tier>> {
+    let rows = sqlx::query_as!(
+        TierRow,
+        "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
+                storage_quota_bytes
+         FROM tiers ORDER BY id"
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Tier::try_from).collect()
+}
+
 /// The tier of this name.
 pub async fn by_name(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<Tier>> {
     let row = sqlx::query_as!(

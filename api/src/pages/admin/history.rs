@@ -1,5 +1,7 @@
 //! What administrators did, all of it or to one thing.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
@@ -10,12 +12,12 @@ use shared::db::{
 };
 use sqlx::PgConnection;
 
-use super::{Administrator, Choice, PAGE_ROWS, Rows, number, reading};
+use super::{Administrator, PAGE_ROWS, Rows, number, reading};
 use crate::{
     AppState,
     error::Problem,
     extract::Query,
-    pages::{Layout, format, page},
+    pages::{Layout, format, forms::Choice, page},
     urls::page_paths,
 };
 
@@ -61,14 +63,14 @@ fn described(changes: &Value) -> Vec<String> {
 }
 
 fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<String> {
-    let names = before.keys().chain(after.keys().filter(|name| !before.contains_key(*name)));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let line = |name: &String| match (before.get(name), after.get(name)) {
         (Some(old), Some(new)) if old == new => None,
         (Some(old), Some(new)) => Some(format!("{name}: {} → {}", plain(old), plain(new))),
         (Some(only), None) | (None, Some(only)) => Some(format!("{name}: {}", plain(only))),
         (None, None) => None,
     };
-    names.filter_map(line).collect()
+    names.into_iter().filter_map(line).collect()
 }
 
 fn plain(value: &Value) -> String {

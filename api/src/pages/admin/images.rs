@@ -19,13 +19,13 @@ use shared::{
     domain::{ImageId, Thumbnail, ThumbnailState},
 };
 
-use super::{Administrator, Choice, MAX_ROWS, Owner, PAGE_ROWS, Rows, number, reading};
+use super::{Administrator, MAX_ROWS, Owner, PAGE_ROWS, Rows, number, reading};
 use crate::{
     AppState,
     error::Problem,
     extract::{Form, Pk, Query},
     file_response::{Cache, FileResponse},
-    pages::{Layout, format, page},
+    pages::{Layout, format, forms::Choice, page},
     urls::page_paths,
     use_cases::administration::images,
 };

@@ -12,12 +12,12 @@ use shared::{
     jobs::QUEUES,
 };
 
-use super::{Administrator, Choice, MAX_ROWS, PAGE_ROWS, Rows, reading};
+use super::{Administrator, MAX_ROWS, PAGE_ROWS, Rows, reading};
 use crate::{
     AppState,
     error::Problem,
     extract::{Form, Query},
-    pages::{Layout, format, page},
+    pages::{Layout, format, forms::Choice, page},
     urls::page_paths,
     use_cases::administration::jobs::{self, Selection},
 };

@@ -15,11 +15,11 @@ use axum::{
 };
 use shared::{
     db,
-    domain::{UserId, Username},
+    domain::{Tier, UserId, Username},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use super::Visitor;
+use super::{Visitor, forms::Choice};
 use crate::{
     AppState,
     error::{Code, Problem},
@@ -123,31 +123,12 @@ impl Owner {
     }
 }
 
-/// An option of a `<select>`.
-struct Choice {
-    value: String,
-    label: String,
-    is_selected: bool,
+/// Yes, no, or left open.
+fn yes_or_no(selected: &str) -> Vec<Choice> {
+    Choice::list([("", "any"), ("yes", "yes"), ("no", "no")], selected)
 }
 
-impl Choice {
-    /// The options, of which the one whose value this is is selected.
-    fn list<V, L>(options: impl IntoIterator<Item = (V, L)>, selected: &str) -> Vec<Self>
-    where
-        V: ToString,
-        L: ToString,
-    {
-        let options = options.into_iter().map(|(value, label)| (value.to_string(), label.to_string()));
-        options.map(|(value, label)| Self { is_selected: value == selected, value, label }).collect()
-    }
-
-    /// Yes, no, or left open.
-    fn yes_or_no(selected: &str) -> Vec<Self> {
-        Self::list([("", "any"), ("yes", "yes"), ("no", "no")], selected)
-    }
-
-    /// Every tier.
-    fn tiers(tiers: &[db::admin::tiers::ListedTier], selected: &str) -> Vec<Self> {
-        Self::list(tiers.iter().map(|listed| (listed.tier.id, &listed.tier.spec.name)), selected)
-    }
+/// Every tier.
+fn tier_choices(tiers: &[Tier], selected: &str) -> Vec<Choice> {
+    Choice::list(tiers.iter().map(|tier| (tier.id, &tier.spec.name)), selected)
 }

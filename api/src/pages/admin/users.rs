@@ -8,17 +8,16 @@ use shared::{
         self,
         admin::{
             Count,
-            tiers::ListedTier,
             users::{ListedUser, UserFigures, UserFilter, UserSort},
         },
     },
-    domain::{Invalid, Password, TierId, UserId, Username},
+    domain::{Invalid, Password, Tier, TierId, UserId, Username},
 };
 
 use super::{
-    Administrator, Choice, MAX_ROWS, PAGE_ROWS, Rows, choice,
+    Administrator, MAX_ROWS, PAGE_ROWS, Rows, choice,
     history::{self, Line},
-    number, reading,
+    number, reading, tier_choices, yes_or_no,
 };
 use crate::{
     AppState,
@@ -26,7 +25,7 @@ use crate::{
     extract::{Form, Number, Query},
     pages::{
         Layout, Visitor, format,
-        forms::{Fields, FormErrors},
+        forms::{Choice, Fields, FormErrors},
         page,
     },
     urls::page_paths,
@@ -99,18 +98,18 @@ pub(crate) async fn list_users(
     let mut tx = reading(&state.pool).await?;
     let rows = db::admin::users::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1).await?;
     let total = db::admin::users::count(&mut tx).await?;
-    let tiers = db::admin::tiers::all(&mut tx).await?;
+    let tiers = db::tiers::all(&mut tx).await?;
     drop(tx);
     let rows = Rows::of(rows);
     let next = rows.continues_after().map(|last| UsersQuery { cursor: last.id.to_string(), ..query.clone() });
-    let mut tier_choices = Choice::list([("", "any")], &query.tier);
-    tier_choices.extend(Choice::tiers(&tiers, &query.tier));
+    let mut filter_tiers = Choice::list([("", "any")], &query.tier);
+    filter_tiers.extend(tier_choices(&tiers, &query.tier));
     let users = UsersPage {
         layout: visitor.layout().await?,
-        tiers: tier_choices,
-        new_tiers: Choice::tiers(&tiers, ""),
-        active: Choice::yes_or_no(&query.active),
-        admin: Choice::yes_or_no(&query.admin),
+        tiers: filter_tiers,
+        new_tiers: tier_choices(&tiers, ""),
+        active: yes_or_no(&query.active),
+        admin: yes_or_no(&query.admin),
         sorts: Choice::list(SORTS.map(|(name, label, _)| (name, label)), &query.sort),
         back: page_paths::query(&query),
         query,
@@ -172,10 +171,10 @@ impl UserForm {
     }
 
     /// A new account: active, of the tier that new users get.
-    fn new(tiers: &[ListedTier]) -> Self {
-        let default = tiers.iter().find(|listed| listed.tier.spec.is_default);
+    fn new(tiers: &[Tier]) -> Self {
+        let default = tiers.iter().find(|tier| tier.spec.is_default);
         Self {
-            tier: default.map(|listed| listed.tier.id.to_string()).unwrap_or_default(),
+            tier: default.map(|tier| tier.id.to_string()).unwrap_or_default(),
             is_active: Some("on".to_owned()),
             ..Self::default()
         }
@@ -217,18 +216,18 @@ pub(crate) async fn show_new_user(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
 ) -> Result<Response, Problem> {
-    let tiers = db::admin::tiers::all(&mut *state.pool.acquire().await?).await?;
+    let tiers = db::tiers::all(&mut *state.pool.acquire().await?).await?;
     show_new(&visitor, &tiers, UserForm::new(&tiers), FormErrors::default()).await
 }
 
 async fn show_new(
     visitor: &Visitor,
-    tiers: &[ListedTier],
+    tiers: &[Tier],
     form: UserForm,
     errors: FormErrors,
 ) -> Result<Response, Problem> {
     let status = errors.status();
-    let tiers = Choice::tiers(tiers, &form.tier);
+    let tiers = tier_choices(tiers, &form.tier);
     Ok(page(status, &UserPage { layout: visitor.layout().await?, form, errors, tiers, existing: None }))
 }
 
@@ -248,7 +247,7 @@ pub(crate) async fn create_user(
     match created {
         Ok(id) => visitor.go(&page_paths::admin_user(id), "The user is created.").await,
         Err(problem) => {
-            let tiers = db::admin::tiers::all(&mut *state.pool.acquire().await?).await?;
+            let tiers = db::tiers::all(&mut *state.pool.acquire().await?).await?;
             show_new(&visitor, &tiers, form, FormErrors::of(problem)?).await
         }
     }
@@ -273,7 +272,7 @@ async fn show(
     let mut tx = reading(&state.pool).await?;
     let found = db::admin::users::find(&mut tx, id).await?;
     let user = found.ok_or_else(|| Problem::not_found("user"))?;
-    let tiers = db::admin::tiers::all(&mut tx).await?;
+    let tiers = db::tiers::all(&mut tx).await?;
     let figures = db::admin::users::figures(&mut tx, id, state.clock.now()).await?;
     let lines = history::of_thing(&mut tx, "user", id).await?;
     drop(tx);
@@ -282,7 +281,7 @@ async fn show(
         if password_errors.status() == StatusCode::OK { errors.status() } else { password_errors.status() };
     let user_page = UserPage {
         layout: visitor.layout().await?,
-        tiers: Choice::tiers(&tiers, &form.tier),
+        tiers: tier_choices(&tiers, &form.tier),
         form,
         errors,
         existing: Some(Existing { user, figures, lines, password_errors }),

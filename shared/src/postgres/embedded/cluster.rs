@@ -1,10 +1,10 @@
 //! The files of a server: making them, and reading from them what the server does.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::net::UnixStream,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -36,20 +36,38 @@ pub(super) fn create(
     }
     create_private(&beside)?;
     identity.own(&beside)?;
-    let mut command = Command::new(binaries.join("initdb"));
-    command.arg("-D").arg(&beside);
-    command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-instructions"]);
-    if durability == Durability::Ephemeral {
-        command.arg("--no-sync");
+    let mut output = initdb(binaries, &beside, identity, durability, CTYPE)?;
+    if !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("invalid locale") {
+        output = initdb(binaries, &beside, identity, durability, "C")?;
     }
-    command.current_dir("/").stdin(Stdio::null());
-    process::assume(&mut command, identity);
-    let output = command.output()?;
     if !output.status.success() {
         return Err(EmbeddedError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     fs::rename(&beside, pgdata)?;
     Ok(())
+}
+
+/// What a letter is, and which is its capital, as Unicode says: names are compared without regard to case, and titles
+/// searched by their letters. Not every system has it; with C, which has the letters of English only, all else works.
+const CTYPE: &str = "C.UTF-8";
+
+fn initdb(
+    binaries: &Path,
+    pgdata: &Path,
+    identity: Identity,
+    durability: Durability,
+    ctype: &str,
+) -> io::Result<Output> {
+    let mut command = Command::new(binaries.join("initdb"));
+    command.arg("-D").arg(pgdata).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-instructions"]);
+    // texts are ordered by their bytes, which no update of the system changes under an index
+    command.arg("--no-locale").arg(format!("--lc-ctype={ctype}"));
+    if durability == Durability::Ephemeral {
+        command.arg("--no-sync");
+    }
+    command.current_dir("/").stdin(Stdio::null());
+    process::assume(&mut command, identity);
+    command.output()
 }
 
 /// What a server says of itself in `postmaster.pid`.
