@@ -1,6 +1,20 @@
 //! The pages in a real browser; and what the harness for that finds out about bad ones. Without Chromium each of these
 //! tests ends at once.
 
+mod accessibility;
+mod accounts;
+mod admin_images;
+mod admin_jobs;
+mod admin_tiers;
+mod admin_users;
+mod images;
+mod keyboard;
+mod links;
+mod names;
+mod thumbnails;
+mod uploads;
+mod without_scripts;
+
 use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},

@@ -123,6 +123,15 @@ impl TestApp {
 
     /// A new user of the named tier with [`PASSWORD`].
     pub(crate) async fn create_user(&self, name: &str, tier: &str) -> UserId {
+        self.insert_user(name, tier, false).await
+    }
+
+    /// A new administrator of the named tier with [`PASSWORD`].
+    pub(crate) async fn create_admin(&self, name: &str, tier: &str) -> UserId {
+        self.insert_user(name, tier, true).await
+    }
+
+    async fn insert_user(&self, name: &str, tier: &str, is_admin: bool) -> UserId {
         let mut connection = self.pool.acquire().await.expect("a connection");
         let tier = db::tiers::by_name(&mut connection, tier).await.expect("a query").expect("the tier");
         let password = Password::chosen(PASSWORD.to_owned()).expect("a password");
@@ -131,7 +140,7 @@ impl TestApp {
             password_hash: &passwords::hash(&password).expect("a hash"),
             password_is_default: false,
             tier: tier.id,
-            is_admin: false,
+            is_admin,
         };
         db::users::insert(&mut connection, &user, self.clock.now()).await.expect("a new user")
     }
@@ -186,9 +195,14 @@ impl TestApp {
     }
 
     pub(crate) async fn wait_for_jobs(&self) {
+        self.wait_for_open_jobs(0).await;
+    }
+
+    /// Waits until so many jobs have not ended.
+    pub(crate) async fn wait_for_open_jobs(&self, count: i64) {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-        while self.open_jobs().await > 0 {
-            assert!(tokio::time::Instant::now() < deadline, "jobs were left after a minute");
+        while self.open_jobs().await != count {
+            assert!(tokio::time::Instant::now() < deadline, "not {count} jobs are open after a minute");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -1,6 +1,8 @@
 //! Somebody at a browser: headless Chromium with a profile of its own. What a test asks for it waits for, and what the
 //! console says fails the test unless the test said that it would.
 
+mod visits;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -68,7 +70,7 @@ pub(crate) struct Browser {
     closed: bool,
     // in the order in which they go
     _chromedriver: Chromedriver,
-    _profile: TempDir,
+    profile: TempDir,
     _turn: Arc<SemaphorePermit<'static>>,
 }
 
@@ -91,7 +93,7 @@ impl Browser {
             entries: Mutex::default(),
             closed: false,
             _chromedriver: chromedriver,
-            _profile: profile,
+            profile,
             _turn: turn,
         })
     }
@@ -207,8 +209,17 @@ impl Browser {
 
     /// Prefers dark colours from now on.
     pub(crate) async fn emulate_dark(&self) {
-        let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
-        self.cdp("Emulation.setEmulatedMedia", dark).await;
+        self.prefer("dark").await;
+    }
+
+    /// Prefers light colours from now on.
+    pub(crate) async fn emulate_light(&self) {
+        self.prefer("light").await;
+    }
+
+    async fn prefer(&self, scheme: &str) {
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.cdp("Emulation.setEmulatedMedia", media).await;
     }
 
     /// Opens pages without their scripts from now on; those of the tests go on working.
