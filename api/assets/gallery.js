@@ -102,7 +102,10 @@ function uncover(picture) {
 }
 
 function parse(html) {
-  return new DOMParser().parseFromString(html, "text/html");
+  const page = new DOMParser().parseFromString(html, "text/html");
+  // a parser without scripts makes elements of what is for browsers without scripts
+  for (const plain of page.querySelectorAll("noscript")) plain.remove();
+  return page;
 }
 
 // The tile of an image that was just uploaded.
