@@ -4,22 +4,32 @@ use thirtyfour::Key;
 
 use crate::harness::{Browser, PASSWORD, TestApp, pictures};
 
+/// What has the focus, and whether all of its outline is seen; nothing at the end of the page.
+const FOCUSED: &str = "
+    const element = document.activeElement;
+    if (element === document.body) return null;
+    const style = getComputedStyle(element);
+    const width = parseFloat(style.outlineWidth) + parseFloat(style.outlineOffset);
+    const box = element.getBoundingClientRect();
+    let isSeen = element.matches(':focus-visible') && style.outlineStyle !== 'none' && box.width > 0;
+    for (let around = element.parentElement; around !== document.body; around = around.parentElement) {
+        if (getComputedStyle(around).overflow === 'visible') continue;
+        const edge = around.getBoundingClientRect();
+        isSeen &&= edge.left <= box.left - width && edge.right >= box.right + width
+            && edge.top <= box.top - width && edge.bottom >= box.bottom + width;
+    }
+    const name = element.ariaLabel || element.id || element.name || element.innerText.trim() || element.getAttribute('href');
+    return { name, isSeen }";
+
 /// Presses Tab until the page's end; what had the focus, each of which showed it.
 async fn walk(visitor: &Browser) -> Vec<String> {
-    let focused = "
-        const element = document.activeElement;
-        if (element === document.body) return null;
-        const { outlineStyle, outlineWidth } = getComputedStyle(element);
-        const box = element.getBoundingClientRect();
-        if (outlineStyle === 'none' || outlineWidth === '0px' || box.width === 0) return 'nothing to be seen';
-        return element.ariaLabel || element.id || element.innerText.trim() || element.getAttribute('href')";
     let mut passed = Vec::new();
     for _ in 0..100 {
         visitor.press(Key::Tab + "").await;
-        match visitor.execute(focused).await.as_str() {
-            Some(name) => passed.push(name.to_owned()),
-            None => return passed,
-        }
+        let focused = visitor.execute(FOCUSED).await;
+        let Some(name) = focused["name"].as_str() else { return passed };
+        assert_eq!(focused["isSeen"], true, "the focus of {name} is not seen");
+        passed.push(name.to_owned());
     }
     panic!("no end: {passed:?}");
 }
@@ -57,6 +67,31 @@ async fn uploads_and_links_are_reached_with_tab() {
             "Copy the link: 400 px of Rome",
         ]
     );
+    ada.close().await;
+    app.stop_worker().await;
+}
+
+#[tokio::test]
+async fn the_forms_of_an_image_and_of_the_administration_are_reached_with_tab() {
+    let mut app = TestApp::start().await;
+    app.create_admin("ada", "Enterprise").await;
+    app.start_worker().await;
+    app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
+    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    ada.wait_until_loaded("img.thumbnail").await;
+    for (path, reached) in [
+        ("/images/1", ["target", "valid_for", "Create", "title", "Delete this image …"]),
+        ("/images/1/delete", ["Images", "API", "Log out", "Delete", "Keep it"]),
+        ("/admin/users", ["search", "All users of this page", "ada", "new_tier", "Move"]),
+        ("/admin/images", ["title", "All images of this page", "Rome", "ada", "Delete the ticked ones …"]),
+        ("/admin/tiers/1", ["name", "thumbnail_heights", "original_access", "Save", "Delete …"]),
+    ] {
+        ada.open(path).await;
+        let passed = walk(&ada).await;
+        for name in reached {
+            assert!(passed.iter().any(|passed| passed == name), "{name} of {path} is not in {passed:?}");
+        }
+    }
     ada.close().await;
     app.stop_worker().await;
 }

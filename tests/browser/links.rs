@@ -51,7 +51,6 @@ async fn a_link_lives_as_long_as_was_said_and_not_less_than_may_be() {
     ada.click_text("Create").await;
     ada.wait_for_text("The link is made. It lives for 20 min 34 s.").await;
     assert_eq!(ada.count("[data-expiring]").await, 2);
-    assert_eq!(ada.count("#links .hint time[data-left]").await, 2);
 
     ada.fill(LIVES_FOR, "299").await;
     ada.select("Shows", "400 px high").await;
@@ -76,6 +75,8 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     app.start_worker().await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     let stranger = Browser::start(&app.origin).await.expect("a second browser");
+    // Chromium's own, for the page that it makes of a picture
+    stranger.expect_log("Applying inline style violates");
     ada.open(&path).await;
     ada.click_text("5 minutes").await;
     let left = "const parts = document.querySelector('time[data-left]').textContent.split(' ');
@@ -92,6 +93,7 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     ada.wait_for_text("The link is revoked.").await;
     ada.wait_for_text("No live link.").await;
     stranger.expect_status(&link, 404);
+    stranger.forget_files().await;
     stranger.open(&link).await;
     stranger.wait_for_text("There is no such thing").await;
 
@@ -104,6 +106,7 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     ada.wait_for_text("No live link.").await;
     ada.wait_until_loaded("img.thumbnail").await;
     stranger.expect_status(&link, 404);
+    stranger.forget_files().await;
     stranger.open(&link).await;
     stranger.wait_for_text("There is no such thing").await;
     ada.close().await;

@@ -77,6 +77,11 @@ impl Browser {
         self.driver.action_chain().send_keys(keys).perform().await.expect("pressed keys");
     }
 
+    /// Drops the files that the browser keeps, which pages show again without asking the service.
+    pub(crate) async fn forget_files(&self) {
+        self.cdp("Network.clearBrowserCache", serde_json::json!({})).await;
+    }
+
     /// Lets pages use the clipboard.
     pub(crate) async fn allow_clipboard(&self) {
         let permissions = ["clipboardReadWrite", "clipboardSanitizedWrite"];
