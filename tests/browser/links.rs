@@ -101,7 +101,7 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     let link = first_link(&ada, &app).await;
     stranger.open(&link).await;
     stranger.wait_until_loaded("img").await;
-    app.clock.advance(Duration::from_secs(300));
+    app.clock.advance(Duration::from_mins(5));
     ada.open(&path).await;
     ada.wait_for_text("No live link.").await;
     ada.wait_until_loaded("img.thumbnail").await;
