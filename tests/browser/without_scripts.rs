@@ -61,7 +61,7 @@ async fn a_failed_thumbnail_is_tried_again_without_scripts() {
     ada.click_text("Try again").await;
     ada.wait_for_path("/images/1").await;
     ada.wait_for_text("The thumbnail is being made again.").await;
-    ada.wait_for_text("being made").await;
+    ada.wait_for_text("64 × 64 px, being made").await;
     // the picture that the page waits for
     ada.expect_log("status of 422");
     app.run_jobs().await;
