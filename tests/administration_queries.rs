@@ -205,10 +205,14 @@ async fn images_are_found_by_each_filter_with_their_owners_and_counts() {
         SELECT gen_random_uuid(), 6, 300, at, at + interval '300 seconds'
         FROM unnest(ARRAY[now(), now() - interval '1 hour']) AS at";
     run(&app.pool, insert).await;
+    let made =
+        "UPDATE thumbnails SET state = 'ready', width_px = 4, height_px = 3, bytes = 1, finished_at = now()
+        WHERE image_id = 6 AND height = 400";
+    run(&app.pool, made).await;
     let found = images::find(&mut connection, &[ImageId(6), ImageId(99)], now).await.expect("images");
     let image = found.first().expect("the image");
     assert_eq!(image.owner.as_str(), "Ann_0");
-    assert_eq!((image.thumbnails, image.failed_thumbnails, image.live_links), (2, 1, 1));
+    assert_eq!((image.thumbnails, image.failed_thumbnails, image.live_links), (1, 1, 1));
     let locked = images::lock(&mut connection, &[ImageId(2), ImageId(1)]).await.expect("images");
     assert_eq!(locked.iter().map(|image| image.id.0).collect::<Vec<_>>(), [1, 2]);
     let owner = images::owner_by_name(&mut connection, "ANN_0").await.expect("a query");

@@ -81,7 +81,7 @@ async fn a_password_that_an_administrator_sets_and_signing_out_end_the_sessions(
 #[tokio::test]
 async fn the_last_active_administrator_stays_one() {
     let app = TestApp::start().await;
-    let id = app.create_admin("root").await;
+    let id = app.create_admin("root", "Enterprise").await;
     let admin = app.logged_in("root").await;
     let path = format!("/admin/users/{id}");
     let tier = tier_id(&app, "Enterprise").await.to_string();
@@ -89,7 +89,7 @@ async fn the_last_active_administrator_stays_one() {
         let refused = admin.send_form(&path, &[("username", "root"), ("tier", &tier), (kept, "on")]).await;
         refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["the last active administrator"]);
     }
-    app.create_admin("other").await;
+    app.create_admin("other", "Enterprise").await;
     admin
         .send_form(&path, &[("username", "root"), ("tier", &tier), ("is_active", "on")])
         .await

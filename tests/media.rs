@@ -34,7 +34,10 @@ async fn a_file_is_sent_so_that_a_browser_takes_it_for_nothing_but_an_image() {
     let url = image["file_urls"]["original"].as_str().expect("a link");
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
-    assert_eq!(answer.header("content-security-policy"), "default-src 'none'; sandbox");
+    assert_eq!(
+        answer.header("content-security-policy"),
+        "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+    );
     assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
     assert_eq!(answer.header("cache-control"), "private, max-age=60");
     assert!(!answer.headers.contains_key("set-cookie"));

@@ -267,11 +267,13 @@ async fn a_failed_thumbnail_says_why_and_is_tried_again() {
     ada.get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let retry = format!("/images/{}/thumbnails/200/retry", image["pk"]);
-    ada.page("/").await.expect_page(StatusCode::OK, &["could not be made", &retry, "Try again"]);
+    ada.page("/")
+        .await
+        .expect_page(StatusCode::OK, &["No thumbnail: the image is damaged", &retry, "Try again"]);
     ada.send_form(&retry, &[]).await.expect_redirect(&format!("/images/{}", image["pk"]));
     ada.page("/").await.expect_page(StatusCode::OK, &["data-awaited"]);
     app.run_jobs().await;
-    ada.page("/").await.expect_page(StatusCode::OK, &["could not be made"]);
+    ada.page("/").await.expect_page(StatusCode::OK, &["No thumbnail: the image is damaged"]);
 }
 
 #[tokio::test]

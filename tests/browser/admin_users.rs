@@ -103,7 +103,7 @@ async fn an_administrator_ends_sessions_and_sets_passwords() {
     bob.wait_for_path("/account").await;
     app.anonymous().log_in("bob", PASSWORD).await.expect(StatusCode::UNAUTHORIZED);
     ada.open("/admin/history?kind=user").await;
-    ada.wait_for_text("ada set password user bob password: changed").await;
+    ada.wait_for_text("ada set password user bob ended_sessions: 1 password: changed").await;
     ada.wait_for_text("ada sign out user bob ended_sessions: 2").await;
     ada.close().await;
     bob.close().await;

@@ -109,16 +109,8 @@ impl TestApp {
 
     /// A new administrator of the tier Enterprise who is logged in.
     pub(crate) async fn admin(&self) -> Client {
-        self.create_admin("root").await;
+        self.create_admin("root", "Enterprise").await;
         self.logged_in("root").await
-    }
-
-    /// A new administrator of the tier Enterprise with [`PASSWORD`].
-    pub(crate) async fn create_admin(&self, name: &str) -> UserId {
-        let id = self.create_user(name, "Enterprise").await;
-        let promote = sqlx::query("UPDATE users SET is_admin = true WHERE id = $1").bind(id.0);
-        promote.execute(&self.pool).await.expect("a new administrator");
-        id
     }
 
     /// A new user of the named tier with [`PASSWORD`].

@@ -33,6 +33,8 @@ pub(super) struct FileLink {
     pub(super) label: String,
     pub(super) url: String,
     pub(super) facts: String,
+    /// Where a thumbnail that is being made will be.
+    pub(super) awaited: Option<String>,
     /// The height of a thumbnail that failed, and why.
     pub(super) failure: Option<(Height, String)>,
 }
@@ -93,6 +95,7 @@ impl FileLink {
             label: "Original".to_owned(),
             url: urls.original(&image.title, image.original, image.format),
             facts: format!("{} × {} px, {}", image.width, image.height, super::format::bytes(image.bytes)),
+            awaited: None,
             failure: None,
         })
     }
@@ -107,7 +110,9 @@ impl FileLink {
                 ("failed".to_owned(), Some((thumbnail.height, reason.clone())))
             }
         };
+        let path = || Urls::within_page().thumbnail(&image.title, thumbnail.id, image.format);
         Self {
+            awaited: thumbnail.state.is_pending().then(path),
             label: format!("{} px", thumbnail.height),
             url: urls.thumbnail(&image.title, thumbnail.id, image.format),
             facts: format!("{width} × {height} px, {more}"),

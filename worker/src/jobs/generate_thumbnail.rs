@@ -34,7 +34,10 @@ pub(crate) async fn generate_thumbnail(
     let heights = assignment.thumbnails.iter().map(|thumbnail| thumbnail.height.px()).collect();
     let rendition = match decode_pool.thumbnails(original, heights).await? {
         Ok(rendition) => rendition,
-        Err(error) => return fail(&context, &assignment, &reason(&error)).await,
+        Err(error) => {
+            tracing::info!(image = %assignment.image, %error, "an image cannot be decoded");
+            return fail(&context, &assignment, &reason(&error)).await;
+        }
     };
     let image = assignment.image;
     for (assigned, made) in assignment.thumbnails.iter().zip(rendition.thumbnails) {
@@ -52,9 +55,10 @@ async fn assignment(context: &Context, job: JobId) -> Result<Option<Assignment>,
     Ok(db::thumbnails::assignment(&mut connection, job).await?)
 }
 
-/// What the owner of the image is told.
+/// What the owner of the image is told; in which words a decoder complains is for the log.
 fn reason(error: &ThumbnailError) -> String {
     match error {
+        ThumbnailError::Decode { .. } => "the image is damaged".to_owned(),
         ThumbnailError::DeadlineExceeded(_) => "decoding the image took too long".to_owned(),
         other => other.to_string(),
     }

@@ -19,9 +19,9 @@ pub struct ListedImage {
     pub image: Image,
     /// Its owner's name.
     pub owner: Username,
-    /// How many thumbnails it has, whatever their state.
+    /// How many of its thumbnails were made.
     pub thumbnails: u64,
-    /// How many of them cannot be made.
+    /// How many of its thumbnails cannot be made.
     pub failed_thumbnails: u64,
     /// How many live links show it.
     pub live_links: u64,
@@ -126,7 +126,7 @@ macro_rules! page_query {
             ListedRow,
             "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
                     i.uploaded_at, u.username AS owner,
-                    (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id) AS \"thumbnails!\",
+                    (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'ready') AS \"thumbnails!\",
                     (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'failed')
                         AS \"failed_thumbnails!\",
                     (SELECT count(*) FROM expiring_links l WHERE l.image_id = i.id AND l.expires_at > $1)
@@ -291,7 +291,7 @@ pub async fn find(
         ListedRow,
         r#"SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
                   i.uploaded_at, u.username AS owner,
-                  (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id) AS "thumbnails!",
+                  (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'ready') AS "thumbnails!",
                   (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'failed')
                       AS "failed_thumbnails!",
                   (SELECT count(*) FROM expiring_links l WHERE l.image_id = i.id AND l.expires_at > $2)
