@@ -19,7 +19,7 @@ use shared::{
     domain::{ImageId, Thumbnail, ThumbnailState},
 };
 
-use super::{Administrator, MAX_ROWS, Owner, PAGE_ROWS, Rows, number, reading};
+use super::{Administrator, Owner, PAGE_ROWS, Rows, number, reading, ticked};
 use crate::{
     AppState,
     error::Problem,
@@ -186,13 +186,7 @@ pub(crate) struct Ticked {
 
 impl Ticked {
     fn ids(self) -> Result<Vec<ImageId>, Problem> {
-        match self.ids.len() {
-            0 => Err(Problem::field("ids", "tick at least one image")),
-            count if count > MAX_ROWS => {
-                Err(Problem::field("ids", format!("at most {MAX_ROWS} images at a time")))
-            }
-            _ => Ok(self.ids.into_iter().map(ImageId).collect()),
-        }
+        Ok(ticked(self.ids, "image")?.into_iter().map(ImageId).collect())
     }
 }
 

@@ -12,7 +12,7 @@ use shared::{
     jobs::QUEUES,
 };
 
-use super::{Administrator, MAX_ROWS, PAGE_ROWS, Rows, reading};
+use super::{Administrator, PAGE_ROWS, Rows, reading, ticked};
 use crate::{
     AppState,
     error::Problem,
@@ -137,21 +137,11 @@ pub(crate) struct JobsForm {
 impl JobsForm {
     fn selection(&self) -> Result<Selection, Problem> {
         if self.all.is_none() {
-            return Ok(Selection::Ids(self.ticked()?));
+            return Ok(Selection::Ids(ticked(self.ids.clone(), "job")?));
         }
         let query: JobsQuery = serde_html_form::from_str(&self.back)
             .map_err(|error| Problem::field("back", error.to_string()))?;
         Ok(Selection::All { state: query.state()?, queue: query.queue().map(str::to_owned) })
-    }
-
-    fn ticked(&self) -> Result<Vec<String>, Problem> {
-        match self.ids.len() {
-            0 => Err(Problem::field("ids", "tick at least one job")),
-            count if count > MAX_ROWS => {
-                Err(Problem::field("ids", format!("at most {MAX_ROWS} jobs at a time")))
-            }
-            _ => Ok(self.ids.clone()),
-        }
     }
 
     fn back(&self) -> String {
@@ -176,7 +166,7 @@ pub(crate) async fn discard_jobs(
     Administrator(visitor): Administrator,
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
-    let discarded = jobs::discard_jobs(&state, &visitor.user, &form.ticked()?).await?;
+    let discarded = jobs::discard_jobs(&state, &visitor.user, &ticked(form.ids.clone(), "job")?).await?;
     let notice = format!("Discarded {}.", format::plural(discarded, "job"));
     visitor.go(&form.back(), &notice).await
 }

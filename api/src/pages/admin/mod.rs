@@ -77,6 +77,17 @@ impl<T> Rows<T> {
     }
 }
 
+/// The rows of a table that were ticked: at least one, and no more than a request may change.
+fn ticked<T>(ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
+    match ids.len() {
+        0 => Err(Problem::field("ids", format!("tick at least one {noun}"))),
+        count if count > MAX_ROWS => {
+            Err(Problem::field("ids", format!("at most {MAX_ROWS} {noun}s at a time, not {count}")))
+        }
+        _ => Ok(ids),
+    }
+}
+
 /// A part of a query string that has to be a number where it is there.
 fn number(field: &str, text: &str) -> Result<Option<i64>, Problem> {
     if text.is_empty() {

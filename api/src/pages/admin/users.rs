@@ -15,9 +15,9 @@ use shared::{
 };
 
 use super::{
-    Administrator, MAX_ROWS, PAGE_ROWS, Rows, choice,
+    Administrator, PAGE_ROWS, Rows, choice,
     history::{self, Line},
-    number, reading, tier_choices, yes_or_no,
+    number, reading, ticked, tier_choices, yes_or_no,
 };
 use crate::{
     AppState,
@@ -137,10 +137,7 @@ pub(crate) async fn set_tier(
     Administrator(visitor): Administrator,
     Form(form): Form<BulkForm>,
 ) -> Result<Response, Problem> {
-    if form.ids.len() > MAX_ROWS {
-        return Err(Problem::field("ids", format!("at most {MAX_ROWS} users at a time")));
-    }
-    let ids: Vec<UserId> = form.ids.into_iter().map(UserId).collect();
+    let ids: Vec<UserId> = ticked(form.ids, "user")?.into_iter().map(UserId).collect();
     let moved = users::set_tier(&state, &visitor.user, &ids, TierId(form.tier)).await?;
     let notice = format!("Moved {} to another tier.", format::plural(moved, "user"));
     visitor.go(&page_paths::back_to(page_paths::ADMIN_USERS, &form.back), &notice).await
