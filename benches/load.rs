@@ -66,10 +66,11 @@ async fn run(server: &Server, folder: &Path, photo: Option<&str>) {
     postgres::create_database(&server.options("postgres"), "load").await.expect("a database");
     let pool = postgres::connect(server.options("load"), 40).await.expect("a pool");
     postgres::migrate(&pool).await.expect("the schema");
-    enqueue_to_handler(&pool).await;
+    let queue_pool = postgres::connect_for_queue(server.options("load"), 20).await.expect("a pool");
+    enqueue_to_handler(&queue_pool).await;
 
     let stop = CancellationToken::new();
-    let service = Service::start(&pool, folder, cores, &stop).await;
+    let service = Service::start(&pool, queue_pool, folder, cores, &stop).await;
     let (photo, name) = match photo {
         Some(path) => (fs::read(path).expect("a photo"), path.rsplit('/').next().unwrap_or(path).to_owned()),
         None => (noise(4032, 3024), "4032 × 3024 px of noise".to_owned()),
@@ -135,7 +136,7 @@ async fn enqueue_to_handler(pool: &PgPool) {
     let running = tokio::spawn(queues.run(stop.clone()));
     let mut times = Vec::with_capacity(JOBS);
     for number in 0..JOBS {
-        let mut tx = pool.begin().await.expect("a transaction");
+        let mut tx = postgres::begin(pool).await.expect("a transaction");
         jobs::enqueue(&mut tx, JobId::fresh(), &Probe {}).await.expect("a job");
         tx.commit().await.expect("a commit");
         let committed = Instant::now();
@@ -156,7 +157,13 @@ struct Service {
 }
 
 impl Service {
-    async fn start(pool: &PgPool, folder: &Path, cores: usize, stop: &CancellationToken) -> Self {
+    async fn start(
+        pool: &PgPool,
+        queue_pool: PgPool,
+        folder: &Path,
+        cores: usize,
+        stop: &CancellationToken,
+    ) -> Self {
         let mut limits: LimitsConfig = config::defaults();
         limits.uploads_per_minute = i32::MAX;
         let clock = Clock::default();
@@ -167,7 +174,7 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let worker = Worker {
-            pool: pool.clone(),
+            pool: queue_pool,
             storage: storage.clone(),
             clock: clock.clone(),
             limits: limits.clone(),

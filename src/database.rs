@@ -81,6 +81,12 @@ impl Database {
     pub(crate) async fn connect(&self, connections: u32) -> anyhow::Result<PgPool> {
         postgres::connect(self.options.clone(), connections).await.context("connecting to the database")
     }
+
+    /// A pool on the same database for a worker.
+    pub(crate) async fn connect_for_queue(&self, connections: u32) -> anyhow::Result<PgPool> {
+        let pool = postgres::connect_for_queue(self.options.clone(), connections).await;
+        pool.context("connecting to the database")
+    }
 }
 
 fn warn_of_default_password(admins: &[String]) {

@@ -16,6 +16,7 @@ use shared::{
         admin_actions::{Actor, AdminAction},
     },
     domain::{ImageId, TierId, UserId},
+    postgres,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -67,7 +68,7 @@ async fn every_order_pages_through_all_accounts_once() {
         (UserSort::MostUsed, "SELECT id FROM users ORDER BY used_bytes DESC, id DESC"),
         (UserSort::LeastUsed, "SELECT id FROM users ORDER BY used_bytes, id"),
     ] {
-        let mut tx = app.pool.begin().await.expect("a transaction");
+        let mut tx = postgres::begin(&app.pool).await.expect("a transaction");
         plan_for_values(&mut tx).await.expect("a setting");
         let (mut seen, mut after) = (Vec::new(), None);
         loop {

@@ -9,6 +9,7 @@ use shared::{
     db::admin::jobs::{self, JobState},
     domain::ImageId,
     jobs::{Job, JobId},
+    postgres,
 };
 use sqlx::{PgPool, postgres::PgListener};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ async fn a_thumbnail_whose_job_was_given_up_is_made_after_all_when_it_is_retried
     let (url, job) = asked_for(&app).await;
     die(&app.pool).await;
     app.anonymous().get(&url).await.expect_problem(422, "thumbnail-failed");
-    let mut tx = app.pool.begin().await.expect("a transaction");
+    let mut tx = postgres::begin(&app.pool).await.expect("a transaction");
     let dead = jobs::page(&mut tx, JobState::Dead, Some("thumbnails"), None, 50).await.expect("a page");
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].id.as_str(), dead[0].reason.as_deref()), (job.as_str(), Some("no space")));
@@ -80,7 +81,7 @@ async fn a_failed_job_that_is_retried_is_due_at_once_and_keeps_its_attempts() {
     let mut app = TestApp::start().await;
     let (url, job) = asked_for(&app).await;
     run(&app.pool, "UPDATE apalis.jobs SET status = 'Failed', attempts = 2").await;
-    let mut tx = app.pool.begin().await.expect("a transaction");
+    let mut tx = postgres::begin(&app.pool).await.expect("a transaction");
     let failed = jobs::page(&mut tx, JobState::Failed, None, None, 50).await.expect("a page");
     assert!(failed[0].run_at > app.clock.now());
     assert!(
@@ -133,7 +134,8 @@ async fn a_dead_job_says_why_in_plain_words_and_queues_count_by_state() {
     let mut connection = app.pool.acquire().await.expect("a connection");
     shared::jobs::enqueue(&mut connection, JobId::fresh(), &Hopeless {}).await.expect("a job");
     let stop = CancellationToken::new();
-    let queues = Queues::new(app.pool.clone(), Duration::from_secs(1), stop.clone());
+    let pool = postgres::connect_for_queue(app.database.clone(), 5).await.expect("a pool");
+    let queues = Queues::new(pool, Duration::from_secs(1), stop.clone());
     let queues = queues.handle(1, Duration::from_secs(5), |_: Hopeless, _| async {
         Err(JobError::Failed("the disk is full".to_owned()))
     });

@@ -9,6 +9,7 @@ mod bad_input;
 mod browser;
 mod cleanup;
 mod command_line;
+mod database;
 mod embedded_postgres;
 mod expiring_links;
 mod harness;

@@ -138,6 +138,7 @@ async fn a_form_uploads_several_files_and_says_of_each_what_is_wrong() {
     let html = mixed.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["three", "&#60;b&#62;notes"]);
     assert!(!html.contains("<b>notes"), "a name is text");
     assert_eq!(app.rows("images").await, 3);
+    ada.page("/images").await.expect_redirect("/");
 }
 
 #[tokio::test]

@@ -64,11 +64,11 @@ impl ProbeWorker {
 }
 
 async fn pool() -> PgPool {
-    postgres::connect(fresh_database().await, 10).await.expect("a pool")
+    postgres::connect_for_queue(fresh_database().await, 10).await.expect("a pool")
 }
 
 async fn enqueue(pool: &PgPool, number: usize) {
-    let mut tx = pool.begin().await.expect("a transaction");
+    let mut tx = postgres::begin(pool).await.expect("a transaction");
     jobs::enqueue(&mut tx, JobId::fresh(), &Probe { number }).await.expect("a job");
     tx.commit().await.expect("a commit");
 }

@@ -123,6 +123,13 @@ export async function addTile(pk, placeholder) {
   adopt(tile);
 }
 
+// What the account uses now.
+export async function refreshFacts() {
+  const response = await fetch("/account", { headers: { Accept: "text/html" } });
+  const facts = response.ok && parse(await response.text()).querySelector(".facts");
+  if (facts) document.querySelector(".facts")?.replaceWith(document.adoptNode(facts));
+}
+
 document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-retry]");
   if (!form) return;

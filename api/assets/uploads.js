@@ -1,6 +1,6 @@
 // Several files at once, each with its progress, a way to cancel it, and what is wrong with it beside its name.
 
-import { addTile } from "./gallery.js";
+import { addTile, refreshFacts } from "./gallery.js";
 
 const PARALLEL = 2;
 const PLACEHOLDER_PX = 16;
@@ -60,6 +60,7 @@ async function send(upload) {
   }
   await addTile(answer.body.pk, await placeholder);
   upload.row.remove();
+  if (waiting.length === 0) await refreshFacts();
 }
 
 function post(upload) {

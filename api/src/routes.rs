@@ -87,7 +87,7 @@ fn pages() -> Router<AppState> {
         .merge(administration())
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES));
     let uploads = Router::new()
-        .route("/images", post(pages::gallery::upload_images))
+        .route("/images", get(pages::gallery::leave_upload).post(pages::gallery::upload_images))
         .layer(DefaultBodyLimit::disable());
     forms.merge(uploads).layer(middleware::map_response(pages::with_headers))
 }

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
+use super::ONE_SHOT_CONNECTIONS;
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -29,7 +30,7 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
         database.open(config, Schema::Prepare, config.database.database_connections).await?;
     let storage = open_storage(config)?;
     let listener = listen(config, &pool).await?;
-    let worker_pool = database.connect(worker_connections(config)).await?;
+    let worker_pool = database.connect_for_queue(worker_connections(config)).await?;
     let worker = build_worker(config, worker_pool, storage.clone())?;
     greet(&listener, &pool, created.as_ref()).await?;
     let mut roles = JoinSet::new();
@@ -53,7 +54,9 @@ pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<
 /// A worker alone, with its part in the cleanup.
 pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, _) = database.open(config, Schema::Expect, worker_connections(config)).await?;
+    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
+    pool.close().await;
+    let pool = database.connect_for_queue(worker_connections(config)).await?;
     build_worker(config, pool, open_storage(config)?)?.run(stop).await.context("the worker")
 }
 

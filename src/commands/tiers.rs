@@ -13,6 +13,7 @@ use shared::{
     clock::Clock,
     db,
     domain::{Tier, TierSpec},
+    postgres,
 };
 
 use super::ONE_SHOT_CONNECTIONS;
@@ -40,7 +41,7 @@ pub(crate) async fn load(
         serde_json::from_str(&text).with_context(|| format!("{} is no list of tiers", file.display()))?;
     let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
     // what is told stays true until it is done: the tiers are locked meanwhile
-    let mut tx = pool.begin().await?;
+    let mut tx = postgres::begin(&pool).await?;
     let existing = db::tiers::lock_all(&mut tx).await?;
     let plan = plan_tiers(&existing, specs)?;
     for change in &plan {

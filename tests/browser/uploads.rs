@@ -35,6 +35,7 @@ async fn chosen_files_become_pictures_without_another_page() {
     app.create_user("ada", "Basic").await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.wait_for_text("No image yet.").await;
+    ada.wait_for_text("0 B of").await;
     ada.remember_page().await;
     // nobody makes thumbnails yet
     ada.upload(&[("Oslo.png", pictures::png(1600, 1200))]).await;
@@ -52,6 +53,7 @@ async fn chosen_files_become_pictures_without_another_page() {
     ada.wait_until_gone("[data-awaited]").await;
     ada.wait_until_loaded(".tile img.thumbnail").await;
     ada.wait_until_gone(".uploads li, .placeholder").await;
+    ada.wait_until_true("return !document.querySelector('.quota').innerText.includes('\\n0 B of')").await;
     let titles = "return [...document.querySelectorAll('.tile:has(img.thumbnail) .title')]
         .map(title => title.textContent).sort()";
     assert_eq!(ada.execute(titles).await, json!(["Bern", "Lima", "Oslo", "Rome"]));

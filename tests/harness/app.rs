@@ -153,7 +153,8 @@ impl TestApp {
 
     /// Starts a worker that works until the test ends.
     pub(crate) async fn start_worker(&mut self) {
-        let pool = postgres::connect(self.database.clone(), WORKER_CONNECTIONS).await.expect("a pool");
+        let pool =
+            postgres::connect_for_queue(self.database.clone(), WORKER_CONNECTIONS).await.expect("a pool");
         let stop = CancellationToken::new();
         let running = self.worker_on(pool.clone()).run(stop.clone());
         let handle = tokio::spawn(async move {

@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use serde::Deserialize;
+use shared::domain::User;
 
 use super::{Layout, Visitor, format, forms::FormErrors, page};
 use crate::{
@@ -11,25 +12,31 @@ use crate::{
     error::{Code, Problem},
     extract::Form,
     urls::page_paths,
-    use_cases::change_password::change_password,
+    use_cases::{change_password::change_password, upload_image::max_upload_bytes},
 };
 
 #[derive(Template)]
 #[template(path = "account.html")]
 struct AccountPage<'a> {
     layout: Layout,
-    user: &'a shared::domain::User,
+    user: &'a User,
+    max_upload_bytes: u64,
     errors: FormErrors,
 }
 
 /// `GET /account`
-pub(crate) async fn show_account(visitor: Visitor) -> Result<Response, Problem> {
-    show(&visitor, FormErrors::default()).await
+pub(crate) async fn show_account(
+    State(state): State<AppState>,
+    visitor: Visitor,
+) -> Result<Response, Problem> {
+    show(&state, &visitor, FormErrors::default()).await
 }
 
-async fn show(visitor: &Visitor, errors: FormErrors) -> Result<Response, Problem> {
+async fn show(state: &AppState, visitor: &Visitor, errors: FormErrors) -> Result<Response, Problem> {
+    let user = &visitor.user;
+    let max_upload_bytes = max_upload_bytes(state, user);
     let status = errors.status();
-    Ok(page(status, &AccountPage { layout: visitor.layout().await?, user: &visitor.user, errors }))
+    Ok(page(status, &AccountPage { layout: visitor.layout().await?, user, max_upload_bytes, errors }))
 }
 
 /// A new password, typed twice as nobody sees it.
@@ -68,6 +75,6 @@ pub(crate) async fn change(
                 .go(page_paths::ACCOUNT, "Your password is changed. All your other sessions have ended.")
                 .await
         }
-        Err(problem) => show(&visitor, FormErrors::of(problem)?).await,
+        Err(problem) => show(&state, &visitor, FormErrors::of(problem)?).await,
     }
 }

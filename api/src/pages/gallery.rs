@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     extract::{Request, State},
-    response::Response,
+    response::{Redirect, Response},
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -103,6 +103,11 @@ pub(crate) async fn show_tile(
     let found = list_images::find_image(&mut *state.pool.acquire().await?, &visitor.user, id).await?;
     let picture = Picture::new(&found, &visitor.user.tier, &urls, Size::Tile);
     Ok(page(StatusCode::OK, &Tile { picture }))
+}
+
+/// `GET /images`: whoever comes back to where a form was refused goes on from the gallery.
+pub(crate) async fn leave_upload() -> Redirect {
+    Redirect::to(page_paths::GALLERY)
 }
 
 /// `POST /images`: a form with any number of files. Each is taken or refused for itself.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use shared::{
     db,
     domain::{Password, User},
-    passwords,
+    passwords, postgres,
 };
 
 use super::log_in::check_credentials;
@@ -25,7 +25,7 @@ pub(crate) async fn change_password(
     let hashing = tokio::task::spawn_blocking(move || passwords::hash(&new)).await;
     let hash =
         hashing.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     db::users::set_password(&mut tx, user.id, &hash, is_default).await?;
     db::sessions::delete_of_user(&mut tx, user.id).await?;
     tx.commit().await?;

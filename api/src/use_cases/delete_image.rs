@@ -4,6 +4,7 @@ use shared::{
     db,
     domain::{Image, ImageId, ThumbnailState, User},
     jobs::{self, DeleteObjects, JobId},
+    postgres,
     storage::StorageKey,
 };
 use sqlx::{PgConnection, PgPool};
@@ -32,7 +33,7 @@ pub(crate) async fn cascade(state: &AppState, user: &User, id: ImageId) -> Resul
 
 /// Deletes one of the user's images with its thumbnails and links.
 pub(crate) async fn delete_image(pool: &PgPool, user: &User, id: ImageId) -> Result<(), Problem> {
-    let mut tx = pool.begin().await?;
+    let mut tx = postgres::begin(pool).await?;
     let found = db::images::lock(&mut tx, user.id, id).await?;
     let image = found.ok_or_else(|| Problem::not_found("image"))?;
     delete_locked(&mut tx, &image).await?;

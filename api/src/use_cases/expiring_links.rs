@@ -3,6 +3,7 @@
 use shared::{
     db,
     domain::{ExpiringLink, ImageId, LinkId, LinkTarget, User, ValidFor},
+    postgres,
 };
 
 use crate::{
@@ -34,7 +35,7 @@ pub(crate) async fn create_link(
     valid_for: ValidFor,
 ) -> Result<ExpiringLink, Problem> {
     user.tier.allows_expiring_links()?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     // locked, so that links made at once are counted one after another
     db::images::lock(&mut tx, user.id, image).await?.ok_or_else(|| Problem::not_found("image"))?;
     match target {

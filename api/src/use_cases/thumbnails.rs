@@ -7,6 +7,7 @@ use shared::{
     db,
     domain::{Height, Image, ImageId, Thumbnail, ThumbnailId, ThumbnailState, User},
     jobs::{self, GenerateThumbnail, JobId},
+    postgres,
 };
 use sqlx::PgConnection;
 
@@ -18,7 +19,7 @@ use crate::{
 
 /// Has an absent thumbnail made; what it is then, which another request may have decided.
 pub(crate) async fn request_thumbnail(state: &AppState, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let job = JobId::fresh();
     if db::thumbnails::claim(&mut tx, id, job, state.clock.now()).await? {
         jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: id }).await?;
@@ -35,7 +36,7 @@ pub(crate) async fn retry_thumbnail(
     image: ImageId,
     height: Height,
 ) -> Result<(Image, Thumbnail), Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let (image, thumbnail) = find_thumbnail(&mut tx, user, image, height).await?;
     let job = JobId::fresh();
     if !db::thumbnails::claim_failed(&mut tx, thumbnail.id, job, state.clock.now()).await? {

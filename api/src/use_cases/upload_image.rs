@@ -7,6 +7,7 @@ use imaging::Inspection;
 use shared::{
     db::{self, images::NewImage},
     domain::{Image, OriginalId, Title, User},
+    postgres,
     storage::{Spooled, StorageKey},
 };
 
@@ -95,7 +96,7 @@ async fn inspect(state: &AppState, file: Spooled) -> Result<(Spooled, Inspection
 }
 
 async fn insert(state: &AppState, user: &User, new: &NewImage<'_>) -> Result<Image, Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let quota = user.tier.spec.storage_quota_bytes.as_u64();
     if !db::users::reserve_bytes(&mut tx, user.id, new.bytes, quota).await? {
         return Err(over_quota(user));

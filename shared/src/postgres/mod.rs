@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use apalis_postgres::PostgresStorage;
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, PgPool,
+    AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row, Transaction,
     migrate::{Migrate, MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -35,12 +35,37 @@ pub enum SchemaError {
 
 /// Opens a pool of at most `connections` connections; fails at once when there is no server.
 pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
-    let options = options.application_name("pictier");
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options)
+    pool_options(connections).connect_with(options.application_name("pictier")).await
+}
+
+/// As [`connect`], for a queue, which begins transactions without [`begin`]: a connection that was left inside of one is
+/// closed. Each use of a connection takes a tenth of a millisecond more.
+pub async fn connect_for_queue(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
+    pool_options(connections)
+        .before_acquire(|connection, _| Box::pin(is_outside_of_transactions(connection)))
+        .connect_with(options.application_name("pictier"))
         .await
+}
+
+fn pool_options(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+async fn is_outside_of_transactions(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    // outside of one a statement that is sent as a whole starts its own, at the same moment
+    let row = sqlx::raw_sql("SELECT now() = statement_timestamp()").fetch_one(connection).await?;
+    row.try_get(0)
+}
+
+/// Begins a transaction, also if whoever asked for it gives up meanwhile, as a request whose client goes away. sqlx 0.9.0
+/// would leave the connection inside of a transaction of which it knows nothing, between the sending and the server's
+/// answer: what is done on that connection next would never be committed.
+#[expect(clippy::disallowed_methods, reason = "the one place that begins them")]
+pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }).await;
+    // it neither panics nor is it aborted, but by a runtime that ends
+    begun.unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
 /// Brings the schema up to date: the queue's first, as our guards are triggers on its tables. Of several processes

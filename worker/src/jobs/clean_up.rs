@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use shared::{
-    db,
+    db, postgres,
     storage::{ListedObject, StorageKey},
 };
 
@@ -133,7 +133,7 @@ async fn delete_orphans(context: &Context, now: DateTime<Utc>) -> Result<u64, Jo
 
 /// Looks for the rows in the transaction in which the files are deleted.
 async fn delete_orphans_among(context: &Context, keys: Vec<StorageKey>) -> Result<u64, JobError> {
-    let mut tx = context.pool.begin().await?;
+    let mut tx = postgres::begin(&context.pool).await?;
     let orphans = db::integrity::without_row(&mut tx, keys).await?;
     let count = orphans.len() as u64;
     context.storage.delete(orphans).await?;

@@ -11,6 +11,7 @@ use shared::{
     },
     domain::ImageId,
     jobs::JobId,
+    postgres,
 };
 
 use crate::{Context, decode_pool::DecodePool, queue::JobError};
@@ -84,7 +85,7 @@ async fn keep(
     let AssignedThumbnail { id, target, .. } = assigned;
     let file = MadeFile { width: made.width, height: made.height, bytes: made.bytes.len() as u64 };
     context.storage.put(target, made.bytes.into()).await?;
-    let mut tx = context.pool.begin().await?;
+    let mut tx = postgres::begin(&context.pool).await?;
     // the image before the thumbnail, as whoever deletes the image locks them: the other order could deadlock
     db::images::set_placeholder(&mut tx, image, placeholder).await?;
     let is_kept = db::thumbnails::mark_ready(&mut tx, *id, file, context.clock.now()).await?;

@@ -16,6 +16,7 @@ use axum::{
 use shared::{
     db,
     domain::{Tier, UserId, Username},
+    postgres,
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
@@ -52,7 +53,7 @@ where
 
 /// A transaction for reading tables.
 async fn reading(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Problem> {
-    let mut tx = pool.begin().await?;
+    let mut tx = postgres::begin(pool).await?;
     db::admin::plan_for_values(&mut tx).await?;
     Ok(tx)
 }

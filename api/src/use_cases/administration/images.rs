@@ -4,6 +4,7 @@ use serde_json::json;
 use shared::{
     db,
     domain::{ImageId, User, UserId},
+    postgres,
 };
 
 use super::{Done, record};
@@ -11,7 +12,7 @@ use crate::{AppState, error::Problem, use_cases::delete_image::delete_locked};
 
 /// Deletes those of the images that are there, with their thumbnails, links and files; how many.
 pub(crate) async fn delete_images(state: &AppState, admin: &User, ids: &[ImageId]) -> Result<u64, Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let images = db::admin::images::lock(&mut tx, ids).await?;
     // in one order, as their counts of bytes change below: two such requests could wait for each other
     let owners: Vec<UserId> = images.iter().map(|image| image.owner).collect();

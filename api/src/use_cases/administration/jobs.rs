@@ -7,6 +7,7 @@ use shared::{
         admin::jobs::{ChangedJob, JobState},
     },
     domain::User,
+    postgres,
 };
 use sqlx::PgConnection;
 
@@ -32,7 +33,7 @@ pub(crate) async fn retry_jobs(
     selection: &Selection,
 ) -> Result<u64, Problem> {
     let now = state.clock.now();
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let retried = match selection {
         Selection::Ids(ids) => db::admin::jobs::retry(&mut tx, ids, now).await?,
         Selection::All { state, queue } => {
@@ -46,7 +47,7 @@ pub(crate) async fn retry_jobs(
 
 /// Deletes jobs that no worker has; how many.
 pub(crate) async fn discard_jobs(state: &AppState, admin: &User, ids: &[String]) -> Result<u64, Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let discarded = db::admin::jobs::discard(&mut tx, ids).await?;
     record_jobs(&mut tx, state, admin, "discard", &discarded).await?;
     tx.commit().await?;

@@ -4,6 +4,7 @@ use serde_json::json;
 use shared::{
     db,
     domain::{LinkId, User},
+    postgres,
 };
 
 use super::{Done, record};
@@ -11,7 +12,7 @@ use crate::{AppState, error::Problem};
 
 /// Revokes a link.
 pub(crate) async fn revoke_link(state: &AppState, admin: &User, id: LinkId) -> Result<(), Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let revoked = db::admin::links::delete(&mut tx, id).await?.ok_or_else(|| Problem::not_found("link"))?;
     let done = Done {
         action: "revoke",

@@ -9,7 +9,7 @@ use shared::{
         users::{NewUser, USERNAME_KEY},
     },
     domain::{Password, Tier, TierId, User, UserId, Username},
-    passwords,
+    passwords, postgres,
 };
 use sqlx::PgConnection;
 
@@ -33,7 +33,7 @@ pub(crate) async fn create_user(
     password: Password,
 ) -> Result<UserId, Problem> {
     let hash = hash(password).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let tier = tier(&mut tx, account.tier).await?;
     let new = NewUser {
         username: &account.username,
@@ -57,7 +57,7 @@ pub(crate) async fn change_user(
     id: UserId,
     account: &Account,
 ) -> Result<(), Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     db::admin::users::lock_administrators(&mut tx).await?;
     let before = lock(&mut tx, id).await?;
     let tier = tier(&mut tx, account.tier).await?;
@@ -106,7 +106,7 @@ pub(crate) async fn set_password(
     password: Password,
 ) -> Result<(), Problem> {
     let hash = hash(password).await?;
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let user = lock(&mut tx, id).await?;
     db::users::set_password(&mut tx, id, &hash, false).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
@@ -118,7 +118,7 @@ pub(crate) async fn set_password(
 
 /// Ends all sessions of an account; how many there were.
 pub(crate) async fn end_sessions(state: &AppState, admin: &User, id: UserId) -> Result<u64, Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let user = lock(&mut tx, id).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({ "ended_sessions": ended });
@@ -134,7 +134,7 @@ pub(crate) async fn set_tier(
     ids: &[UserId],
     tier_id: TierId,
 ) -> Result<u64, Problem> {
-    let mut tx = state.pool.begin().await?;
+    let mut tx = postgres::begin(&state.pool).await?;
     let tier = tier(&mut tx, tier_id).await?;
     let locked = db::admin::users::lock(&mut tx, ids).await?;
     let moved: Vec<ListedUser> = locked.into_iter().filter(|user| user.tier_id != tier_id).collect();
