@@ -105,12 +105,6 @@ pub(crate) struct FieldError {
     pub(crate) detail: String,
 }
 
-impl From<Invalid> for FieldError {
-    fn from(invalid: Invalid) -> Self {
-        Self { field: invalid.field.to_owned(), detail: invalid.rule }
-    }
-}
-
 /// A request that failed, and why.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -132,9 +126,7 @@ impl Problem {
     }
 
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        let error = FieldError { field: field.into(), detail: detail.into() };
-        let detail = format!("{}: {}", error.field, error.detail);
-        Self { fields: vec![error], ..Self::new(Code::InvalidField, detail) }
+        Self::fields(vec![FieldError { field: field.into(), detail: detail.into() }])
     }
 
     /// Several fields of one request break rules.

@@ -15,7 +15,7 @@ use shared::{
 use time::Duration;
 use tower_sessions::{Expiry, Session, SessionManagerLayer, cookie::SameSite};
 
-pub(crate) use passwords::PasswordChecker;
+pub(crate) use passwords::{PasswordChecker, hash};
 use session_store::PgSessionStore;
 
 use crate::{

@@ -36,6 +36,12 @@ impl PasswordChecker {
     }
 }
 
+/// Hashes a password, off the runtime.
+pub(crate) async fn hash(password: Password) -> Result<String, Problem> {
+    let hashing = tokio::task::spawn_blocking(move || passwords::hash(&password)).await;
+    hashing.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))
+}
+
 /// The hash of bytes that were random, with the parameters of [`passwords::hash`].
 const DECOY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$GCrnFlSnXqBXYNt8KMOZpQ$JcqLfr6lQGmYGmyOaFTAMNFHpKp7mVLgEZWkP2hJ2Lo";

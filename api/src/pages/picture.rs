@@ -61,17 +61,21 @@ impl Picture {
             Size::Page => highest,
             Size::Tile => included.iter().find(|thumbnail| thumbnail.height.px() >= TILE_PX).or(highest),
         };
-        let placeholder = image.placeholder.as_deref().and_then(imaging::placeholder_png);
         let thumbnail_links = included.iter().map(|thumbnail| FileLink::thumbnail(image, thumbnail, urls));
         Self {
             id: image.id.0,
             title: image.title.as_str().to_owned(),
-            placeholder: placeholder
-                .map(|png| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))),
+            placeholder: placeholder(image),
             shown: best.map_or(Shown::Nothing, |thumbnail| Shown::new(image, thumbnail)),
             links: FileLink::original(image, tier, urls).into_iter().chain(thumbnail_links).collect(),
         }
     }
+}
+
+/// What stands for an image until its thumbnail is there: a tiny PNG as a data URL, once a worker has seen the image.
+pub(super) fn placeholder(image: &Image) -> Option<String> {
+    let png = imaging::placeholder_png(image.placeholder.as_deref()?)?;
+    Some(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png)))
 }
 
 impl Shown {

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use shared::{
     db,
     domain::{Password, User},
-    passwords, postgres,
+    postgres,
 };
 
 use super::log_in::check_credentials;
-use crate::{AppState, error::Problem};
+use crate::{AppState, auth, error::Problem};
 
 /// Gives the user a new password, if `current` is the one that is in use.
 pub(crate) async fn change_password(
@@ -22,9 +22,7 @@ pub(crate) async fn change_password(
     let new = Password::chosen(new).map_err(|invalid| Problem::field("new_password", invalid.rule))?;
     check_credentials(state, from, &user.username, current).await?;
     let is_default = new.is_default();
-    let hashing = tokio::task::spawn_blocking(move || passwords::hash(&new)).await;
-    let hash =
-        hashing.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))?;
+    let hash = auth::hash(new).await?;
     let mut tx = postgres::begin(&state.pool).await?;
     db::users::set_password(&mut tx, user.id, &hash, is_default).await?;
     db::sessions::delete_of_user(&mut tx, user.id).await?;

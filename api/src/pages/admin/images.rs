@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use shared::{
     db::{
@@ -19,13 +18,13 @@ use shared::{
     domain::{ImageId, Thumbnail, ThumbnailState},
 };
 
-use super::{Administrator, Owner, PAGE_ROWS, Rows, number, reading, ticked};
+use super::{Administrator, Owner, PAGE_ROWS, Rows, number, one_of, reading, ticked};
 use crate::{
     AppState,
     error::Problem,
     extract::{Form, Pk, Query},
     file_response::{Cache, FileResponse},
-    pages::{Layout, format, forms::Choice, page},
+    pages::{Layout, format, forms::Choice, page, picture::placeholder},
     urls::page_paths,
     use_cases::administration::images,
 };
@@ -46,11 +45,9 @@ struct Row {
 
 impl Row {
     fn new(listed: ListedImage, thumbnails: &[Thumbnail]) -> Self {
-        let placeholder = listed.image.placeholder.as_deref().and_then(imaging::placeholder_png);
         let is_ready = |thumbnail: &Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
         Self {
-            placeholder: placeholder
-                .map(|png| format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png))),
+            placeholder: placeholder(&listed.image),
             has_preview: thumbnails
                 .iter()
                 .any(|thumbnail| thumbnail.image == listed.image.id && is_ready(thumbnail)),
@@ -86,8 +83,7 @@ pub(crate) struct ImagesQuery {
 
 impl ImagesQuery {
     fn sort(&self) -> Result<ImageSort, Problem> {
-        let known = SORTS.iter().find(|(name, _, _)| *name == self.sort);
-        known.map(|(_, _, sort)| *sort).ok_or_else(|| Problem::field("sort", "there is no such order"))
+        one_of(&SORTS, "sort", "order", &self.sort)
     }
 
     fn after(&self) -> Result<Option<ImageCursor>, Problem> {
@@ -154,16 +150,16 @@ pub(crate) async fn show_preview(
     Pk(id): Pk,
 ) -> Result<Response, Problem> {
     let mut connection = state.pool.acquire().await?;
-    let found = db::admin::images::find(&mut connection, &[id], state.clock.now()).await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
-    drop(connection);
     let lowest = thumbnails.iter().find_map(|thumbnail| match thumbnail.state {
         ThumbnailState::Ready { bytes, .. } => Some((thumbnail.id, bytes)),
         _ => None,
     });
-    let shown = found.first().zip(lowest).ok_or_else(|| Problem::not_found("preview"))?;
-    let (listed, (thumbnail, bytes)) = shown;
-    let file = FileResponse::thumbnail(thumbnail, listed.image.format, bytes, Cache::TierGated, None);
+    let no_preview = || Problem::not_found("preview");
+    let (thumbnail, bytes) = lowest.ok_or_else(no_preview)?;
+    let served = db::thumbnails::served(&mut connection, thumbnail).await?.ok_or_else(no_preview)?;
+    drop(connection);
+    let file = FileResponse::thumbnail(thumbnail, served.format, bytes, Cache::TierGated, None);
     file.respond(&state.storage, &headers).await
 }
 

@@ -12,7 +12,7 @@ use shared::{
     jobs::QUEUES,
 };
 
-use super::{Administrator, PAGE_ROWS, Rows, reading, ticked};
+use super::{Administrator, PAGE_ROWS, Rows, one_of, reading, ticked};
 use crate::{
     AppState,
     error::Problem,
@@ -67,8 +67,7 @@ impl JobsQuery {
         if self.state.is_empty() {
             return Ok(JobState::Waiting);
         }
-        let known = STATES.iter().find(|(name, _, _)| *name == self.state);
-        known.map(|(_, _, state)| *state).ok_or_else(|| Problem::field("state", "there is no such state"))
+        one_of(&STATES, "state", "state", &self.state)
     }
 
     fn queue(&self) -> Option<&str> {

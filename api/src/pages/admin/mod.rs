@@ -97,6 +97,12 @@ fn number(field: &str, text: &str) -> Result<Option<i64>, Problem> {
     text.trim().parse().map(Some).map_err(|_| Problem::field(field, format!("{text:?} is not a number")))
 }
 
+/// A part of a query string that names one of these, which pages know by labels.
+fn one_of<T: Copy>(known: &[(&str, &str, T)], field: &str, noun: &str, name: &str) -> Result<T, Problem> {
+    let found = known.iter().find(|(known, _, _)| *known == name).map(|(_, _, meant)| *meant);
+    found.ok_or_else(|| Problem::field(field, format!("there is no such {noun}")))
+}
+
 /// A part of a query string that is yes, no, or left open.
 fn choice(field: &str, text: &str) -> Result<Option<bool>, Problem> {
     match text {

@@ -17,7 +17,7 @@ use shared::{
 use super::{
     Administrator, PAGE_ROWS, Rows, choice,
     history::{self, Line},
-    number, reading, ticked, tier_choices, yes_or_no,
+    number, one_of, reading, ticked, tier_choices, yes_or_no,
 };
 use crate::{
     AppState,
@@ -82,8 +82,7 @@ impl UsersQuery {
     }
 
     fn sort(&self) -> Result<UserSort, Problem> {
-        let known = SORTS.iter().find(|(name, _, _)| *name == self.sort);
-        known.map(|(_, _, sort)| *sort).ok_or_else(|| Problem::field("sort", "there is no such order"))
+        one_of(&SORTS, "sort", "order", &self.sort)
     }
 }
 

@@ -9,12 +9,12 @@ use shared::{
         users::{NewUser, USERNAME_KEY},
     },
     domain::{Password, Tier, TierId, User, UserId, Username},
-    passwords, postgres,
+    postgres,
 };
 use sqlx::PgConnection;
 
 use super::{Done, actor, record};
-use crate::{AppState, error::Problem};
+use crate::{AppState, auth, error::Problem};
 
 /// What an administrator says of an account.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(crate) async fn create_user(
     account: &Account,
     password: Password,
 ) -> Result<UserId, Problem> {
-    let hash = hash(password).await?;
+    let hash = auth::hash(password).await?;
     let mut tx = postgres::begin(&state.pool).await?;
     let tier = tier(&mut tx, account.tier).await?;
     let new = NewUser {
@@ -105,7 +105,7 @@ pub(crate) async fn set_password(
     id: UserId,
     password: Password,
 ) -> Result<(), Problem> {
-    let hash = hash(password).await?;
+    let hash = auth::hash(password).await?;
     let mut tx = postgres::begin(&state.pool).await?;
     let user = lock(&mut tx, id).await?;
     db::users::set_password(&mut tx, id, &hash, false).await?;
@@ -156,11 +156,6 @@ async fn lock(connection: &mut PgConnection, id: UserId) -> Result<ListedUser, P
 async fn tier(connection: &mut PgConnection, id: TierId) -> Result<Tier, Problem> {
     let found = db::admin::tiers::find(connection, id).await?;
     found.ok_or_else(|| Problem::field("tier", "there is no such tier any more"))
-}
-
-async fn hash(password: Password) -> Result<String, Problem> {
-    let hashing = tokio::task::spawn_blocking(move || passwords::hash(&password)).await;
-    hashing.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))
 }
 
 async fn record_user(
