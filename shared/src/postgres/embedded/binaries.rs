@@ -25,7 +25,11 @@ pub(super) fn find(
             continue;
         };
         match wanted {
-            Some(wanted) if wanted != version => others.push(version),
+            Some(wanted) if wanted != version => {
+                if !others.contains(&version) {
+                    others.push(version);
+                }
+            }
             _ => return Ok(folder.canonicalize()?),
         }
     }

@@ -2,48 +2,75 @@
 
 use std::{
     fs, io,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
     process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal};
 
-use super::{Durability, EmbeddedError, Identity, PORT, START_TIMEOUT, create_private, process};
+use super::{Durability, EmbeddedError, Identity, PORT, process};
 
-const POLL: Duration = Duration::from_millis(5);
-/// An orphan that has not ended after this long is told to drop everything.
-const ORPHAN_PATIENCE: Duration = Duration::from_secs(10);
-const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
+/// How the names of folders begin in which a cluster is being made.
+pub(super) const UNFINISHED: &str = "cluster.new";
+/// What Postgres takes for the modes of a data folder: nothing for others, for the group at most reading.
+const FORBIDDEN_MODES: u32 = 0o027;
 
 /// The major version that made the cluster; `None` when there is none.
-pub(super) fn major_version(pgdata: &Path) -> Option<String> {
-    fs::read_to_string(pgdata.join("PG_VERSION")).ok().map(|version| version.trim().to_owned())
+pub(super) fn major_version(pgdata: &Path) -> Result<Option<String>, EmbeddedError> {
+    match fs::read_to_string(pgdata.join("PG_VERSION")) {
+        Ok(version) if version.starts_with(|first: char| first.is_ascii_digit()) => {
+            Ok(Some(version.trim().to_owned()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_empty(pgdata)? => Ok(None),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EmbeddedError::of_folder(pgdata)(error)),
+        _ => Err(EmbeddedError::NotACluster(pgdata.to_owned())),
+    }
 }
 
-/// Makes the cluster beside its place and moves it there: a kill in the middle leaves nothing half made.
+fn is_empty(folder: &Path) -> Result<bool, EmbeddedError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(EmbeddedError::of_folder(folder)(error)),
+    }
+}
+
+/// Takes the folder from others, as Postgres demands: a copy may have lost its modes.
+pub(super) fn make_private(pgdata: &Path) -> Result<(), EmbeddedError> {
+    let private = || {
+        if fs::metadata(pgdata)?.permissions().mode() & FORBIDDEN_MODES == 0 {
+            return Ok(());
+        }
+        fs::set_permissions(pgdata, fs::Permissions::from_mode(0o700))
+    };
+    private().map_err(EmbeddedError::of_folder(pgdata))
+}
+
+/// Makes the cluster beside its place and moves it there: a kill in the middle leaves nothing half made. The folder has
+/// a name of its own, as what a killed start began may still be going on, and removes its files in the end.
 pub(super) fn create(
     binaries: &Path,
     pgdata: &Path,
     identity: Identity,
     durability: Durability,
 ) -> Result<(), EmbeddedError> {
-    let beside = pgdata.with_extension("new");
-    if beside.exists() {
-        fs::remove_dir_all(&beside)?;
-    }
-    create_private(&beside)?;
-    identity.own(&beside)?;
-    let mut output = initdb(binaries, &beside, identity, durability, CTYPE)?;
+    let root = pgdata.parent().unwrap_or(pgdata);
+    let unusable = EmbeddedError::of_folder(root);
+    let beside = match tempfile::Builder::new().prefix(&format!("{UNFINISHED}.")).tempdir_in(root) {
+        Ok(beside) => beside,
+        Err(error) => return Err(unusable(error)),
+    };
+    identity.own(beside.path())?;
+    let mut output = initdb(binaries, beside.path(), identity, durability, CTYPE)?;
     if !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("invalid locale") {
-        output = initdb(binaries, &beside, identity, durability, "C")?;
+        output = initdb(binaries, beside.path(), identity, durability, "C")?;
     }
     if !output.status.success() {
         return Err(EmbeddedError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    fs::rename(&beside, pgdata)?;
+    fs::rename(beside.path(), pgdata).map_err(unusable)?;
+    let _ = beside.keep();
     Ok(())
 }
 
@@ -65,79 +92,48 @@ fn initdb(
     if durability == Durability::Ephemeral {
         command.arg("--no-sync");
     }
-    command.current_dir("/").stdin(Stdio::null());
-    process::assume(&mut command, identity);
+    // by its working directory it is known when its owner is killed; it would take note of a milder signal only in the end
+    command.current_dir(pgdata).stdin(Stdio::null());
+    process::assume(&mut command, identity, Signal::KILL);
     command.output()
 }
 
-/// What a server says of itself in `postmaster.pid`.
-struct Postmaster {
-    pid: Pid,
-    is_ready: bool,
+/// Lines of `postmaster.pid`, as src/include/utils/pidfile.h of PostgreSQL numbers them, from zero.
+const PID_LINE: usize = 0;
+const STATUS_LINE: usize = 7;
+
+fn lock_file_line(pgdata: &Path, number: usize) -> Option<String> {
+    let text = fs::read_to_string(pgdata.join("postmaster.pid")).ok()?;
+    text.lines().nth(number).map(|line| line.trim().to_owned())
 }
 
-fn postmaster(pgdata: &Path) -> Option<Postmaster> {
-    let text = fs::read_to_string(pgdata.join("postmaster.pid")).ok()?;
-    let mut lines = text.lines();
-    let pid = Pid::from_raw(lines.next()?.trim().parse().ok()?)?;
-    // the eighth line is the status (src/include/utils/pidfile.h of PostgreSQL)
-    Some(Postmaster { pid, is_ready: lines.nth(6).is_some_and(|status| status.trim() == "ready") })
+/// The process that the lock file names, whatever it is by now.
+pub(super) fn postmaster(pgdata: &Path) -> Option<Pid> {
+    let pid = lock_file_line(pgdata, PID_LINE)?.parse().ok()?;
+    if pid > 0 { Pid::from_raw(pid) } else { None }
+}
+
+/// The process that the lock file names as one without a postmaster, with which the data are repaired by hand.
+pub(super) fn single_user(pgdata: &Path) -> Option<Pid> {
+    // such a process writes the negative of its number
+    let pid: i32 = lock_file_line(pgdata, PID_LINE)?.parse().ok()?;
+    if pid < 0 { pid.checked_neg().and_then(Pid::from_raw) } else { None }
+}
+
+fn is_called_ready(pgdata: &Path) -> bool {
+    lock_file_line(pgdata, STATUS_LINE).is_some_and(|status| status == "ready")
 }
 
 /// Whether a server of anybody's takes connections.
 pub(super) fn is_ready(pgdata: &Path, socket_dir: &Path) -> bool {
-    postmaster(pgdata).is_some_and(|postmaster| postmaster.is_ready) && takes_connections(socket_dir)
+    is_called_ready(pgdata) && takes_connections(socket_dir)
 }
 
 /// Whether the server that is this process takes connections.
-pub(super) fn is_ready_as(pgdata: &Path, socket_dir: &Path, pid: u32) -> bool {
-    let is_ours = |postmaster: &Postmaster| postmaster.pid.as_raw_nonzero().get().unsigned_abs() == pid;
-    postmaster(pgdata).is_some_and(|postmaster| postmaster.is_ready && is_ours(&postmaster))
-        && takes_connections(socket_dir)
+pub(super) fn is_ready_as(pgdata: &Path, socket_dir: &Path, server: Pid) -> bool {
+    postmaster(pgdata) == Some(server) && is_ready(pgdata, socket_dir)
 }
 
 fn takes_connections(socket_dir: &Path) -> bool {
     UnixStream::connect(socket_dir.join(format!(".s.PGSQL.{PORT}"))).is_ok()
-}
-
-/// Waits for the server of another process.
-pub(super) fn wait_until_ready(root: &Path, socket_dir: &Path) -> Result<(), EmbeddedError> {
-    let started = Instant::now();
-    while !is_ready(&root.join("cluster"), socket_dir) {
-        if started.elapsed() > START_TIMEOUT {
-            let reason = "another process holds it and it does not get ready".to_owned();
-            return Err(EmbeddedError::NotReady { reason, log: root.join("log") });
-        }
-        thread::sleep(POLL);
-    }
-    Ok(())
-}
-
-/// Ends a server whose owner was killed. The caller holds the lock, so whoever owned a live one is gone.
-pub(super) fn end_orphan(pgdata: &Path) -> Result<(), EmbeddedError> {
-    let started = Instant::now();
-    while let Some(Postmaster { pid, .. }) = postmaster(pgdata) {
-        if !is_postgres(pid) {
-            // a stale file, with which the next server deals itself
-            return Ok(());
-        }
-        if started.elapsed() > ORPHAN_LIMIT {
-            return Err(EmbeddedError::Orphan(pid.as_raw_nonzero().get()));
-        }
-        let signal = if started.elapsed() > ORPHAN_PATIENCE { Signal::QUIT } else { Signal::INT };
-        // it may have ended since
-        let _ = kill_process(pid, signal);
-        thread::sleep(POLL);
-    }
-    Ok(())
-}
-
-/// Whether the process is a Postgres and not one that got its number later.
-fn is_postgres(pid: Pid) -> bool {
-    let name = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("comm");
-    match fs::read_to_string(name) {
-        Ok(name) => name.trim() == "postgres",
-        // without /proc (macOS) the number is all there is
-        Err(_) => !Path::new("/proc/self").exists() && test_kill_process(pid).is_ok(),
-    }
 }

@@ -1,11 +1,14 @@
 //! As whom the server runs. Postgres refuses user 0, also where there is no other: in a container, on a build machine.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::unix::fs::{MetadataExt, lchown},
     path::Path,
     process::{Command, Stdio},
 };
+
+use rustix::process::Signal;
 
 use super::{EmbeddedError, process};
 
@@ -62,20 +65,37 @@ impl Identity {
         let Self::Other { uid, gid } = self else {
             return Ok(());
         };
-        lchown(path, Some(uid), Some(gid))?;
-        if fs::symlink_metadata(path)?.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.own(&entry?.path())?;
+        let give = || -> io::Result<()> {
+            lchown(path, Some(uid), Some(gid))?;
+            if fs::symlink_metadata(path)?.is_dir() {
+                for entry in fs::read_dir(path)? {
+                    self.own(&entry?.path())?;
+                }
             }
+            Ok(())
+        };
+        match give() {
+            // a process of an earlier run removes its files meanwhile
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            given => given,
         }
-        Ok(())
     }
 
-    /// What test(1) says of a path under this identity.
+    /// Whether two paths lead to the same folder, as far as this identity can see.
+    pub(super) fn is_same_folder(self, one: &Path, other: &Path) -> bool {
+        // what we cannot look at ourselves, only another identity can
+        matches!(self, Self::Other { .. }) && self.test(&[one.as_os_str(), "-ef".as_ref(), other.as_os_str()])
+    }
+
     fn can(self, test: &str, path: &Path) -> bool {
+        self.test(&[test.as_ref(), path.as_os_str()])
+    }
+
+    /// What test(1) says under this identity.
+    fn test(self, arguments: &[&OsStr]) -> bool {
         let mut command = Command::new("test");
-        command.arg(test).arg(path).current_dir("/").stderr(Stdio::null());
-        process::assume(&mut command, self);
+        command.args(arguments).current_dir("/").stderr(Stdio::null());
+        process::assume(&mut command, self, Signal::KILL);
         command.status().is_ok_and(|status| status.success())
     }
 }

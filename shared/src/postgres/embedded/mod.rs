@@ -2,33 +2,42 @@
 //!
 //! * It listens on a unix socket in a directory that only its owner can enter, so nobody else can connect and no
 //!   password is needed.
-//! * It ends with the process that started it, also when that is killed.
+//! * It ends with the process that started it, also when that is killed. When it ends by itself, it is started again on
+//!   the same socket.
 //! * A second process on the same directory is its guest: it uses the server that runs, and leaves it running. When
 //!   the owner stops, the guest's connections fail until it is started again.
 //! * Postgres refuses to run as root: a root process gives it another identity.
 
 mod binaries;
 mod cluster;
+mod error;
 mod identity;
+mod keeper;
+mod leftovers;
+mod output;
 mod process;
 
 use std::{
-    fs::{self, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     hash::{DefaultHasher, Hash, Hasher},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use self::{identity::Identity, process::Keeper};
+pub use self::error::EmbeddedError;
+use self::{identity::Identity, keeper::Keeper, output::Output};
 
 /// Names the socket's file; nothing listens on the network.
 const PORT: u16 = 5432;
 /// How long a server may take to accept connections; recovery after a crash is part of it.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// Between two looks at the server of another process.
+const POLL: Duration = Duration::from_millis(5);
 /// The longest path of a unix socket, in bytes (`sun_path` in unix(7), without the final zero).
 const SOCKET_PATH_MAX_BYTES: usize = 107;
 
@@ -54,65 +63,6 @@ pub enum Durability {
     Ephemeral,
 }
 
-/// Why there is no server, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedError {
-    /// No Postgres is installed.
-    #[error(
-        "no PostgreSQL server was found: install one (Debian: apt-get install postgresql; macOS: brew install \
-         postgresql@17), name its folder with --pg-bin-dir, or set DATABASE_URL"
-    )]
-    NoBinaries,
-    /// Another major version made the data.
-    #[error(
-        "the data in {root} are PostgreSQL {wanted}'s, and only {installed} is installed: install {wanted}"
-    )]
-    OtherVersion {
-        /// The server's folder.
-        root: PathBuf,
-        /// The major version that made the data.
-        wanted: String,
-        /// The major versions that are there.
-        installed: String,
-    },
-    /// The folder cannot be used.
-    #[error("{path}: {error}; choose another folder with --data-dir, or set DATABASE_URL")]
-    Folder {
-        /// Which folder.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// The process is root, and no other identity can reach the folder.
-    #[error(
-        "PostgreSQL does not run as root, and the user {uid} cannot reach {path}: choose a folder outside root's \
-         home with --data-dir, or set DATABASE_URL"
-    )]
-    RootOnly {
-        /// The user that the server would run as.
-        uid: u32,
-        /// The folder.
-        path: PathBuf,
-    },
-    /// `initdb` failed.
-    #[error("creating the database failed: {0}")]
-    Initdb(String),
-    /// The server ended or did not get ready.
-    #[error("the database did not start: {reason}; {log} may say more")]
-    NotReady {
-        /// What was seen.
-        reason: String,
-        /// The server's log.
-        log: PathBuf,
-    },
-    /// A server whose owner was killed does not end.
-    #[error("a database server of an earlier run (process {0}) does not stop: stop it")]
-    Orphan(i32),
-    /// Another failure of the system.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
 /// A server that runs, or that another process runs.
 #[derive(Debug)]
 pub struct Server {
@@ -128,26 +78,18 @@ impl Server {
         let root = open_root(&config.root)?;
         let socket_dir = socket_dir(&root)?;
         let pgdata = root.join("cluster");
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(root.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                if !cluster::is_ready(&pgdata, &socket_dir) {
-                    progress("waiting for the database that another process is starting …");
-                }
-                cluster::wait_until_ready(&root, &socket_dir)?;
-                return Ok(Self { socket_dir, keeper: None });
-            }
-            Err(TryLockError::Error(error)) => return Err(error.into()),
-        }
-        let made_by = cluster::major_version(&pgdata);
+        let Some(lock) = lock_or_wait(&root, &socket_dir, progress)? else {
+            return Ok(Self { socket_dir, keeper: None });
+        };
+        let made_by = cluster::major_version(&pgdata)?;
         let binaries = binaries::find(config.binaries.as_deref(), made_by.as_deref(), &root)?;
         let identity = Identity::choose(&root)?;
-        cluster::end_orphan(&pgdata)?;
+        leftovers::sweep_unfinished(&root, identity)?;
         if made_by.is_none() {
             progress(&format!("creating the database in {} …", config.root.display()));
             cluster::create(&binaries, &pgdata, identity, config.durability)?;
         }
+        cluster::make_private(&pgdata)?;
         let start = process::Start {
             binaries,
             root,
@@ -171,6 +113,40 @@ impl Server {
     /// Whether this process started the server, and ends it.
     pub fn is_owner(&self) -> bool {
         self.keeper.is_some()
+    }
+}
+
+/// The lock of the folder, or `None` when another process holds it and its server is ready.
+fn lock_or_wait(
+    root: &Path,
+    socket_dir: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<Option<File>, EmbeddedError> {
+    let path = root.join("lock");
+    let unusable = |error| EmbeddedError::Folder { path: path.clone(), error };
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+    let started = Instant::now();
+    let mut is_announced = false;
+    loop {
+        match lock.try_lock() {
+            // also later: whoever started the server may have been killed
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+        if cluster::is_ready(&root.join("cluster"), socket_dir) {
+            return Ok(None);
+        }
+        if !is_announced {
+            progress("waiting for the database that another process is starting …");
+            is_announced = true;
+        }
+        if started.elapsed() > START_TIMEOUT {
+            let reason =
+                format!("another process holds {} and its server does not get ready", path.display());
+            return Err(EmbeddedError::NotReady { reason, words: Vec::new(), log: root.join("log") });
+        }
+        thread::sleep(POLL);
     }
 }
 

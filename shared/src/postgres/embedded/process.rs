@@ -1,23 +1,23 @@
-//! The server as a process: started by a thread that keeps it, ended with that thread.
+//! The server as a process: started under its identity, ended with the thread that started it.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::process::CommandExt,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
-    thread::{self, JoinHandle},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process, setsid};
 
-use super::{Config, Durability, EmbeddedError, Identity, PORT, START_TIMEOUT, cluster};
+use super::{Config, Durability, EmbeddedError, Identity, Output, PORT, cluster, leftovers, output};
 
 const POLL: Duration = Duration::from_millis(5);
 /// How long a server may take to end before it is told to drop everything.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take for that before it is killed.
+const QUIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What is needed to start a server.
 pub(super) struct Start {
@@ -28,79 +28,64 @@ pub(super) struct Start {
     pub(super) config: Config,
 }
 
-/// The thread that started the server. The system ends the server when the THREAD that started it ends, so one has
-/// to live as long as the process.
-#[derive(Debug)]
-pub(super) struct Keeper {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Keeper {
-    /// Starts the server and waits until it takes connections. `lock` is held until the server has ended.
-    pub(super) fn start(start: Start, lock: File) -> Result<Self, EmbeddedError> {
-        let (ready, is_ready) = mpsc::channel();
-        let (stop, stopped) = mpsc::channel::<()>();
-        let keep = move || {
-            let _lock = lock;
-            let mut child = match start.spawn() {
-                Ok(child) => child,
-                Err(error) => return drop(ready.send(Err(error.into()))),
-            };
-            let is_up = start.wait_until_ready(&mut child);
-            let is_kept = is_up.is_ok() && ready.send(is_up).is_ok();
-            if is_kept {
-                // an error says that whoever would stop it is gone: then it stops as well
-                let _ = stopped.recv();
-            }
-            end(&mut child);
-        };
-        let thread = thread::Builder::new().name("postgres-keeper".into()).spawn(keep)?;
-        let mut keeper = Self { stop: Some(stop), thread: Some(thread) };
-        match is_ready.recv() {
-            Ok(Ok(())) => Ok(keeper),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                keeper.end();
-                Err(io::Error::other("the thread that keeps the database ended").into())
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // a panic there was printed there
-            let _ = thread.join();
-        }
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.end();
-    }
+/// A server that was started.
+pub(super) struct Running {
+    child: Child,
+    output: Output,
 }
 
 impl Start {
-    fn spawn(&self) -> io::Result<Child> {
+    /// Ends servers that nobody keeps any more, and removes the lock files of killed ones.
+    pub(super) fn clear_the_way(&self) -> Result<(), EmbeddedError> {
+        let pgdata = self.pgdata();
+        if leftovers::end_servers(&pgdata, self.identity)? {
+            leftovers::remove_locks(&pgdata, &self.socket_dir)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn spawn(&self) -> Result<Running, EmbeddedError> {
         self.identity.own(&self.socket_dir)?;
-        let mut log = OpenOptions::new().create(true).append(true).open(self.root.join("log"))?;
-        writeln!(log, "---- start")?;
+        let log = output::open_log(&self.log())?;
+        let pgdata = self.pgdata();
         let mut command = Command::new(self.binaries.join("postgres"));
-        command
-            .arg("-D")
-            .arg(self.root.join("cluster"))
-            .arg("-k")
-            .arg(&self.socket_dir)
-            .arg("-p")
-            .arg(PORT.to_string());
+        command.arg("-D").arg(&pgdata).arg("-k").arg(&self.socket_dir).arg("-p").arg(PORT.to_string());
         for (name, value) in self.settings() {
             command.arg("-c").arg(format!("{name}={value}"));
         }
-        command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        assume(&mut command, self.identity);
-        command.spawn()
+        // by its working directory it is known from its first moment
+        command.current_dir(&pgdata).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        assume(&mut command, self.identity, Signal::INT);
+        let mut child = command.spawn()?;
+        let output = match child.stderr.take() {
+            Some(stderr) => Output::copy(stderr, log),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        match output {
+            Ok(output) => Ok(Running { child, output }),
+            Err(error) => {
+                end(&mut child);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether this server takes connections.
+    pub(super) fn is_ready(&self, server: &Running) -> bool {
+        cluster::is_ready_as(&self.pgdata(), &self.socket_dir, server.pid())
+    }
+
+    /// The error of a server that has ended.
+    pub(super) fn not_ready(&self, reason: String, server: &Running) -> EmbeddedError {
+        EmbeddedError::NotReady { reason, words: server.last_words(), log: self.log() }
+    }
+
+    fn pgdata(&self) -> PathBuf {
+        self.root.join("cluster")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.root.join("log")
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
@@ -121,43 +106,53 @@ impl Start {
         }
         settings
     }
+}
 
-    fn wait_until_ready(&self, child: &mut Child) -> Result<(), EmbeddedError> {
+impl Running {
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// How it ended; `None` while it runs.
+    pub(super) fn status(&mut self) -> Option<ExitStatus> {
+        // an error says that it cannot be waited for, which is so for a child that was
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// The last lines of a server that has ended.
+    pub(super) fn last_words(&self) -> Vec<String> {
+        self.output.last_words()
+    }
+
+    /// Ends it: what is under way is rolled back, what is committed is written.
+    pub(super) fn end(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Child) {
+    let pid = Pid::from_child(child);
+    for (signal, limit) in [(Signal::INT, STOP_LIMIT), (Signal::QUIT, QUIT_LIMIT)] {
+        // a child that was waited for gets none: its number may be another's by now
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill_process(pid, signal);
         let started = Instant::now();
-        let not_ready = |reason| EmbeddedError::NotReady { reason, log: self.root.join("log") };
-        while !cluster::is_ready_as(&self.root.join("cluster"), &self.socket_dir, child.id()) {
-            if let Some(status) = child.try_wait()? {
-                return Err(not_ready(format!("it ended with {status}")));
-            }
-            if started.elapsed() > START_TIMEOUT {
-                return Err(not_ready(format!("it took longer than {} s", START_TIMEOUT.as_secs())));
+        while started.elapsed() < limit {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
             }
             thread::sleep(POLL);
         }
-        Ok(())
     }
-}
-
-/// Ends the server: what runs is rolled back, what is committed is written.
-fn end(child: &mut Child) {
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return;
-    };
-    let started = Instant::now();
-    let _ = kill_process(pid, Signal::INT);
-    while matches!(child.try_wait(), Ok(None)) {
-        if started.elapsed() > STOP_LIMIT {
-            let _ = kill_process(pid, Signal::QUIT);
-            let _ = child.wait();
-            return;
-        }
-        thread::sleep(POLL);
-    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// Lets the command run under an identity, in a session of its own (a terminal's Ctrl-C is for us to handle), and end
-/// with the thread that starts it.
-pub(super) fn assume(command: &mut Command, identity: Identity) {
+/// with the thread that starts it, by this signal.
+pub(super) fn assume(command: &mut Command, identity: Identity, end: Signal) {
     if let Identity::Other { uid, gid } = identity {
         command.uid(uid).gid(gid);
     }
@@ -171,7 +166,7 @@ pub(super) fn assume(command: &mut Command, identity: Identity) {
         if let Some((users, groups)) = &maps {
             linux::enter_user_namespace(users.as_bytes(), groups.as_bytes())?;
         }
-        linux::end_with_parent(parent)
+        linux::end_with_parent(parent, end)
     };
     #[expect(unsafe_code, reason = "only a closure between fork and exec can change what the child is")]
     // SAFETY: the closure makes system calls on memory that was allocated before the fork; it neither allocates nor
@@ -209,9 +204,9 @@ mod linux {
         Ok(())
     }
 
-    /// Has the system end this process (by a fast shutdown, as Postgres takes SIGINT) with the thread that forked it.
-    pub(super) fn end_with_parent(parent: u32) -> io::Result<()> {
-        set_parent_process_death_signal(Some(Signal::INT))?;
+    /// Has the system send this signal to this process when the thread that forked it ends.
+    pub(super) fn end_with_parent(parent: u32, end: Signal) -> io::Result<()> {
+        set_parent_process_death_signal(Some(end))?;
         let is_orphan = getppid().is_none_or(|pid| pid.as_raw_nonzero().get().unsigned_abs() != parent);
         // the parent may have died before it was asked for: an error without a message needs no memory
         if is_orphan { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
@@ -223,11 +218,13 @@ mod linux {
 mod linux {
     use std::io;
 
+    use rustix::process::Signal;
+
     pub(super) fn enter_user_namespace(_: &[u8], _: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    pub(super) fn end_with_parent(_: u32) -> io::Result<()> {
+    pub(super) fn end_with_parent(_: u32, _: Signal) -> io::Result<()> {
         Ok(())
     }
 }
