@@ -1,14 +1,26 @@
 //! The private Postgres, in the hands of real processes.
 
-use std::{fs, path::Path, time::Duration};
+mod failures;
+mod kills;
+mod restarts;
+mod strangers;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use reqwest::StatusCode;
-use rustix::process::{Pid, geteuid, test_kill_process};
+use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
 
 use crate::harness::{
     Client, pictures,
-    processes::{Pictier, for_other_user},
+    processes::{Pictier, Running, for_other_user},
 };
+
+/// How long something may take that takes a second on an idle machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Debian's user `nobody`.
 const NOBODY: u32 = 65_534;
@@ -20,6 +32,20 @@ fn folder() -> tempfile::TempDir {
 fn postmaster(data: &Path) -> Option<Pid> {
     let text = fs::read_to_string(data.join("postgres/cluster/postmaster.pid")).ok()?;
     Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+}
+
+/// The names in a folder, in order.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The server's program, of the newest version that is where Debian has it.
+fn postgres_program() -> PathBuf {
+    let versions = names(Path::new("/usr/lib/postgresql"));
+    Path::new("/usr/lib/postgresql").join(versions.last().expect("a version")).join("bin/postgres")
 }
 
 async fn upload_as_admin(origin: &str) -> Client {
@@ -154,18 +180,6 @@ async fn a_very_long_path_is_no_obstacle() {
     let mut process = Pictier::new(&long).start();
     process.origin().await;
     assert!(process.stop().await.success());
-}
-
-#[test]
-fn the_data_of_another_version_are_refused_with_a_word_on_what_to_do() {
-    let data = folder();
-    let cluster = data.path().join("postgres/cluster");
-    fs::create_dir_all(&cluster).expect("a cluster");
-    fs::write(cluster.join("PG_VERSION"), "9\n").expect("a version");
-    let output = Pictier::new(data.path()).output();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(said.contains("are PostgreSQL 9's") && said.contains("install 9"), "{said}");
 }
 
 #[test]
