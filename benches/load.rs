@@ -121,7 +121,7 @@ struct Probe {}
 
 impl Job for Probe {
     const QUEUE: &'static str = "probe";
-    const MAX_ATTEMPTS: usize = 1;
+    const MAX_ATTEMPTS: i32 = 1;
 }
 
 /// From the commit that makes a job to the start of its handler.

@@ -68,7 +68,32 @@ pub(crate) enum Role {
     /// Bring the database's schema up to date and create the first superuser
     Migrate,
     /// Delete what has expired, now
-    Cleanup,
+    Cleanup {
+        /// Delete instead the originals in the storage that nothing in the database names, after a look at the list
+        #[arg(long)]
+        originals: bool,
+        /// Delete them without asking
+        #[arg(long, requires = "originals")]
+        yes: bool,
+    },
+    /// Mend what an audit finds: make damaged thumbnails again, correct counts, delete temporary files
+    Repair {
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Try thumbnails that failed again
+    RetryFailed {
+        /// Only those that failed with this reason, as the panel shows it
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Make the storage belong to this database, whatever its marker says
+    AdoptStorage {
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Create an administrator; the password is asked for, or read from the standard input
     CreateAdmin {
         /// Login name

@@ -69,8 +69,8 @@ impl Database {
             return Ok((pool, None));
         }
         postgres::migrate(&pool).await?;
+        let clock = Clock::measured(&pool).await?;
         let mut connection = pool.acquire().await?;
-        let clock = Clock::default();
         let created = shared::administration::prepare(&mut connection, &config.superuser, &clock).await?;
         warn_of_default_password(&db::users::admins_with_default_password(&mut connection).await?);
         drop(connection);

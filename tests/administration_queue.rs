@@ -125,7 +125,7 @@ struct Hopeless {}
 
 impl Job for Hopeless {
     const QUEUE: &'static str = "hopeless";
-    const MAX_ATTEMPTS: usize = 1;
+    const MAX_ATTEMPTS: i32 = 1;
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use std::{fs, time::Duration};
 use reqwest::StatusCode;
 use serde_json::json;
 use shared::{
-    domain::{OriginalId, ThumbnailId},
+    db,
+    domain::{Attempt, OriginalId, ThumbnailId},
     jobs::{self, CleanUp, JobId},
     storage::StorageKey,
 };
@@ -14,8 +15,7 @@ use worker::{AuditReport, CleanedUp, Context};
 use crate::harness::{TestApp, pictures};
 
 fn context(app: &TestApp) -> Context {
-    let (pool, storage) = (app.pool.clone(), app.storage.clone());
-    Context { pool, storage, clock: app.clock.clone(), retention: app.retention }
+    Context::new(app.pool.clone(), app.storage.clone(), app.clock.clone(), app.retention)
 }
 
 async fn clean_up(app: &TestApp) -> CleanedUp {
@@ -81,37 +81,140 @@ async fn ended_jobs_are_deleted_after_a_day_and_dead_ones_after_two_weeks() {
     assert_eq!(clean_up(&app).await.jobs, 1);
 }
 
+/// Makes every sighting of an orphan, and every note of an upload, so much older.
+async fn age_notes(app: &TestApp, interval: &'static str) {
+    for statement in [
+        "UPDATE orphans SET first_seen = first_seen - $1::text::interval",
+        "UPDATE uploads_under_way SET started_at = started_at - $1::text::interval",
+    ] {
+        sqlx::query(statement).bind(interval).execute(&app.pool).await.expect(statement);
+    }
+}
+
 #[tokio::test]
-async fn orphaned_files_are_deleted_after_a_day_and_files_with_rows_stay() {
+async fn a_thumbnails_file_without_a_row_is_deleted_after_two_sightings_a_day_apart() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Premium").await;
+    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    client.get(url).await.expect(StatusCode::ACCEPTED);
+    app.run_jobs().await;
+    let (id, attempt) = app.only_ready_thumbnail().await;
+    let of_lost_claim = StorageKey::thumbnail(id, Attempt(attempt.0 + 1), imaging::Format::Png);
+    let of_nobody = StorageKey::thumbnail(ThumbnailId::random(), Attempt(1), imaging::Format::Jpeg);
+    for key in [&of_lost_claim, &of_nobody] {
+        app.storage.put(key, "x".into()).await.expect("an orphan");
+    }
+    assert_eq!(clean_up(&app).await.orphans, 0, "the first sighting");
+    age_notes(&app, "23 hours").await;
+    // a clock that is ahead deletes nothing: sightings are in the database's time
+    app.clock.advance(Duration::from_hours(48));
+    assert_eq!(clean_up(&app).await.orphans, 0);
+    age_notes(&app, "1 hour").await;
+    assert_eq!(clean_up(&app).await.orphans, 2);
+    assert_eq!(app.objects().await.len(), 2, "the original and the thumbnail");
+    assert_eq!(app.rows("orphans").await, 0);
+    client.get(url).await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_orphan_that_is_gone_is_forgotten() {
+    let app = TestApp::start().await;
+    let key = StorageKey::thumbnail(ThumbnailId::random(), Attempt(1), imaging::Format::Jpeg);
+    app.storage.put(&key, "x".into()).await.expect("an orphan");
+    clean_up(&app).await;
+    age_notes(&app, "25 hours").await;
+    app.storage.delete(vec![key.clone()]).await.expect("a deletion");
+    clean_up(&app).await;
+    assert_eq!(app.rows("orphans").await, 0);
+    app.storage.put(&key, "x".into()).await.expect("an orphan");
+    assert_eq!(clean_up(&app).await.orphans, 0, "a sighting long ago does not count");
+}
+
+#[tokio::test]
+async fn no_configuration_makes_orphans_younger_than_an_hour() {
+    let mut app = TestApp::start().await;
+    app.retention.orphan_age_seconds = 0;
+    let key = StorageKey::thumbnail(ThumbnailId::random(), Attempt(1), imaging::Format::Jpeg);
+    app.storage.put(&key, "x".into()).await.expect("an orphan");
+    for _ in 0..3 {
+        assert_eq!(clean_up(&app).await.orphans, 0);
+    }
+    age_notes(&app, "61 minutes").await;
+    assert_eq!(clean_up(&app).await.orphans, 1);
+}
+
+#[tokio::test]
+async fn an_original_is_deleted_only_if_its_upload_was_noted_and_interrupted() {
     let app = TestApp::start().await;
     let client = app.user("Premium").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
-    for key in [
-        StorageKey::original(OriginalId::random(), imaging::Format::Jpeg),
-        StorageKey::thumbnail(ThumbnailId::random(), imaging::Format::Png),
-    ] {
-        app.storage.put(&key, "x".into()).await.expect("an orphan");
+    let [interrupted, unknown] =
+        [(); 2].map(|()| StorageKey::original(OriginalId::random(), imaging::Format::Jpeg));
+    for key in [&interrupted, &unknown] {
+        app.storage.put(key, "x".into()).await.expect("an original");
     }
-    assert_eq!(clean_up(&app).await.orphans, 0, "an upload may be under way");
-    assert_eq!(audit(&app).await.objects_without_row.count, 0);
-    app.clock.advance(Duration::from_hours(25));
-    assert_eq!(audit(&app).await.objects_without_row.count, 2);
-    assert_eq!(clean_up(&app).await.orphans, 2);
-    assert_eq!(app.objects().await.len(), 1);
+    db::uploads::note(&mut *app.pool.acquire().await.expect("a connection"), &interrupted)
+        .await
+        .expect("a note");
+    app.clock.advance(Duration::from_hours(1000));
+    age_notes(&app, "23 hours").await;
+    assert_eq!(clean_up(&app).await.abandoned_uploads, 0, "the upload may be under way");
+    let listed = worker::unknown_originals(&context(&app)).await.expect("a listing");
+    assert_eq!(listed, std::slice::from_ref(&unknown), "one that is under way is not listed");
+    age_notes(&app, "2 hours").await;
+    let cleaned_up = clean_up(&app).await;
+    assert_eq!((cleaned_up.abandoned_uploads, cleaned_up.orphans), (1, 0));
+    assert_eq!(app.rows("uploads_under_way").await, 0);
+    assert_eq!(audit(&app).await.objects_without_row.examples, [unknown.to_string()]);
+
+    assert_eq!(worker::delete_unknown_originals(&context(&app), vec![unknown]).await.expect("a deletion"), 1);
     client.get(image["file_urls"]["original"].as_str().expect("a link")).await.expect(StatusCode::OK);
     assert!(audit(&app).await.is_clean());
 }
 
 #[tokio::test]
-async fn temporary_files_are_deleted_after_an_hour() {
+async fn an_upload_that_the_cleanup_gave_up_is_not_committed() {
+    let app = TestApp::start().await;
+    let client = app.user("Premium").await;
+    // the moment after the object was stored: the cleanup takes the note away before the row is inserted
+    for statement in [
+        "CREATE FUNCTION take_note() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN DELETE FROM uploads_under_way; RETURN NEW; END $$",
+        "CREATE TRIGGER take_note BEFORE INSERT ON images FOR EACH ROW EXECUTE FUNCTION take_note()",
+    ] {
+        sqlx::query(statement).execute(&app.pool).await.expect(statement);
+    }
+    client.upload("a.png", pictures::png(10, 10)).await.expect_problem(408, "request-timeout");
+    assert_eq!(app.rows("images").await, 0);
+}
+
+#[tokio::test]
+async fn an_upload_leaves_no_note() {
+    let app = TestApp::start_with(|limits| limits.upload_max_bytes = 1 << 20).await;
+    let client = app.user("Basic").await;
+    client.uploaded("a.png", pictures::png(10, 10)).await;
+    app.change_tier("Basic", |tier| tier.storage_quota_bytes = 1.try_into().expect("a byte")).await;
+    client.upload("b.png", pictures::png(10, 10)).await.expect_problem(507, "over-quota");
+    assert_eq!(app.rows("uploads_under_way").await, 0);
+    assert_eq!(app.objects().await.len(), 1);
+}
+
+#[tokio::test]
+async fn temporary_files_are_deleted_after_an_hour_by_the_file_systems_clock() {
     let app = TestApp::start().await;
     let spooled = app.storage.spool().expect("an upload under way");
     let staged = app.data_dir().join("media/originals/3f");
     fs::create_dir_all(&staged).expect("a folder");
     fs::write(staged.join("x.jpg#1"), "half").expect("a file");
+    app.clock.advance(Duration::from_hours(1000));
     assert_eq!(clean_up(&app).await.temp_files, 0);
     assert_eq!(audit(&app).await.temp_files.count, 0);
-    app.clock.advance(Duration::from_mins(61));
+    for path in app.temp_files().await {
+        let file = fs::File::options().write(true).open(path).expect("a file");
+        let modified = file.metadata().expect("metadata").modified().expect("a time");
+        file.set_modified(modified - Duration::from_mins(61)).expect("an older file");
+    }
     assert_eq!(audit(&app).await.temp_files.count, 2);
     assert_eq!(clean_up(&app).await.temp_files, 2);
     drop(spooled);
@@ -148,7 +251,7 @@ async fn thumbnails_that_no_job_will_make_are_failed_or_set_free() {
 
 #[tokio::test]
 async fn the_audit_finds_missing_files_stuck_jobs_and_wrong_counts() {
-    let mut app = TestApp::start().await;
+    let app = TestApp::start().await;
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     assert!(audit(&app).await.is_clean());
@@ -175,7 +278,8 @@ async fn the_audit_finds_missing_files_stuck_jobs_and_wrong_counts() {
     let text = report.to_string();
     assert!(text.contains("rows without object"), "{text}");
     assert!(text.contains(&key.to_string()), "{text}");
-    app.run_jobs().await;
+    // without its original the job would be tried again for a day
+    sqlx::query("DELETE FROM apalis.jobs").execute(&app.pool).await.expect("no job");
 }
 
 #[tokio::test]

@@ -126,7 +126,7 @@ async fn count_objects(data: &Path) -> usize {
 fn expect_clean(data: &Path, database: &PgConnectOptions) {
     let without_patience = |role: &str| {
         let run = Pictier::new(data).on(database).args(&[role, "--temp-file-age-seconds", "0"]);
-        run.args(&["--orphan-age-seconds", "0", "--stuck-job-seconds", "0"]).output()
+        run.args(&["--stuck-job-seconds", "0"]).output()
     };
     assert!(without_patience("cleanup").status.success());
     let audit = without_patience("audit");

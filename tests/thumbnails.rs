@@ -146,18 +146,6 @@ async fn a_picture_that_cannot_be_decoded_fails_with_a_reason_and_can_be_retried
 }
 
 #[tokio::test]
-async fn an_original_that_is_gone_fails_its_thumbnail() {
-    let mut app = TestApp::start().await;
-    let client = app.user("Basic").await;
-    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
-    let key = shared::storage::StorageKey::parse(&app.objects().await[0]).expect("a key");
-    app.storage.delete(vec![key]).await.expect("a deleted file");
-    app.anonymous().get(url(&image, "200 px high")).await.expect(StatusCode::ACCEPTED);
-    app.run_jobs().await;
-    app.anonymous().get(url(&image, "200 px high")).await.expect_problem(422, "thumbnail-failed");
-}
-
-#[tokio::test]
 async fn a_small_picture_is_not_enlarged() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;

@@ -201,7 +201,7 @@ impl From<sqlx::Error> for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
-        Self::internal(&error)
+        Self::unavailable(&error)
     }
 }
 

@@ -12,10 +12,9 @@ use axum_extra::headers::{ETag, HeaderMapExt, IfNoneMatch, IfRange};
 use http_range_header::parse_range_header;
 use imaging::Format;
 use shared::{
-    domain::{Image, ThumbnailId},
-    storage::{Storage, StorageKey},
+    domain::{Attempt, Image, ThumbnailId},
+    storage::{Storage, StorageError, StorageKey},
 };
-use uuid::Uuid;
 
 use crate::error::{Code, Problem};
 
@@ -23,10 +22,8 @@ use crate::error::{Code, Problem};
 #[derive(Debug)]
 pub(crate) struct FileResponse {
     pub(crate) key: StorageKey,
-    /// Names the content: a file never changes under its id.
-    pub(crate) id: Uuid,
-    /// In bytes.
-    pub(crate) bytes: u64,
+    /// Names the content: objects never change under their keys.
+    pub(crate) etag: String,
     pub(crate) content_type: &'static str,
     pub(crate) cache: Cache,
     /// A name for saving it, where the URL has none.
@@ -62,65 +59,74 @@ impl FileResponse {
     pub(crate) fn original(image: &Image, cache: Cache, file_name: Option<String>) -> Self {
         Self {
             key: StorageKey::original(image.original, image.format),
-            id: image.original.0,
-            bytes: image.bytes,
+            etag: format!("\"{}\"", image.original),
             content_type: image.format.media_type(),
             cache,
             file_name,
         }
     }
 
-    /// A thumbnail's file of so many bytes.
+    /// What an attempt at a thumbnail made.
     pub(crate) fn thumbnail(
         id: ThumbnailId,
+        attempt: Attempt,
         format: Format,
-        bytes: u64,
         cache: Cache,
         file_name: Option<String>,
     ) -> Self {
         Self {
-            key: StorageKey::thumbnail(id, format),
-            id: id.0,
-            bytes,
+            key: StorageKey::thumbnail(id, attempt, format),
+            etag: format!("\"{id}-{attempt}\""),
             content_type: format.media_type(),
             cache,
             file_name,
         }
     }
 
-    /// The answer to a request with these headers.
-    pub(crate) async fn respond(self, storage: &Storage, request: &HeaderMap) -> Result<Response, Problem> {
-        let etag: ETag = format!("\"{}\"", self.id).parse().expect("a UUID in quotes is an entity tag");
+    /// The answer to a request with these headers; `None` when the object is not there.
+    ///
+    /// Sizes are the object's own, never a row's: a wrong `Content-Length` would put a connection out of step.
+    pub(crate) async fn respond(
+        self,
+        storage: &Storage,
+        request: &HeaderMap,
+    ) -> Result<Option<Response>, StorageError> {
+        let etag: ETag = self.etag.parse().expect("a UUID and a number in quotes are an entity tag");
         let mut headers = self.headers(&etag);
         if request.typed_get::<IfNoneMatch>().is_some_and(|condition| !condition.precondition_passes(&etag)) {
             headers.remove(header::CONTENT_TYPE);
-            return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
+            return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
         }
-        let range = match requested_range(request, &etag, self.bytes) {
-            Requested::Whole => None,
-            Requested::Part(range) => Some(range),
-            Requested::Nothing => return Ok(self.not_satisfiable()),
-        };
+        let mut range = None;
+        if request.contains_key(header::RANGE) {
+            let Some(bytes) = storage.size(&self.key).await? else {
+                return Ok(None);
+            };
+            range = match requested_range(request, &etag, bytes) {
+                Requested::Whole => None,
+                Requested::Part(range) => Some(range),
+                Requested::Nothing => return Ok(Some(not_satisfiable(bytes))),
+            };
+        }
         let Some(object) = storage.get(&self.key, range.clone()).await? else {
-            tracing::error!(key = %self.key, "the row is there and the object is not");
-            return Err(Problem::new(Code::Internal, "the file is missing from the storage"));
+            return Ok(None);
         };
         let status = match &range {
             None => StatusCode::OK,
             Some(range) => {
-                let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, self.bytes);
+                let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, object.size());
                 headers.insert(header::CONTENT_RANGE, ascii(&content_range));
                 StatusCode::PARTIAL_CONTENT
             }
         };
-        let length = range.map_or(self.bytes, |range| range.end - range.start);
+        let length = range.map_or(object.size(), |range| range.end - range.start);
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         let body = if object.is_small() {
             Body::from(object.bytes().await?)
         } else {
             Body::from_stream(object.into_stream())
         };
-        Ok((status, headers, body).into_response())
+        Ok(Some((status, headers, body).into_response()))
     }
 
     fn headers(&self, etag: &ETag) -> HeaderMap {
@@ -134,13 +140,13 @@ impl FileResponse {
         }
         headers
     }
+}
 
-    fn not_satisfiable(&self) -> Response {
-        let detail = format!("the file has {} bytes", self.bytes);
-        let mut response = Problem::new(Code::RangeNotSatisfiable, detail).into_response();
-        response.headers_mut().insert(header::CONTENT_RANGE, ascii(&format!("bytes */{}", self.bytes)));
-        response
-    }
+fn not_satisfiable(bytes: u64) -> Response {
+    let detail = format!("the file has {bytes} bytes");
+    let mut response = Problem::new(Code::RangeNotSatisfiable, detail).into_response();
+    response.headers_mut().insert(header::CONTENT_RANGE, ascii(&format!("bytes */{bytes}")));
+    response
 }
 
 fn ascii(value: &str) -> HeaderValue {

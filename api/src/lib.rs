@@ -80,6 +80,7 @@ impl FromRef<AppState> for PgPool {
 impl Api {
     /// Answers requests on `listener` until `stop`; then those under way get 25 s to end.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        tokio::spawn(self.clock.clone().follow(self.pool.clone(), stop.clone()));
         let finished = FinishedThumbnails::listen(self.pool.clone(), stop.clone());
         let state = AppState {
             passwords: PasswordChecker::new(),

@@ -115,6 +115,7 @@ fn administration() -> Router<AppState> {
         .route("/admin/jobs", get(jobs::list_jobs))
         .route("/admin/jobs/retry", post(jobs::retry_jobs))
         .route("/admin/jobs/discard", post(jobs::discard_jobs))
+        .route("/admin/thumbnails/retry", post(jobs::retry_thumbnails))
         .route("/admin/history", get(history::show_history))
 }
 

@@ -2,13 +2,20 @@
 
 use std::{
     io::{self, BufRead, Read, Seek, SeekFrom},
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 /// A moment after which work is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
-    at: Option<Instant>,
+    limit: Option<Limit>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    clock: fn() -> Duration,
+    at: Duration,
 }
 
 /// The deadline has passed.
@@ -19,21 +26,34 @@ pub struct DeadlineExceeded;
 impl Deadline {
     /// So long from now.
     pub fn after(patience: Duration) -> Self {
-        Self { at: Instant::now().checked_add(patience) }
+        Self::after_on(since_first_use, patience)
+    }
+
+    /// So long from now on another clock, such as the CPU time of the calling thread. The clock has to be read on the
+    /// thread that does the work.
+    pub fn after_on(clock: fn() -> Duration, patience: Duration) -> Self {
+        let limit = clock().checked_add(patience).map(|at| Limit { clock, at });
+        Self { limit }
     }
 
     /// Never.
     pub fn none() -> Self {
-        Self { at: None }
+        Self { limit: None }
     }
 
     /// An error once the moment has passed.
     pub fn check(&self) -> Result<(), DeadlineExceeded> {
-        match self.at {
-            Some(at) if Instant::now() >= at => Err(DeadlineExceeded),
+        match self.limit {
+            Some(Limit { clock, at }) if clock() >= at => Err(DeadlineExceeded),
             _ => Ok(()),
         }
     }
+}
+
+/// The time that has passed, whatever the thread did meanwhile.
+fn since_first_use() -> Duration {
+    static FIRST_USE: LazyLock<Instant> = LazyLock::new(Instant::now);
+    FIRST_USE.elapsed()
 }
 
 /// Bytes that dry up when a deadline passes: a decoder that asks for more of them ends.

@@ -158,8 +158,9 @@ pub struct WorkerConfig {
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Cleanup and audit")]
 pub struct RetentionConfig {
-    /// Age in seconds from which on a file that belongs to no row is an orphan
-    #[arg(long, env, global = true, default_value_t = 86_400)]
+    /// Seconds between the two sightings after which a cleanup deletes a thumbnail's file that no row names; at least
+    /// 3600
+    #[arg(long, env, global = true, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(3600..))]
     pub orphan_age_seconds: u64,
 
     /// Age in seconds from which on a temporary file was left behind

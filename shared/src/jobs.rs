@@ -3,20 +3,20 @@
 //! A job is enqueued in the transaction that makes it necessary, so that it exists exactly when its cause does;
 //! the worker hears of it when that transaction commits.
 
-use apalis::prelude::{TaskBuilder, TaskId};
-use apalis_postgres::{Error, queries::push_tasks};
+use apalis::prelude::TaskId;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use ulid::Ulid;
 
-use crate::domain::ThumbnailId;
+use crate::{db, domain::ThumbnailId};
 
 /// A payload that a worker knows what to do with.
 pub trait Job: Serialize {
     /// The queue's name, which is part of the stored form: it never follows a type's name.
     const QUEUE: &'static str;
     /// How often the job is tried before it is given up.
-    const MAX_ATTEMPTS: usize;
+    const MAX_ATTEMPTS: i32;
 }
 
 /// Every queue.
@@ -31,7 +31,7 @@ pub struct GenerateThumbnail {
 
 impl Job for GenerateThumbnail {
     const QUEUE: &'static str = "thumbnails";
-    const MAX_ATTEMPTS: usize = 5;
+    const MAX_ATTEMPTS: i32 = 5;
 }
 
 /// Delete the files of an image that was deleted.
@@ -43,7 +43,7 @@ pub struct DeleteObjects {
 
 impl Job for DeleteObjects {
     const QUEUE: &'static str = "object-deletion";
-    const MAX_ATTEMPTS: usize = 20;
+    const MAX_ATTEMPTS: i32 = 20;
 }
 
 /// Delete what has expired and repair what crashes left.
@@ -55,7 +55,7 @@ pub struct CleanUp {
 
 impl Job for CleanUp {
     const QUEUE: &'static str = "clean-up";
-    const MAX_ATTEMPTS: usize = 5;
+    const MAX_ATTEMPTS: i32 = 5;
 }
 
 /// A job's id in the queue: a ULID.
@@ -80,13 +80,27 @@ impl std::fmt::Display for JobId {
     }
 }
 
-/// Adds the job to its queue as part of the caller's transaction.
+/// Adds the job to its queue as part of the caller's transaction. It is due at once by the database's clock.
 pub async fn enqueue<J: Job>(connection: &mut PgConnection, id: JobId, job: &J) -> sqlx::Result<()> {
     let payload = serde_json::to_vec(job).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let task =
-        TaskBuilder::new(payload).task_id(TaskId::from_ulid(id.0)).max_attempts(J::MAX_ATTEMPTS).build();
-    push_tasks(connection, J::QUEUE, vec![task]).await.map_err(|error| match error {
-        Error::Database(error) => error,
-        other => sqlx::Error::Encode(other.into()),
-    })
+    db::queue::insert(connection, id, J::QUEUE, &payload, J::MAX_ATTEMPTS).await
+}
+
+/// Has at most `limit` thumbnails that failed, for this reason or for any, tried again; how many. Those of one image
+/// are made by one job, as a job takes the image's other pending thumbnails along.
+pub async fn retry_failed_thumbnails(
+    connection: &mut PgConnection,
+    reason: Option<&str>,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let mut retried = 0;
+    for thumbnail in db::thumbnails::lock_failed(connection, reason, limit).await? {
+        let job = JobId::fresh();
+        if db::thumbnails::request_failed(connection, thumbnail, job, now).await? {
+            enqueue(connection, job, &GenerateThumbnail { thumbnail }).await?;
+            retried += 1;
+        }
+    }
+    Ok(retried)
 }

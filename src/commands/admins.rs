@@ -25,7 +25,8 @@ pub(crate) async fn create(
     let username: Username = username.parse()?;
     let password = Password::chosen(read_password(&username)?)?;
     let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
-    create_admin(&mut *pool.acquire().await?, &username, &password, tier, &Clock::default()).await?;
+    let clock = Clock::measured(&pool).await?;
+    create_admin(&mut *pool.acquire().await?, &username, &password, tier, &clock).await?;
     println!("created the administrator {username} of the tier {tier}");
     Ok(())
 }

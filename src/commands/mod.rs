@@ -1,6 +1,7 @@
 //! What each role does.
 
 mod admins;
+mod consent;
 pub(crate) mod healthcheck;
 mod serve;
 mod tiers;
@@ -8,6 +9,7 @@ mod upkeep;
 
 use std::process::ExitCode;
 
+use self::consent::Consent;
 use crate::{
     cli::{Cli, Role},
     database::{Database, Schema},
@@ -31,15 +33,20 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
             }
             Ok(ExitCode::SUCCESS)
         }
-        Some(Role::Cleanup) => upkeep::clean_up(config, database).await.map(done),
+        Some(Role::Cleanup { originals: false, .. }) => upkeep::clean_up(config, database).await.map(done),
+        Some(Role::Cleanup { originals: true, yes }) => {
+            upkeep::delete_unknown_originals(config, database, Consent::of(*yes)).await
+        }
+        Some(Role::Repair { yes }) => upkeep::repair(config, database, Consent::of(*yes)).await,
+        Some(Role::RetryFailed { reason }) => {
+            upkeep::retry_failed(config, database, reason.as_deref()).await.map(done)
+        }
+        Some(Role::AdoptStorage { yes }) => upkeep::adopt_storage(config, database, Consent::of(*yes)).await,
         Some(Role::Audit) => upkeep::audit(config, database).await,
         Some(Role::CreateAdmin { username, tier }) => {
             admins::create(config, database, username, tier).await.map(done)
         }
-        Some(Role::LoadTiers { file, yes }) => {
-            let consent = if *yes { tiers::Consent::Given } else { tiers::Consent::Ask };
-            tiers::load(config, database, file, consent).await
-        }
+        Some(Role::LoadTiers { file, yes }) => tiers::load(config, database, file, Consent::of(*yes)).await,
         Some(Role::Healthcheck { .. }) => healthcheck::worker(database).await,
         Some(Role::Openapi) => Ok(ExitCode::SUCCESS),
     }

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context, bail};
 use api::Api;
-use shared::{clock::Clock, db, domain::Password, domain::Username, storage::Storage};
+use shared::{clock::Clock, db, domain::Password, domain::Username, installation, storage::Storage};
 use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
@@ -28,14 +28,15 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
     let stop = stop_on_signal()?;
     let (pool, created) =
         database.open(config, Schema::Prepare, config.database.database_connections).await?;
-    let storage = open_storage(config)?;
+    let storage = open_storage(config, &pool).await?;
+    let clock = Clock::measured(&pool).await?;
     let listener = listen(config, &pool).await?;
     let worker_pool = database.connect_for_queue(worker_connections(config)).await?;
-    let worker = build_worker(config, worker_pool, storage.clone())?;
+    let worker = build_worker(config, worker_pool, storage.clone(), clock.clone())?;
     greet(&listener, &pool, created.as_ref()).await?;
     let mut roles = JoinSet::new();
     let (api_stop, worker_stop) = (stop.clone(), stop.clone());
-    let api = build_api(config, pool, storage);
+    let api = build_api(config, pool, storage, clock);
     roles.spawn(async move { api.serve(listener, api_stop).await.context("the API") });
     roles.spawn(async move { worker.run(worker_stop).await.context("the worker") });
     wait_for_all(roles, &stop).await
@@ -45,10 +46,11 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let (pool, created) = database.open(config, Schema::Expect, config.database.database_connections).await?;
-    let storage = open_storage(config)?;
+    let storage = open_storage(config, &pool).await?;
+    let clock = Clock::measured(&pool).await?;
     let listener = listen(config, &pool).await?;
     greet(&listener, &pool, created.as_ref()).await?;
-    build_api(config, pool, storage).serve(listener, stop).await.context("the API")
+    build_api(config, pool, storage, clock).serve(listener, stop).await.context("the API")
 }
 
 /// A worker alone, with its part in the cleanup.
@@ -57,29 +59,33 @@ pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Resu
     let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
     pool.close().await;
     let pool = database.connect_for_queue(worker_connections(config)).await?;
-    build_worker(config, pool, open_storage(config)?)?.run(stop).await.context("the worker")
+    let storage = open_storage(config, &pool).await?;
+    let clock = Clock::measured(&pool).await?;
+    build_worker(config, pool, storage, clock)?.run(stop).await.context("the worker")
 }
 
-fn open_storage(config: &Config) -> anyhow::Result<Storage> {
-    Storage::open(&config.storage).with_context(|| {
+/// Opens the storage, which has to belong to the database.
+async fn open_storage(config: &Config, pool: &PgPool) -> anyhow::Result<Storage> {
+    let storage = Storage::open(&config.storage).with_context(|| {
         format!(
             "opening the storage; is {} a folder that can be written to?",
             config.storage.data_dir.display()
         )
-    })
+    })?;
+    installation::join(pool, &storage).await?;
+    Ok(storage)
 }
 
-fn build_api(config: &Config, pool: PgPool, storage: Storage) -> Api {
-    let clock = Clock::default();
+fn build_api(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> Api {
     Api { pool, storage, clock, http: config.http.clone(), limits: config.limits.clone() }
 }
 
-fn build_worker(config: &Config, pool: PgPool, storage: Storage) -> anyhow::Result<Worker> {
+fn build_worker(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> anyhow::Result<Worker> {
     let cleanup_schedule = worker::parse_schedule(&config.worker.cleanup_schedule)?;
     Ok(Worker {
         pool,
         storage,
-        clock: Clock::default(),
+        clock,
         limits: config.limits.clone(),
         retention: config.retention,
         concurrency: worker_concurrency(config),

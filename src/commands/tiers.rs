@@ -1,13 +1,8 @@
 //! `pictier load-tiers`.
 
-use std::{
-    fs,
-    io::{BufRead, IsTerminal, Write, stdin, stdout},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use shared::{
     administration::{TierChange, load_tiers, plan_tiers},
     clock::Clock,
@@ -16,18 +11,11 @@ use shared::{
     postgres,
 };
 
-use super::ONE_SHOT_CONNECTIONS;
+use super::{ONE_SHOT_CONNECTIONS, consent::Consent};
 use crate::{
     cli::Config,
     database::{Database, Schema},
 };
-
-/// Whether tiers may be overwritten.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Consent {
-    Given,
-    Ask,
-}
 
 /// Creates and changes tiers as a file says, after telling what that is.
 pub(crate) async fn load(
@@ -48,11 +36,10 @@ pub(crate) async fn load(
         tell(change);
     }
     let overwrites = plan.iter().filter(|change| matches!(change, TierChange::Overwrite { .. })).count();
-    if overwrites > 0 && consent == Consent::Ask && !ask(overwrites)? {
-        println!("nothing was changed");
+    if overwrites > 0 && !consent.to(&format!("Overwrite {overwrites} tier(s)?"))? {
         return Ok(ExitCode::FAILURE);
     }
-    load_tiers(&mut tx, &plan, &Clock::default()).await?;
+    load_tiers(&mut tx, &plan, &Clock::measured(&pool).await?).await?;
     tx.commit().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,15 +65,4 @@ fn describe(spec: &TierSpec) -> String {
     parts.push(format!("{} bytes in all", spec.storage_quota_bytes.as_u64()));
     parts.extend(spec.is_default.then(|| "for new users".to_owned()));
     parts.join(", ")
-}
-
-fn ask(overwrites: usize) -> anyhow::Result<bool> {
-    if !stdin().is_terminal() {
-        bail!("{overwrites} tier(s) would be overwritten, and nobody can be asked: say --yes");
-    }
-    print!("Overwrite {overwrites} tier(s)? [y/N] ");
-    stdout().flush()?;
-    let mut answer = String::new();
-    stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -1,11 +1,12 @@
-//! `pictier cleanup` and `pictier audit`.
+//! `pictier cleanup`, `audit`, `repair`, `retry-failed` and `adopt-storage`.
 
 use std::process::ExitCode;
 
-use shared::{clock::Clock, storage::Storage};
+use futures::TryStreamExt;
+use shared::{clock::Clock, db, installation, storage::Storage};
 use worker::Context;
 
-use super::ONE_SHOT_CONNECTIONS;
+use super::{ONE_SHOT_CONNECTIONS, consent::Consent};
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -18,6 +19,29 @@ pub(crate) async fn clean_up(config: &Config, database: &Database) -> anyhow::Re
     Ok(())
 }
 
+/// Lists the originals that nothing in the database names, asks, and deletes them.
+pub(crate) async fn delete_unknown_originals(
+    config: &Config,
+    database: &Database,
+    consent: Consent,
+) -> anyhow::Result<ExitCode> {
+    let context = context(config, database).await?;
+    let unknown = worker::unknown_originals(&context).await?;
+    for key in &unknown {
+        println!("{key}");
+    }
+    if unknown.is_empty() {
+        println!("The database names every original in {}.", context.storage.place());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let question = format!("Delete these {} originals from {}?", unknown.len(), context.storage.place());
+    if !consent.to(&question)? {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("Deleted {} originals.", worker::delete_unknown_originals(&context, unknown).await?);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Prints what is wrong; fails when anything is.
 pub(crate) async fn audit(config: &Config, database: &Database) -> anyhow::Result<ExitCode> {
     let report = worker::audit(&context(config, database).await?).await?;
@@ -25,8 +49,65 @@ pub(crate) async fn audit(config: &Config, database: &Database) -> anyhow::Resul
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Says what can be mended, asks, and mends it. Fails when only a backup can mend the rest.
+pub(crate) async fn repair(
+    config: &Config,
+    database: &Database,
+    consent: Consent,
+) -> anyhow::Result<ExitCode> {
+    let context = context(config, database).await?;
+    let plan = worker::plan_repair(&context).await?;
+    print!("{plan}");
+    if !plan.is_empty() {
+        if !consent.to("Do this?")? {
+            return Ok(ExitCode::FAILURE);
+        }
+        println!("Done: {}.", worker::repair(&context, &plan).await?);
+    }
+    Ok(if plan.needs_backup() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Has thumbnails that failed tried again.
+pub(crate) async fn retry_failed(
+    config: &Config,
+    database: &Database,
+    reason: Option<&str>,
+) -> anyhow::Result<()> {
+    let retried = worker::retry_failed(&context(config, database).await?, reason).await?;
+    println!("{retried} thumbnails are tried again.");
+    Ok(())
+}
+
+/// Shows what the database and the storage hold, asks, and makes them a pair.
+pub(crate) async fn adopt_storage(
+    config: &Config,
+    database: &Database,
+    consent: Consent,
+) -> anyhow::Result<ExitCode> {
+    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
+    let storage = Storage::open(&config.storage)?;
+    let images = db::installation::count_images(&mut *pool.acquire().await?).await?;
+    let originals = storage.list_originals().try_fold(0_u64, |count, _| async move { Ok(count + 1) }).await?;
+    let marker = match storage.read_marker().await? {
+        None => "no marker".to_owned(),
+        Some(marker) => format!("the marker of installation {}", marker.installation),
+    };
+    println!("The database has {images} images.");
+    println!("{} has {originals} originals and {marker}.", storage.place());
+    println!("Compared: {}.", installation::compare(&pool, &storage).await?);
+    println!("Cleanups of this database will delete thumbnails from the storage that it does not know.");
+    if !consent.to("Does this storage belong to this database?")? {
+        return Ok(ExitCode::FAILURE);
+    }
+    installation::adopt(&pool, &storage).await?;
+    println!("The storage belongs to this database now.");
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn context(config: &Config, database: &Database) -> anyhow::Result<Context> {
     let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
     let storage = Storage::open(&config.storage)?;
-    Ok(Context { pool, storage, clock: Clock::default(), retention: config.retention })
+    installation::join(&pool, &storage).await?;
+    let clock = Clock::measured(&pool).await?;
+    Ok(Context::new(pool, storage, clock, config.retention))
 }

@@ -13,8 +13,8 @@ use shared::{
     clock::Clock,
     config::{self, LimitsConfig, RetentionConfig, StorageConfig},
     db::{self, users::NewUser},
-    domain::{Password, TierSpec, UserId, Username},
-    passwords, postgres,
+    domain::{Attempt, Password, ThumbnailId, TierSpec, UserId, Username},
+    installation, passwords, postgres,
     storage::Storage,
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -62,7 +62,8 @@ impl TestApp {
             s3_allow_http: false,
         });
         let storage = storage.expect("a storage");
-        let clock = Clock::default();
+        installation::join(&pool, &storage).await.expect("a marked storage");
+        let clock = Clock::measured(&pool).await.expect("the database's time");
         insert_tiers(&pool, &clock).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
@@ -200,6 +201,11 @@ impl TestApp {
         }
     }
 
+    /// Waits until the query says so.
+    pub(crate) async fn wait_until(&self, condition: &'static str) {
+        wait_until(&self.pool, condition).await;
+    }
+
     pub(crate) async fn open_jobs(&self) -> i64 {
         count_open_jobs(&self.pool).await
     }
@@ -224,10 +230,16 @@ impl TestApp {
         paths
     }
 
+    /// The one thumbnail that is ready.
+    pub(crate) async fn only_ready_thumbnail(&self) -> (ThumbnailId, Attempt) {
+        let ready = sqlx::query_as("SELECT id, attempt FROM thumbnails WHERE state = 'ready'");
+        let (id, attempt): (uuid::Uuid, i32) = ready.fetch_one(&self.pool).await.expect("a ready thumbnail");
+        (ThumbnailId(id), Attempt(attempt.try_into().expect("an attempt")))
+    }
+
     /// Temporary files that nobody is writing to any more.
     pub(crate) async fn temp_files(&self) -> Vec<PathBuf> {
-        let future = self.clock.now() + chrono::TimeDelta::days(1);
-        self.storage.abandoned_temp_files(future).await.expect("a listing")
+        self.storage.abandoned_temp_files(Duration::ZERO).await.expect("a listing")
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -248,6 +260,15 @@ async fn insert_tiers(pool: &PgPool, clock: &Clock) {
     let mut connection = pool.acquire().await.expect("a connection");
     for spec in TierSpec::built_in() {
         db::tiers::insert(&mut connection, &spec, clock.now()).await.expect("a built-in tier");
+    }
+}
+
+/// Waits until the query says so.
+pub(crate) async fn wait_until(pool: &PgPool, condition: &'static str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !sqlx::query_scalar::<_, bool>(condition).fetch_one(pool).await.expect("a query") {
+        assert!(tokio::time::Instant::now() < deadline, "not within 30 s: {condition}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod pictures;
 mod postgres;
 pub(crate) mod processes;
 
-pub(crate) use app::{PASSWORD, TestApp};
+pub(crate) use app::{PASSWORD, TestApp, wait_until};
 pub(crate) use browser::Browser;
 pub(crate) use client::{Client, send};
 pub(crate) use postgres::fresh_database;

@@ -2,10 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
-use shared::{db, storage::StorageKey};
-use sqlx::PgConnection;
+use shared::{
+    db::{self, integrity::ExpectedObject},
+    installation,
+    storage::{StorageError, StorageKey},
+};
 use uuid::Uuid;
 
 use crate::{Context, queue::JobError};
@@ -49,9 +51,11 @@ impl Findings {
 /// What an audit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditReport {
-    /// Rows that tell of a file that is not there.
+    /// Rows that name an object that is not there.
     pub rows_without_object: Findings,
-    /// Files of a certain age that belong to no row.
+    /// Objects of another size than their rows say.
+    pub wrong_sizes: Findings,
+    /// Objects of a certain age that nothing in the database names.
     pub objects_without_row: Findings,
     /// Jobs that should have moved and did not.
     pub stuck_jobs: Findings,
@@ -64,9 +68,10 @@ pub struct AuditReport {
 }
 
 impl AuditReport {
-    fn lines(&self) -> [(&'static str, &Findings); 6] {
+    fn lines(&self) -> [(&'static str, &Findings); 7] {
         [
             ("rows without object", &self.rows_without_object),
+            ("objects of another size", &self.wrong_sizes),
             ("objects without row", &self.objects_without_row),
             ("stuck jobs", &self.stuck_jobs),
             ("pending thumbnails without job", &self.jobless_thumbnails),
@@ -93,17 +98,21 @@ impl fmt::Display for AuditReport {
     }
 }
 
-/// Looks at every row and every object; changes nothing.
+/// Looks at every row and every object; changes nothing. Fails when the store is away.
 pub async fn audit(context: &Context) -> Result<AuditReport, JobError> {
-    let now = context.clock.now();
+    context.storage.verify_now().await?;
     let retention = context.retention;
-    let temp_files_before = now - Duration::from_secs(retention.temp_file_age_seconds);
-    let temp_files = context.storage.abandoned_temp_files(temp_files_before).await?;
+    let temp_file_age = Duration::from_secs(retention.temp_file_age_seconds);
+    let temp_files = context.storage.abandoned_temp_files(temp_file_age).await?;
+    let (missing, resized): (Vec<_>, _) =
+        damaged_objects(context).await?.into_iter().partition(|damaged| damaged.found.is_none());
+    let objects_without_row = objects_without_row(context).await?;
     let mut connection = context.pool.acquire().await?;
     let stuck_after = Duration::from_secs(retention.stuck_job_seconds);
     Ok(AuditReport {
-        rows_without_object: rows_without_object(context, &mut connection, now).await?,
-        objects_without_row: objects_without_row(context, &mut connection, now).await?,
+        rows_without_object: Findings::of(missing),
+        wrong_sizes: Findings::of(resized),
+        objects_without_row,
         stuck_jobs: Findings::of(db::queue::stuck(&mut connection, stuck_after, STUCK_JOBS).await?),
         jobless_thumbnails: Findings::of(
             db::integrity::jobless_thumbnails(&mut connection, BATCH_ROWS).await?,
@@ -113,54 +122,67 @@ pub async fn audit(context: &Context) -> Result<AuditReport, JobError> {
     })
 }
 
-/// Rows are written after their objects, so those that were there when the audit began need theirs.
-async fn rows_without_object(
-    context: &Context,
-    connection: &mut PgConnection,
-    now: DateTime<Utc>,
-) -> Result<Findings, JobError> {
-    let mut findings = Findings::default();
+/// An object that is not as its row says.
+#[derive(Clone, Debug)]
+pub(crate) struct Damaged {
+    pub(crate) key: StorageKey,
+    /// The size in bytes that the row says.
+    expected: u64,
+    /// The object's size in bytes; `None` when it is not there.
+    found: Option<u64>,
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.found {
+            None => self.key.fmt(f),
+            Some(found) => write!(f, "{}: {found} bytes instead of {}", self.key, self.expected),
+        }
+    }
+}
+
+/// Every object that is missing or of another size than its row says.
+pub(crate) async fn damaged_objects(context: &Context) -> Result<Vec<Damaged>, JobError> {
+    let mut damaged = Vec::new();
     let mut after = Uuid::nil();
     loop {
-        let rows = db::integrity::originals(connection, after, now, BATCH_ROWS).await?;
-        let Some((last, _)) = rows.last() else { break };
-        after = *last;
-        find_missing(context, rows, &mut findings).await?;
+        let rows = db::integrity::originals(&mut *context.pool.acquire().await?, after, BATCH_ROWS).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.id;
+        damaged.extend(damaged_among(context, rows).await?);
     }
     after = Uuid::nil();
     loop {
-        let rows = db::integrity::ready_thumbnails(connection, after, now, BATCH_ROWS).await?;
-        let Some((last, _)) = rows.last() else { break };
-        after = *last;
-        find_missing(context, rows, &mut findings).await?;
+        let rows =
+            db::integrity::ready_thumbnails(&mut *context.pool.acquire().await?, after, BATCH_ROWS).await?;
+        let Some(last) = rows.last() else { break };
+        after = last.id;
+        damaged.extend(damaged_among(context, rows).await?);
     }
-    Ok(findings)
+    Ok(damaged)
 }
 
-async fn find_missing(
-    context: &Context,
-    rows: Vec<(Uuid, StorageKey)>,
-    findings: &mut Findings,
-) -> Result<(), JobError> {
-    let lookups =
-        rows.into_iter().map(|(_, key)| async move { Ok((context.storage.exists(&key).await?, key)) });
-    let mut lookups = stream::iter(lookups).buffered(LOOKUPS);
-    while let Some((is_there, key)) =
-        lookups.try_next().await.map_err(|error: shared::storage::StorageError| error)?
-    {
-        if !is_there {
-            findings.add(key);
-        }
+async fn damaged_among(context: &Context, rows: Vec<ExpectedObject>) -> Result<Vec<Damaged>, JobError> {
+    let lookups = rows.into_iter().map(|ExpectedObject { key, bytes, .. }| async move {
+        let found = context.storage.size(&key).await?;
+        Ok::<_, StorageError>(Damaged { key, expected: bytes, found })
+    });
+    let looked_at: Vec<Damaged> = stream::iter(lookups).buffered(LOOKUPS).try_collect().await?;
+    let mut damaged: Vec<_> =
+        looked_at.into_iter().filter(|object| object.found != Some(object.expected)).collect();
+    if damaged.is_empty() {
+        return Ok(damaged);
     }
-    Ok(())
+    // an image that was deleted, or a thumbnail that was made again, since the rows were read
+    let keys = damaged.iter().map(|object| object.key.clone()).collect();
+    let named = db::integrity::still_expected(&mut *context.pool.acquire().await?, keys).await?;
+    damaged.retain(|object| named.contains(&object.key));
+    Ok(damaged)
 }
 
-async fn objects_without_row(
-    context: &Context,
-    connection: &mut PgConnection,
-    now: DateTime<Utc>,
-) -> Result<Findings, JobError> {
-    let before = now - Duration::from_secs(context.retention.orphan_age_seconds);
+async fn objects_without_row(context: &Context) -> Result<Findings, JobError> {
+    let age = Duration::from_secs(context.retention.orphan_age_seconds);
+    let before = context.clock.now() - age;
     let mut findings = Findings::default();
     let mut batches = context.storage.list().try_chunks(BATCH);
     while let Some(objects) = batches.try_next().await.map_err(|error| error.1)? {
@@ -168,11 +190,12 @@ async fn objects_without_row(
         for object in objects.into_iter().filter(|object| object.last_modified <= before) {
             match StorageKey::parse(&object.path) {
                 Some(key) => keys.push(key),
-                None => findings.add(format_args!("{} (no file of ours)", object.path)),
+                None => findings.add(format_args!("{} (not a file of Pictier's)", object.path)),
             }
         }
-        for orphan in db::integrity::without_row(connection, keys).await? {
-            findings.add(orphan);
+        let mut connection = context.pool.acquire().await?;
+        for unknown in installation::unknown_objects(&mut connection, keys).await? {
+            findings.add(unknown);
         }
     }
     Ok(findings)

@@ -12,30 +12,69 @@ use crate::queue::JobError;
 #[derive(Clone, Debug)]
 pub(crate) struct DecodePool {
     permits: Arc<Semaphore>,
+    size: u32,
     limit: Duration,
     limits: Limits,
 }
 
 impl DecodePool {
-    /// At most `size` decodes at a time, each within `limit`.
+    /// At most `size` decodes at a time, each within `limit` of CPU time.
     pub(crate) fn new(size: usize, limit: Duration, limits: Limits) -> Self {
-        Self { permits: Arc::new(Semaphore::new(size)), limit, limits }
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        Self { permits: Arc::new(Semaphore::new(size as usize)), size, limit, limits }
     }
 
     /// Thumbnails of these heights in px. The outer error is ours and worth another try, the inner one is the image's.
+    ///
+    /// A decode that takes too long is tried once more alone: beside others it may have waited for memory.
     pub(crate) async fn thumbnails(
         &self,
         original: Bytes,
         heights: Vec<u32>,
     ) -> Result<Result<Rendition, ThumbnailError>, JobError> {
-        let permit = self.permits.clone().acquire_owned().await;
+        let result = self.decode(original.clone(), heights.clone(), 1).await?;
+        match result {
+            Err(ThumbnailError::DeadlineExceeded(_)) if self.size > 1 => {
+                self.decode(original, heights, self.size).await
+            }
+            result => Ok(result),
+        }
+    }
+
+    /// Decodes while it holds so many of the permits.
+    async fn decode(
+        &self,
+        original: Bytes,
+        heights: Vec<u32>,
+        permits: u32,
+    ) -> Result<Result<Rendition, ThumbnailError>, JobError> {
+        let permit = self.permits.clone().acquire_many_owned(permits).await;
         let permit = permit.map_err(|closed| JobError::Failed(closed.to_string()))?;
         let (limit, limits) = (self.limit, self.limits);
         let decoding = tokio::task::spawn_blocking(move || {
-            // whoever waits may give up, the thread cannot be stopped: the place is free when it ends
+            // the request for it may be dropped, the thread cannot be stopped: the place is free when it ends
             let _permit = permit;
-            imaging::thumbnails(&original, &heights, &Options::default(), &limits, &Deadline::after(limit))
+            let deadline = Deadline::after_on(thread_cpu_time, limit);
+            imaging::thumbnails(&original, &heights, &Options::default(), &limits, &deadline)
         });
         decoding.await.map_err(|error| JobError::Panicked(error.to_string()))
+    }
+}
+
+/// The CPU time of this thread. While a process is frozen, or its core is given to others, it stands still.
+fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_thread_stands_still_while_it_sleeps() {
+        let before = thread_cpu_time();
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(thread_cpu_time() - before < Duration::from_millis(100));
     }
 }

@@ -5,6 +5,7 @@ mod audit;
 mod decode_pool;
 mod jobs;
 pub mod queue;
+mod repair;
 mod schedule;
 
 use std::{sync::Arc, time::Duration};
@@ -13,22 +14,29 @@ use shared::{
     clock::Clock,
     config::{LimitsConfig, RetentionConfig},
     jobs::{CleanUp, DeleteObjects, GenerateThumbnail},
-    storage::{Storage, StorageError},
+    log_limit::LogLimit,
+    storage::Storage,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use audit::{AuditReport, audit};
-pub use jobs::clean_up::{CleanedUp, clean_up};
+pub use jobs::{
+    clean_up::{CleanedUp, clean_up},
+    orphans::{delete_unknown_originals, unknown_originals},
+};
 pub use queue::host_name;
+pub use repair::{RepairPlan, Repaired, plan_repair, repair, retry_failed};
 pub use schedule::{ScheduleError, parse_schedule};
 
 use crate::{
     decode_pool::DecodePool,
     jobs::{delete_objects::delete_objects, generate_thumbnail::generate_thumbnail},
-    queue::{JobError, Queues, WorkerError},
+    queue::{Queues, WorkerError},
 };
 
+/// A thumbnail's job gets so many times the CPU time of a decode, as it may be tried once more alone, on busy cores.
+const DECODE_TIMES: u32 = 4;
 /// Besides decoding, a thumbnail's job reads and writes files: it gets this much longer.
 const FILE_TIME: Duration = Duration::from_secs(40);
 const DELETION_LIMIT: Duration = Duration::from_mins(1);
@@ -66,25 +74,31 @@ pub struct Context {
     pub clock: Clock,
     /// How long what is no longer needed stays.
     pub retention: RetentionConfig,
+    /// Bounds the lines that say that the store does not belong to the database.
+    pub ownership_log: Arc<LogLimit>,
+}
+
+impl Context {
+    /// What jobs need, for a database and the store that belongs to it.
+    pub fn new(pool: PgPool, storage: Storage, clock: Clock, retention: RetentionConfig) -> Self {
+        Self { pool, storage, clock, retention, ownership_log: Arc::default() }
+    }
 }
 
 impl Worker {
     /// Works until `stop`; then jobs that run get 25 s to end. The database may be away meanwhile, however long.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let context = Context {
-            pool: self.pool.clone(),
-            storage: self.storage,
-            clock: self.clock,
-            retention: self.retention,
-        };
+        let context = Context::new(self.pool.clone(), self.storage, self.clock, self.retention);
         let decode_limit = self.limits.decode_time();
         let decode_pool = DecodePool::new(self.concurrency, decode_limit, self.limits.imaging());
+        let thumbnail_limit = decode_limit * DECODE_TIMES + FILE_TIME;
+        tokio::spawn(context.clock.clone().follow(self.pool.clone(), stop.clone()));
         let queues = Queues::new(self.pool, self.heartbeat, stop.clone());
 
         let (thumbnails, deletion, cleanup) = (Arc::new(context.clone()), context.clone(), context.clone());
         queues
-            .handle(self.concurrency, decode_limit + FILE_TIME, move |_: GenerateThumbnail, id| {
-                generate_thumbnail(id, thumbnails.clone(), decode_pool.clone())
+            .handle(self.concurrency, thumbnail_limit, move |_: GenerateThumbnail, job| {
+                generate_thumbnail(job, thumbnails.clone(), decode_pool.clone())
             })
             .handle(1, DELETION_LIMIT, move |job: DeleteObjects, _| delete_objects(job, deletion.clone()))
             .handle(1, CLEANUP_LIMIT, move |job: CleanUp, _| {
@@ -98,23 +112,5 @@ impl Worker {
             .tick(self.cleanup_schedule, move |tick| schedule::enqueue_clean_up(tick, context.pool.clone()))
             .run(stop)
             .await
-    }
-}
-
-impl From<StorageError> for JobError {
-    fn from(error: StorageError) -> Self {
-        Self::Failed(error.to_string())
-    }
-}
-
-impl From<sqlx::Error> for JobError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Failed(format!("database: {error}"))
-    }
-}
-
-impl From<std::io::Error> for JobError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Failed(format!("disk: {error}"))
     }
 }

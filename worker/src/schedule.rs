@@ -31,9 +31,15 @@ pub fn parse_schedule(text: &str) -> Result<cron::Schedule, ScheduleError> {
 pub(crate) async fn enqueue_clean_up(tick: u64, pool: PgPool) -> Result<(), JobError> {
     let payload =
         serde_json::to_vec(&CleanUp { tick }).map_err(|error| JobError::Failed(error.to_string()))?;
-    let attempts = i32::try_from(CleanUp::MAX_ATTEMPTS).unwrap_or(i32::MAX);
     let key = format!("tick:{tick}");
-    db::queue::insert_keyed(&mut *pool.acquire().await?, CleanUp::QUEUE, &key, &payload, attempts).await?;
+    db::queue::insert_keyed(
+        &mut *pool.acquire().await?,
+        CleanUp::QUEUE,
+        &key,
+        &payload,
+        CleanUp::MAX_ATTEMPTS,
+    )
+    .await?;
     Ok(())
 }
 

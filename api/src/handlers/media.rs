@@ -1,6 +1,6 @@
 //! `/user_content`: files, for whoever has their unguessable URL.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::{
     Json,
@@ -10,7 +10,7 @@ use axum::{
 };
 use shared::{
     db::{self, thumbnails::ServedThumbnail},
-    domain::{LinkId, LinkTarget, OriginalId, ThumbnailId, ThumbnailState, Title},
+    domain::{Image, LinkId, LinkTarget, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Title},
 };
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use crate::{
     file_response::{Cache, FileResponse},
     representations::PendingJson,
     urls::{Urls, header_value, parse_file_name},
-    use_cases::thumbnails::{request_thumbnail, wait_for_thumbnail},
+    use_cases::thumbnails::{remake_thumbnail, request_thumbnail, wait_for_thumbnail},
 };
 
 /// The longest wait that a client may ask for (RFC 7240).
@@ -59,7 +59,7 @@ pub(crate) async fn download_original(
     let found = db::images::by_original(&mut *state.pool.acquire().await?, id).await?;
     let (image, tier) = found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
     tier.allows_original()?;
-    FileResponse::original(&image, Cache::TierGated, None).respond(&state.storage, &headers).await
+    respond_with_original(&state, &image, Cache::TierGated, None, &headers).await
 }
 
 /// A thumbnail
@@ -148,8 +148,7 @@ pub(crate) async fn download_expiring(
     let height = match found.link.target {
         LinkTarget::Thumbnail(height) => height,
         LinkTarget::Original => {
-            let file = FileResponse::original(&found.image, cache, file_name);
-            return file.respond(&state.storage, &headers).await;
+            return respond_with_original(&state, &found.image, cache, file_name, &headers).await;
         }
     };
     let served = {
@@ -161,6 +160,23 @@ pub(crate) async fn download_expiring(
     respond_with_thumbnail(&state, &urls, &headers, served, cache, file_name).await
 }
 
+async fn respond_with_original(
+    state: &AppState,
+    image: &Image,
+    cache: Cache,
+    file_name: Option<String>,
+    request: &HeaderMap,
+) -> Result<Response, Problem> {
+    let file = FileResponse::original(image, cache, file_name);
+    if let Some(response) = file.respond(&state.storage, request).await? {
+        return Ok(response);
+    }
+    // a store that is away has no objects at all; only one that is there can have lost this one
+    state.storage.verify_now().await?;
+    tracing::error!(image = %image.id, original = %image.original, "an original is missing from the storage");
+    Err(Problem::new(Code::Internal, "the file is missing from the storage"))
+}
+
 async fn respond_with_thumbnail(
     state: &AppState,
     urls: &Urls,
@@ -169,27 +185,10 @@ async fn respond_with_thumbnail(
     cache: Cache,
     file_name: Option<String>,
 ) -> Result<Response, Problem> {
-    let ServedThumbnail { thumbnail, format, .. } = served;
-    let mut thumbnail_state = thumbnail.state;
-    if thumbnail_state == ThumbnailState::Absent {
-        thumbnail_state = request_thumbnail(state, thumbnail.id).await?;
-    }
     let wait = Wait::of(request);
-    if thumbnail_state.is_pending()
-        && let Some(patience) = wait.patience()
-    {
-        thumbnail_state = wait_for_thumbnail(state, thumbnail.id, patience).await?;
-    }
-    let mut response = match thumbnail_state {
-        ThumbnailState::Absent | ThumbnailState::Pending => {
-            let status_url = urls.thumbnail_status(thumbnail.image, thumbnail.height);
-            pending(&status_url)
-        }
-        ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
-        ThumbnailState::Ready { bytes, .. } => {
-            let file = FileResponse::thumbnail(thumbnail.id, format, bytes, cache, file_name);
-            file.respond(&state.storage, request).await?
-        }
+    let mut response = match ready_file(state, request, served, wait, cache, file_name).await? {
+        Made::File(response) => response,
+        Made::NotYet(thumbnail) => pending(&urls.thumbnail_status(thumbnail.image, thumbnail.height)),
     };
     if let Wait::Preferred(patience) = wait {
         let applied =
@@ -197,6 +196,51 @@ async fn respond_with_thumbnail(
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
+}
+
+/// Whether a thumbnail's file can be sent.
+enum Made {
+    File(Response),
+    NotYet(Thumbnail),
+}
+
+/// The thumbnail's file. One that is absent, or whose object is missing, is requested and waited for.
+async fn ready_file(
+    state: &AppState,
+    request: &HeaderMap,
+    mut served: ServedThumbnail,
+    wait: Wait,
+    cache: Cache,
+    file_name: Option<String>,
+) -> Result<Made, Problem> {
+    let deadline = wait.patience().map(|patience| Instant::now() + patience);
+    loop {
+        let thumbnail = served.thumbnail;
+        let (id, attempt) = (thumbnail.id, thumbnail.attempt);
+        let current = match thumbnail.state {
+            ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
+            ThumbnailState::Ready { .. } => {
+                let file = FileResponse::thumbnail(id, attempt, served.format, cache, file_name.clone());
+                match file.respond(&state.storage, request).await? {
+                    Some(response) => return Ok(Made::File(response)),
+                    None => remake_thumbnail(state, id, attempt).await?,
+                }
+            }
+            ThumbnailState::Absent => request_thumbnail(state, id).await?,
+            ThumbnailState::Pending => ThumbnailState::Pending,
+        };
+        let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let ended = match remaining.filter(|remaining| current.is_pending() && !remaining.is_zero()) {
+            Some(remaining) => wait_for_thumbnail(state, id, remaining).await?,
+            None => current,
+        };
+        if ended.is_pending() || matches!(ended, ThumbnailState::Absent) {
+            return Ok(Made::NotYet(Thumbnail { state: ended, ..thumbnail }));
+        }
+        // the attempt that ended names the object
+        let found = db::thumbnails::served(&mut *state.pool.acquire().await?, id).await?;
+        served = found.ok_or_else(no_such_file)?;
+    }
 }
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");

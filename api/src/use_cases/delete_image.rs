@@ -44,8 +44,11 @@ pub(crate) async fn delete_image(pool: &PgPool, user: &User, id: ImageId) -> Res
 /// Deletes an image that the caller's transaction has locked.
 pub(super) async fn delete_locked(connection: &mut PgConnection, image: &Image) -> Result<(), Problem> {
     let thumbnails = db::thumbnails::of_images(connection, &[image.id]).await?;
-    // those that were never made as well: one may be under way, and deleting what is not there costs nothing
-    let thumbnails = thumbnails.iter().map(|thumbnail| StorageKey::thumbnail(thumbnail.id, image.format));
+    // every attempt: one may be under way or have left its object, and deleting what is not there costs nothing
+    let thumbnails = thumbnails.iter().flat_map(|thumbnail| {
+        let attempts = thumbnail.attempt.up_to_this();
+        attempts.map(|attempt| StorageKey::thumbnail(thumbnail.id, attempt, image.format))
+    });
     let keys = std::iter::once(StorageKey::original(image.original, image.format)).chain(thumbnails);
     let job = DeleteObjects { keys: keys.map(|key| key.to_string()).collect() };
     db::images::delete(connection, image.id).await?;

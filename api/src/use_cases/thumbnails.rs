@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::{
     db,
-    domain::{Height, Image, ImageId, Thumbnail, ThumbnailId, ThumbnailState, User},
+    domain::{Attempt, Height, Image, ImageId, Thumbnail, ThumbnailId, ThumbnailState, User},
     jobs::{self, GenerateThumbnail, JobId},
     postgres,
 };
@@ -21,12 +21,26 @@ use crate::{
 pub(crate) async fn request_thumbnail(state: &AppState, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
     let mut tx = postgres::begin(&state.pool).await?;
     let job = JobId::fresh();
-    if db::thumbnails::claim(&mut tx, id, job, state.clock.now()).await? {
+    if db::thumbnails::request(&mut tx, id, job, state.clock.now()).await? {
         jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: id }).await?;
         tx.commit().await?;
         return Ok(ThumbnailState::Pending);
     }
     current_state(&mut tx, id).await
+}
+
+/// Has a thumbnail made again whose object of this attempt is missing from the store; what it is then.
+pub(crate) async fn remake_thumbnail(
+    state: &AppState,
+    id: ThumbnailId,
+    attempt: Attempt,
+) -> Result<ThumbnailState, Problem> {
+    // a store that is away has no objects at all: that says nothing about this one
+    state.storage.verify_now().await?;
+    if db::thumbnails::discard_file(&mut *state.pool.acquire().await?, id, attempt).await? {
+        tracing::warn!(thumbnail = %id, %attempt, "a thumbnail's file is missing; it is made again");
+    }
+    request_thumbnail(state, id).await
 }
 
 /// Has a failed thumbnail of one of the user's images tried again.
@@ -39,7 +53,7 @@ pub(crate) async fn retry_thumbnail(
     let mut tx = postgres::begin(&state.pool).await?;
     let (image, thumbnail) = find_thumbnail(&mut tx, user, image, height).await?;
     let job = JobId::fresh();
-    if !db::thumbnails::claim_failed(&mut tx, thumbnail.id, job, state.clock.now()).await? {
+    if !db::thumbnails::request_failed(&mut tx, thumbnail.id, job, state.clock.now()).await? {
         let detail = format!("the thumbnail is {}; only a failed one is tried again", thumbnail.state.name());
         return Err(Problem::new(Code::NotFailed, detail));
     }

@@ -1,5 +1,5 @@
-//! Taking in an upload: the file is inspected, stored durably, and only then told of by a row. Whatever fails on the
-//! way leaves no row, and no file but perhaps one that the cleanup finds.
+//! Taking in an upload: the file is inspected, stored durably, and only then named by a row. Whatever fails on the way
+//! leaves no row, and a file only with a note of its key, by which the cleanup finds it.
 
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub(crate) async fn upload_image(
     let (file, inspection) = inspect(state, file).await?;
     let original = OriginalId::random();
     let key = StorageKey::original(original, inspection.format);
+    state.storage.verify().await?;
+    db::uploads::note(&mut *state.pool.acquire().await?, &key).await?;
     state.storage.store_spooled(&file, &key).await?;
     let new = NewImage {
         owner: user.id,
@@ -74,14 +76,16 @@ pub(crate) async fn upload_image(
         height: inspection.height,
         bytes: file.bytes(),
     };
-    match insert(state, user, &new).await {
-        Ok(image) => find_image(&mut *state.pool.acquire().await?, user, image.id).await,
-        Err(problem) => {
-            // a row that was committed although its answer was lost needs the file: only a refusal is certain
-            if problem.code == Code::OverQuota {
-                state.storage.delete(vec![key]).await?;
-            }
-            Err(problem)
+    match insert(state, user, &new, &key).await? {
+        Inserted::Image(image) => find_image(&mut *state.pool.acquire().await?, user, image.id).await,
+        Inserted::OverQuota => {
+            state.storage.delete(vec![key.clone()]).await?;
+            db::uploads::clear(&mut *state.pool.acquire().await?, &key).await?;
+            Err(over_quota(user))
+        }
+        Inserted::Abandoned => {
+            let detail = "the upload took more than a day and was given up; send the file again";
+            Err(Problem::new(Code::RequestTimeout, detail))
         }
     }
 }
@@ -95,14 +99,31 @@ async fn inspect(state: &AppState, file: Spooled) -> Result<(Spooled, Inspection
     inspecting.await.map_err(|error| Problem::internal(&error))?
 }
 
-async fn insert(state: &AppState, user: &User, new: &NewImage<'_>) -> Result<Image, Problem> {
+/// What became of a stored upload.
+enum Inserted {
+    Image(Image),
+    /// The account's quota does not hold it; nothing was inserted.
+    OverQuota,
+    /// The cleanup took it for one that was interrupted; nothing was inserted.
+    Abandoned,
+}
+
+async fn insert(
+    state: &AppState,
+    user: &User,
+    new: &NewImage<'_>,
+    key: &StorageKey,
+) -> Result<Inserted, Problem> {
     let mut tx = postgres::begin(&state.pool).await?;
     let quota = user.tier.spec.storage_quota_bytes.as_u64();
     if !db::users::reserve_bytes(&mut tx, user.id, new.bytes, quota).await? {
-        return Err(over_quota(user));
+        return Ok(Inserted::OverQuota);
     }
     let image = db::images::insert(&mut tx, new, state.clock.now()).await?;
     db::thumbnails::insert_missing(&mut tx, &[image.id], &user.tier.spec.thumbnail_heights).await?;
+    if !db::uploads::clear(&mut tx, key).await? {
+        return Ok(Inserted::Abandoned);
+    }
     tx.commit().await?;
-    Ok(image)
+    Ok(Inserted::Image(image))
 }

@@ -1,55 +1,78 @@
 //! Whether rows and objects agree: what the audit and the cleanup ask.
 
-use chrono::{DateTime, Utc};
+use std::{collections::HashSet, time::Duration};
+
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::images;
+use super::{images, interval, unsigned};
 use crate::{
-    domain::{OriginalId, ThumbnailId},
+    domain::{Attempt, OriginalId, ThumbnailId},
     storage::{KeyOwner, StorageKey},
 };
 
-/// At most `limit` keys that rows written before `before` say are there, in the order of their ids, from after
-/// `after` on: originals.
+/// An object that a row says is there.
+#[derive(Clone, Debug)]
+pub struct ExpectedObject {
+    /// The row's id: an original's or a thumbnail's.
+    pub id: Uuid,
+    /// The object's key.
+    pub key: StorageKey,
+    /// The size in bytes that the row says.
+    pub bytes: u64,
+}
+
+/// At most `limit` originals, in the order of their ids, from the one after `after` on.
 pub async fn originals(
     connection: &mut PgConnection,
     after: Uuid,
-    before: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<Vec<(Uuid, StorageKey)>> {
+) -> sqlx::Result<Vec<ExpectedObject>> {
     let rows = sqlx::query!(
-        "SELECT original_id, format FROM images
-         WHERE original_id > $1 AND uploaded_at <= $2 ORDER BY original_id LIMIT $3",
+        "SELECT original_id, format, bytes FROM images WHERE original_id > $1 ORDER BY original_id LIMIT $2",
         after,
-        before,
         limit,
     );
-    let rows = rows.fetch_all(connection).await?;
-    let key = |id, format: &str| Ok((id, StorageKey::original(OriginalId(id), images::format(format)?)));
-    rows.into_iter().map(|row| key(row.original_id, &row.format)).collect()
+    let expected = |id, format: &str, bytes| {
+        let key = StorageKey::original(OriginalId(id), images::format(format)?);
+        Ok(ExpectedObject { id, key, bytes: unsigned(bytes)? })
+    };
+    let rows = rows.fetch_all(connection).await?.into_iter();
+    rows.map(|row| expected(row.original_id, &row.format, row.bytes)).collect()
 }
 
-/// As [`originals`]: thumbnails that are ready.
+/// As [`originals`], thumbnails that are ready.
 pub async fn ready_thumbnails(
     connection: &mut PgConnection,
     after: Uuid,
-    before: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<Vec<(Uuid, StorageKey)>> {
+) -> sqlx::Result<Vec<ExpectedObject>> {
     let rows = sqlx::query!(
-        "SELECT th.id, i.format FROM thumbnails th JOIN images i ON i.id = th.image_id
-         WHERE th.id > $1 AND th.state = 'ready' AND th.finished_at <= $2 ORDER BY th.id LIMIT $3",
+        r#"SELECT th.id, th.attempt, th.bytes AS "bytes!", i.format
+           FROM thumbnails th JOIN images i ON i.id = th.image_id
+           WHERE th.id > $1 AND th.state = 'ready' ORDER BY th.id LIMIT $2"#,
         after,
-        before,
         limit,
     );
-    let rows = rows.fetch_all(connection).await?;
-    let key = |id, format: &str| Ok((id, StorageKey::thumbnail(ThumbnailId(id), images::format(format)?)));
-    rows.into_iter().map(|row| key(row.id, &row.format)).collect()
+    let expected = |id, attempt, format: &str, bytes| {
+        let attempt = Attempt(unsigned(attempt)?);
+        let key = StorageKey::thumbnail(ThumbnailId(id), attempt, images::format(format)?);
+        Ok(ExpectedObject { id, key, bytes: unsigned(bytes)? })
+    };
+    let rows = rows.fetch_all(connection).await?.into_iter();
+    rows.map(|row| expected(row.id, row.attempt, &row.format, row.bytes)).collect()
 }
 
-/// Those of the keys whose row is not there: a thumbnail's row, whatever its state, as its job may be under way.
+/// Those of the keys that rows still say are there: of an image, or of a ready thumbnail's latest attempt.
+pub async fn still_expected(
+    connection: &mut PgConnection,
+    keys: Vec<StorageKey>,
+) -> sqlx::Result<Vec<StorageKey>> {
+    let unnamed = without_row(connection, keys.clone()).await?;
+    Ok(keys.into_iter().filter(|key| !unnamed.contains(key)).collect())
+}
+
+/// Those of the keys that no row names. A thumbnail's row names its latest attempt, while that is ready or under way.
 pub async fn without_row(
     connection: &mut PgConnection,
     keys: Vec<StorageKey>,
@@ -58,22 +81,63 @@ pub async fn without_row(
     for key in &keys {
         match key.owner() {
             KeyOwner::Original(id) => originals.push(id.0),
-            KeyOwner::Thumbnail(id) => thumbnails.push(id.0),
+            KeyOwner::Thumbnail(id, _) => thumbnails.push(id.0),
         }
     }
-    let known = sqlx::query_scalar!(
-        r#"SELECT original_id AS "id!" FROM images WHERE original_id = ANY ($1)
+    let known = sqlx::query!(
+        r#"SELECT original_id AS "id!", NULL::int AS attempt FROM images WHERE original_id = ANY ($1)
            UNION ALL
-           SELECT id FROM thumbnails WHERE id = ANY ($2)"#,
+           SELECT id, attempt FROM thumbnails WHERE id = ANY ($2) AND state IN ('ready', 'pending')"#,
         &originals,
         &thumbnails,
     );
-    let known: std::collections::HashSet<Uuid> = known.fetch_all(connection).await?.into_iter().collect();
-    let has_row = |key: &StorageKey| match key.owner() {
-        KeyOwner::Original(id) => known.contains(&id.0),
-        KeyOwner::Thumbnail(id) => known.contains(&id.0),
+    let rows = known.fetch_all(connection).await?.into_iter();
+    let named = |id, attempt: Option<i32>| {
+        let owner = match attempt {
+            None => KeyOwner::Original(OriginalId(id)),
+            Some(attempt) => KeyOwner::Thumbnail(ThumbnailId(id), Attempt(unsigned(attempt)?)),
+        };
+        Ok(owner)
     };
-    Ok(keys.into_iter().filter(|key| !has_row(key)).collect())
+    let named: HashSet<KeyOwner> = rows.map(|row| named(row.id, row.attempt)).collect::<sqlx::Result<_>>()?;
+    Ok(keys.into_iter().filter(|key| !named.contains(&key.owner())).collect())
+}
+
+/// Records that a cleanup sees these objects of thumbnails without a row, and returns those that were first seen
+/// `age` ago or earlier, by the database's clock.
+pub async fn sight_orphans(
+    connection: &mut PgConnection,
+    keys: &[String],
+    age: Duration,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query!("INSERT INTO orphans (key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", keys)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query_scalar!(
+        "SELECT key FROM orphans WHERE key = ANY ($1) AND first_seen <= now() - $2::interval ORDER BY key",
+        keys,
+        interval(age)?,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Forgets orphans that were deleted.
+pub async fn forget(connection: &mut PgConnection, keys: &[String]) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM orphans WHERE key = ANY ($1)", keys).execute(connection).await?;
+    Ok(())
+}
+
+/// Forgets the orphans below a prefix that a cleanup has not seen again.
+pub async fn forget_orphans(
+    connection: &mut PgConnection,
+    prefix: &str,
+    seen: &[String],
+) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM orphans WHERE starts_with(key, $1) AND key <> ALL ($2)", prefix, seen)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Names of accounts whose count of used bytes is not the sum of their originals' sizes.
@@ -87,6 +151,25 @@ pub async fn miscounted_users(connection: &mut PgConnection, limit: i64) -> sqlx
     )
     .fetch_all(connection)
     .await
+}
+
+/// Sets the count of used bytes of each account where it is wrong to the sum of the originals' sizes; how many were
+/// wrong. Needs a transaction: uploads of those accounts wait until it ends.
+pub async fn recount_users(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    let ids = sqlx::query_scalar!(
+        "SELECT u.id FROM users u
+         WHERE u.used_bytes <> (SELECT coalesce(sum(bytes), 0) FROM images WHERE owner_id = u.id)
+         ORDER BY u.id FOR UPDATE",
+    );
+    let ids = ids.fetch_all(&mut *connection).await?;
+    // a statement of its own, which sees what was committed before the rows were locked
+    let updated = sqlx::query!(
+        "UPDATE users u
+         SET used_bytes = (SELECT coalesce(sum(bytes), 0)::bigint FROM images WHERE owner_id = u.id)
+         WHERE u.id = ANY ($1)",
+        &ids,
+    );
+    Ok(updated.execute(connection).await?.rows_affected())
 }
 
 /// Ids of thumbnails that are pending although no job is going to make them.

@@ -3,7 +3,9 @@
 
 pub mod admin;
 pub mod admin_actions;
+pub mod claims;
 pub mod images;
+pub mod installation;
 pub mod integrity;
 pub mod links;
 pub mod queue;
@@ -11,7 +13,18 @@ pub mod rate_limits;
 pub mod sessions;
 pub mod thumbnails;
 pub mod tiers;
+pub mod uploads;
 pub mod users;
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::types::PgInterval;
+
+/// The time of the database.
+pub async fn now(connection: &mut sqlx::PgConnection) -> sqlx::Result<DateTime<Utc>> {
+    sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(connection).await
+}
 
 /// Lets one process at a time prepare a new database, until its transaction ends.
 pub async fn lock_preparation(connection: &mut sqlx::PgConnection) -> sqlx::Result<()> {
@@ -43,4 +56,9 @@ where
     S: TryFrom<U, Error = std::num::TryFromIntError>,
 {
     S::try_from(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
+/// A duration as the database's type.
+fn interval(duration: Duration) -> sqlx::Result<PgInterval> {
+    PgInterval::try_from(duration).map_err(sqlx::Error::Encode)
 }

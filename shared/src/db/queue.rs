@@ -2,7 +2,30 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, postgres::types::PgInterval};
+use sqlx::PgConnection;
+
+use super::interval;
+use crate::jobs::JobId;
+
+/// Adds a job that is due now, by the database's clock.
+pub async fn insert(
+    connection: &mut PgConnection,
+    id: JobId,
+    queue: &str,
+    payload: &[u8],
+    max_attempts: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO apalis.jobs (id, job_type, job, max_attempts, metadata) VALUES ($1, $2, $3, $4, '')",
+        id.to_string(),
+        queue,
+        payload,
+        max_attempts,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
 
 /// Adds a job unless its queue has one of this key; whether it did. The key, not the transaction, makes it one.
 pub async fn insert_keyed(
@@ -56,6 +79,18 @@ pub async fn delete_gone_workers(connection: &mut PgConnection, age: Duration) -
     Ok(deleted.execute(connection).await?.rows_affected())
 }
 
+/// Returns the jobs that the workers of a process hold to their queues, at no cost in attempts; how many. A worker's
+/// name starts with its process and a hyphen.
+pub async fn release(connection: &mut PgConnection, process: &str) -> sqlx::Result<u64> {
+    let released = sqlx::query!(
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL, done_at = NULL
+         WHERE status IN ('Queued', 'Running')
+           AND lock_by IN (SELECT id FROM apalis.workers WHERE starts_with(id, $1 || '-'))",
+        process,
+    );
+    Ok(released.execute(connection).await?.rows_affected())
+}
+
 /// Whether a worker whose name starts with `host` and a hyphen has been seen within `age`.
 pub async fn has_live_worker(connection: &mut PgConnection, host: &str, age: Duration) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
@@ -69,14 +104,16 @@ pub async fn has_live_worker(connection: &mut PgConnection, host: &str, age: Dur
     .await
 }
 
-/// Ids of at most `limit` jobs that should have moved in the last `age` and did not: held by a worker that is gone,
-/// or due and not taken.
+/// Ids of at most `limit` jobs that are stuck: held by a worker that has been silent for `age`, or due for `age` in a
+/// queue from which no worker has taken a job within `age`.
 pub async fn stuck(connection: &mut PgConnection, age: Duration, limit: i64) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "SELECT j.id FROM apalis.jobs j LEFT JOIN apalis.workers w ON w.id = j.lock_by
          WHERE (j.status IN ('Queued', 'Running') AND (w.id IS NULL OR w.last_seen < now() - $1::interval))
             OR ((j.status = 'Pending' OR (j.status = 'Failed' AND j.attempts < j.max_attempts))
-                AND j.run_at < now() - $1::interval)
+                AND j.run_at < now() - $1::interval
+                AND j.job_type NOT IN (
+                    SELECT moving.job_type FROM apalis.jobs moving WHERE moving.lock_at > now() - $1::interval))
          ORDER BY j.id LIMIT $2",
         interval(age)?,
         limit,
@@ -85,6 +122,14 @@ pub async fn stuck(connection: &mut PgConnection, age: Duration, limit: i64) -> 
     .await
 }
 
-fn interval(duration: Duration) -> sqlx::Result<PgInterval> {
-    PgInterval::try_from(duration).map_err(sqlx::Error::Encode)
+/// Those of the storage keys that a job is going to delete.
+pub async fn awaiting_deletion(connection: &mut PgConnection, keys: &[String]) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT DISTINCT key AS "key!"
+           FROM apalis.jobs j, jsonb_array_elements_text(convert_from(j.job, 'UTF8')::jsonb -> 'keys') AS key
+           WHERE j.job_type = 'object-deletion' AND j.status <> 'Done' AND key = ANY ($1)"#,
+        keys,
+    )
+    .fetch_all(connection)
+    .await
 }

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::{images, signed, tiers::joined_tier, undecodable, unsigned};
 use crate::{
-    domain::{Height, HeightSet, ImageId, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Tier},
+    domain::{Attempt, Height, HeightSet, ImageId, Thumbnail, ThumbnailId, ThumbnailState, Tier},
     jobs::JobId,
-    storage::StorageKey,
 };
 
 struct ThumbnailRow {
     id: Uuid,
     image_id: i64,
     height: i32,
+    attempt: i32,
     state: String,
     width_px: Option<i32>,
     height_px: Option<i32>,
@@ -41,6 +41,7 @@ impl TryFrom<ThumbnailRow> for Thumbnail {
             id: ThumbnailId(row.id),
             image: ImageId(row.image_id),
             height: Height::try_from(i64::from(row.height)).map_err(undecodable)?,
+            attempt: Attempt(unsigned(row.attempt)?),
             state,
         })
     }
@@ -55,39 +56,6 @@ pub struct ServedThumbnail {
     pub format: Format,
     /// The owner's tier as it is now.
     pub tier: Tier,
-}
-
-/// What a job makes: thumbnails of one image.
-#[derive(Debug)]
-pub struct Assignment {
-    /// The image.
-    pub image: ImageId,
-    /// Where the original is.
-    pub original: StorageKey,
-    /// From the lowest; never none.
-    pub thumbnails: Vec<AssignedThumbnail>,
-}
-
-/// A thumbnail that a job makes.
-#[derive(Debug)]
-pub struct AssignedThumbnail {
-    /// Which.
-    pub id: ThumbnailId,
-    /// Where it belongs.
-    pub target: StorageKey,
-    /// The height that was asked for.
-    pub height: Height,
-}
-
-/// The facts of a thumbnail's file.
-#[derive(Clone, Copy, Debug)]
-pub struct MadeFile {
-    /// In px.
-    pub width: u32,
-    /// In px.
-    pub height: u32,
-    /// The file's size in bytes.
-    pub bytes: u64,
 }
 
 /// Gives each of the images a row for each of the heights that it lacks; images that are gone meanwhile are left out.
@@ -118,7 +86,7 @@ pub async fn of_images(connection: &mut PgConnection, images: &[ImageId]) -> sql
     let images: Vec<i64> = images.iter().map(|image| image.0).collect();
     let rows = sqlx::query_as!(
         ThumbnailRow,
-        "SELECT id, image_id, height, state, width_px, height_px, bytes, failure_reason
+        "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
          FROM thumbnails WHERE image_id = ANY ($1) ORDER BY image_id, height",
         &images,
     );
@@ -133,7 +101,7 @@ pub async fn of_height(
 ) -> sqlx::Result<Option<Thumbnail>> {
     let row = sqlx::query_as!(
         ThumbnailRow,
-        "SELECT id, image_id, height, state, width_px, height_px, bytes, failure_reason
+        "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
          FROM thumbnails WHERE image_id = $1 AND height = $2",
         image.0,
         i32::from(height),
@@ -145,7 +113,7 @@ pub async fn of_height(
 pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<ThumbnailState>> {
     let row = sqlx::query_as!(
         ThumbnailRow,
-        "SELECT id, image_id, height, state, width_px, height_px, bytes, failure_reason
+        "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
          FROM thumbnails WHERE id = $1",
         id.0,
     );
@@ -156,8 +124,8 @@ pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Resu
 /// The thumbnail of this name with what serving it needs.
 pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<ServedThumbnail>> {
     let row = sqlx::query!(
-        "SELECT th.id, th.image_id, th.height, th.state, th.width_px, th.height_px, th.bytes, th.failure_reason,
-                i.format,
+        "SELECT th.id, th.image_id, th.height, th.attempt, th.state, th.width_px, th.height_px, th.bytes,
+                th.failure_reason, i.format,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM thumbnails th
@@ -174,6 +142,7 @@ pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Res
         id: row.id,
         image_id: row.image_id,
         height: row.height,
+        attempt: row.attempt,
         state: row.state,
         width_px: row.width_px,
         height_px: row.height_px,
@@ -187,9 +156,9 @@ pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Res
     }))
 }
 
-/// Claims an absent thumbnail for a job; false when another request was first. The caller enqueues the job in the
+/// Makes an absent thumbnail wait for a job; false when another request was first. The caller enqueues the job in the
 /// same transaction.
-pub async fn claim(
+pub async fn request(
     connection: &mut PgConnection,
     id: ThumbnailId,
     job: JobId,
@@ -204,9 +173,8 @@ pub async fn claim(
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Claims a failed thumbnail for another job; false when it is not failed. The caller enqueues the job in the same
-/// transaction.
-pub async fn claim_failed(
+/// As [`request`], for a failed thumbnail.
+pub async fn request_failed(
     connection: &mut PgConnection,
     id: ThumbnailId,
     job: JobId,
@@ -222,88 +190,57 @@ pub async fn claim_failed(
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Gives a job that runs the image's other pending thumbnails whose jobs still wait: one decode serves them all, and
-/// those jobs will find nothing to do. What another job is about to take is left to it.
-pub async fn take_along(connection: &mut PgConnection, job: JobId) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE thumbnails SET job_id = $1
-         WHERE id IN (
-             SELECT other.id
-             FROM thumbnails mine
-             JOIN thumbnails other ON other.image_id = mine.image_id AND other.state = 'pending'
-             JOIN apalis.jobs j ON j.id = other.job_id AND j.status = 'Pending'
-             WHERE mine.job_id = $1 AND mine.state = 'pending'
-             ORDER BY other.id
-             FOR UPDATE OF other SKIP LOCKED
-         )",
-        job.to_string(),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// The pending thumbnails that a job is to make; nothing when none is wanted any longer, or another job makes them.
-pub async fn assignment(connection: &mut PgConnection, job: JobId) -> sqlx::Result<Option<Assignment>> {
-    let rows = sqlx::query!(
-        "SELECT th.id, th.image_id, th.height, i.original_id, i.format
-         FROM thumbnails th JOIN images i ON i.id = th.image_id
-         WHERE th.job_id = $1 AND th.state = 'pending'
-         ORDER BY th.height",
-        job.to_string(),
-    );
-    let mut assignment: Option<Assignment> = None;
-    for row in rows.fetch_all(connection).await? {
-        let format = images::format(&row.format)?;
-        let id = ThumbnailId(row.id);
-        let height = Height::try_from(i64::from(row.height)).map_err(undecodable)?;
-        let assignment = assignment.get_or_insert_with(|| Assignment {
-            image: ImageId(row.image_id),
-            original: StorageKey::original(OriginalId(row.original_id), format),
-            thumbnails: Vec::new(),
-        });
-        let target = StorageKey::thumbnail(id, format);
-        assignment.thumbnails.push(AssignedThumbnail { id, target, height });
-    }
-    Ok(assignment)
-}
-
-/// Says that a pending thumbnail's file is there; false when the row is gone or no longer pending.
-pub async fn mark_ready(
+/// Makes a ready thumbnail absent, because the object of this attempt is missing or damaged; false when it is no longer
+/// ready as of that attempt.
+pub async fn discard_file(
     connection: &mut PgConnection,
     id: ThumbnailId,
-    file: MadeFile,
-    now: DateTime<Utc>,
+    attempt: Attempt,
 ) -> sqlx::Result<bool> {
     let updated = sqlx::query!(
-        "UPDATE thumbnails SET state = 'ready', width_px = $2, height_px = $3, bytes = $4, finished_at = $5
-         WHERE id = $1 AND state = 'pending'",
+        "UPDATE thumbnails
+         SET state = 'absent', job_id = NULL, width_px = NULL, height_px = NULL, bytes = NULL, finished_at = NULL
+         WHERE id = $1 AND state = 'ready' AND attempt = $2",
         id.0,
-        signed::<_, i32>(file.width)?,
-        signed::<_, i32>(file.height)?,
-        signed::<_, i64>(file.bytes)?,
-        now,
+        signed::<_, i32>(attempt.0)?,
     );
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Says that a pending thumbnail cannot be made, and why.
-pub async fn mark_failed(
+/// Failed thumbnails of one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureReason {
+    /// As their owners read it.
+    pub reason: String,
+    /// How many thumbnails failed for it.
+    pub count: u64,
+}
+
+/// At most `limit` reasons for which thumbnails failed, the most frequent first.
+pub async fn failure_reasons(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<FailureReason>> {
+    let rows = sqlx::query!(
+        r#"SELECT failure_reason AS "reason!", count(*) AS "count!" FROM thumbnails
+           WHERE state = 'failed' GROUP BY failure_reason ORDER BY count(*) DESC, failure_reason LIMIT $1"#,
+        limit,
+    );
+    let rows = rows.fetch_all(connection).await?.into_iter();
+    rows.map(|row| Ok(FailureReason { reason: row.reason, count: unsigned(row.count)? })).collect()
+}
+
+/// Ids of at most `limit` thumbnails that failed, for this reason or for any, locked until the transaction ends. Those
+/// that another transaction holds are left out.
+pub async fn lock_failed(
     connection: &mut PgConnection,
-    id: ThumbnailId,
-    reason: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    sqlx::query!(
-        "UPDATE thumbnails SET state = 'failed', failure_reason = $2, finished_at = $3
-         WHERE id = $1 AND state = 'pending'",
-        id.0,
+    reason: Option<&str>,
+    limit: i64,
+) -> sqlx::Result<Vec<ThumbnailId>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT id FROM thumbnails WHERE state = 'failed' AND ($1::text IS NULL OR failure_reason = $1)
+         ORDER BY failure_reason, id LIMIT $2 FOR UPDATE SKIP LOCKED",
         reason,
-        now,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
+        limit,
+    );
+    Ok(ids.fetch_all(connection).await?.into_iter().map(ThumbnailId).collect())
 }
 
 /// Marks pending thumbnails whose job was given up as failed; how many. The queue's trigger does so at once; this
@@ -311,7 +248,7 @@ pub async fn mark_failed(
 pub async fn fail_dead(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let updated = sqlx::query!(
         "UPDATE thumbnails th
-         SET state = 'failed', failure_reason = 'making it stopped the worker again and again', finished_at = $1
+         SET state = 'failed', failure_reason = 'Making this thumbnail stopped the worker again and again.', finished_at = $1
          FROM apalis.jobs j
          WHERE j.id = th.job_id AND th.state = 'pending'
            AND (j.status = 'Killed' OR (j.status = 'Failed' AND j.attempts >= j.max_attempts))",

@@ -13,7 +13,7 @@ pub use byte_count::ByteCount;
 pub use ids::{ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
 pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};
-pub use thumbnail::{Thumbnail, ThumbnailState};
+pub use thumbnail::{Attempt, Thumbnail, ThumbnailState};
 pub use tier::{AccessDenied, Height, HeightSet, Tier, TierName, TierSpec};
 pub use user::{Password, User, Username};
 

@@ -1,6 +1,28 @@
 //! Thumbnails: a row from the upload on, a file from the first request on.
 
+use std::fmt;
+
 use super::{Height, ImageId, ThumbnailId};
+
+/// Counts the claims of one thumbnail by workers, across jobs. Each attempt writes an object of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The attempt of every thumbnail that the first edition made.
+    pub const FIRST_EDITION: Self = Self(0);
+
+    /// All attempts up to this one, from the first edition's on.
+    pub fn up_to_this(self) -> impl Iterator<Item = Self> {
+        (0..=self.0).map(Self)
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// How far a thumbnail is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +73,8 @@ pub struct Thumbnail {
     pub image: ImageId,
     /// The height that the tier names.
     pub height: Height,
+    /// The latest attempt at making it: the one that is under way, or the one that its file is of.
+    pub attempt: Attempt,
     /// How far it is.
     pub state: ThumbnailState,
 }

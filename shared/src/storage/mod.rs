@@ -3,21 +3,25 @@
 
 mod disk;
 mod key;
+mod marker;
 mod spool;
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart,
-    aws::AmazonS3Builder, local::LocalFileSystem,
+    ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
+    WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use tokio::io::AsyncReadExt;
 
-pub use key::{KeyOwner, StorageKey};
+pub use key::{KeyOwner, Shard, StorageKey};
+pub use marker::Marker;
 pub use spool::Spooled;
+
+use self::marker::Verified;
 
 use crate::config::StorageConfig;
 
@@ -28,6 +32,13 @@ const S3_PART_BYTES: usize = 5 << 20;
 /// Files up to this size are best read in one go: each piece of a stream costs a hop between threads.
 const SMALL_BYTES: u64 = 256 << 10;
 
+/// S3 requests that fail for a moment are sent again so often, and for so long. A longer outage is for the caller.
+const S3_RETRIES: usize = 3;
+const S3_RETRY_TIME: Duration = Duration::from_secs(10);
+/// S3 gets this long to accept a connection, and to send each next piece of an answer.
+const S3_CONNECT_TIME: Duration = Duration::from_secs(3);
+const S3_READ_TIME: Duration = Duration::from_secs(15);
+
 /// The object store could not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -37,6 +48,28 @@ pub enum StorageError {
     /// The local disk's error.
     #[error("disk: {0}")]
     Io(#[from] std::io::Error),
+    /// The marker of the installation is missing: the store is away, or another one is in its place.
+    #[error("{place} has no {}; it is not mounted, or another store is in its place", Marker::PATH)]
+    NotMarked {
+        /// The folder or bucket.
+        place: String,
+    },
+    /// The store has the marker of another installation.
+    #[error("{place} belongs to another installation, {installation}")]
+    Foreign {
+        /// The folder or bucket.
+        place: String,
+        /// The installation that the marker names.
+        installation: uuid::Uuid,
+    },
+    /// The marker is not JSON of a known form.
+    #[error("{} in {place} cannot be read: {error}", Marker::PATH)]
+    BadMarker {
+        /// The folder or bucket.
+        place: String,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
 }
 
 /// Originals, thumbnails and uploads on their way. Cheap to clone.
@@ -45,8 +78,24 @@ pub struct Storage {
     store: Arc<dyn ObjectStore>,
     part_bytes: usize,
     spool: PathBuf,
-    /// The folder behind `store`, when it is one.
-    disk_root: Option<PathBuf>,
+    place: Place,
+    verified: Arc<Verified>,
+}
+
+/// Where the objects are.
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(PathBuf),
+    Bucket(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "the folder {}", folder.display()),
+            Self::Bucket(bucket) => write!(f, "the bucket {bucket}"),
+        }
+    }
 }
 
 /// An object that is there: what is known of it, and its bytes on demand.
@@ -73,16 +122,36 @@ impl Storage {
             let root = config.data_dir.join("media");
             std::fs::create_dir_all(&root)?;
             let disk = LocalFileSystem::new_with_prefix(&root)?.with_automatic_cleanup(true).with_fsync(true);
-            let store = Arc::new(disk);
-            return Ok(Self { store, part_bytes: DISK_PART_BYTES, spool, disk_root: Some(root) });
+            return Ok(Self::new(Arc::new(disk), DISK_PART_BYTES, spool, Place::Folder(root)));
         };
         // object_store leaves the choice of the TLS provider to the process; a second call changes nothing
         let _ = rustls::crypto::ring::default_provider().install_default();
         let s3 = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
-            .with_allow_http(config.s3_allow_http)
+            .with_client_options(
+                ClientOptions::new()
+                    .with_allow_http(config.s3_allow_http)
+                    .with_connect_timeout(S3_CONNECT_TIME)
+                    .with_read_timeout(S3_READ_TIME)
+                    // a client may read slowly: only silence of the store ends a transfer
+                    .with_timeout_disabled(),
+            )
+            .with_retry(RetryConfig {
+                max_retries: S3_RETRIES,
+                retry_timeout: S3_RETRY_TIME,
+                ..RetryConfig::default()
+            })
             .build()?;
-        Ok(Self { store: Arc::new(s3), part_bytes: S3_PART_BYTES, spool, disk_root: None })
+        Ok(Self::new(Arc::new(s3), S3_PART_BYTES, spool, Place::Bucket(bucket.clone())))
+    }
+
+    fn new(store: Arc<dyn ObjectStore>, part_bytes: usize, spool: PathBuf, place: Place) -> Self {
+        Self { store, part_bytes, spool, place, verified: Arc::default() }
+    }
+
+    /// The folder or bucket, for messages.
+    pub fn place(&self) -> String {
+        self.place.to_string()
     }
 
     /// An empty temporary file for an upload; it is deleted when dropped.
@@ -138,11 +207,11 @@ impl Storage {
         }
     }
 
-    /// Whether the object is there.
-    pub async fn exists(&self, key: &StorageKey) -> Result<bool, StorageError> {
+    /// The object's size in bytes; `None` when it is not there.
+    pub async fn size(&self, key: &StorageKey) -> Result<Option<u64>, StorageError> {
         match self.store.head(key.path()).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -160,20 +229,44 @@ impl Storage {
         Ok(())
     }
 
-    /// Every object, in no order.
+    /// Every object except the marker, in no order.
     pub fn list(&self) -> BoxStream<'static, Result<ListedObject, StorageError>> {
+        self.list_prefix(None)
+    }
+
+    /// Every original, in no order.
+    pub fn list_originals(&self) -> BoxStream<'static, Result<ListedObject, StorageError>> {
+        self.list_prefix(Some(&Path::from(key::ORIGINALS)))
+    }
+
+    /// Every object below `thumbnails/`, in no order.
+    pub fn list_thumbnails(&self) -> BoxStream<'static, Result<ListedObject, StorageError>> {
+        self.list_prefix(Some(&Path::from(key::THUMBNAILS)))
+    }
+
+    /// Every thumbnail of a shard, in no order.
+    pub fn list_shard(&self, shard: Shard) -> BoxStream<'static, Result<ListedObject, StorageError>> {
+        self.list_prefix(Some(&Path::from(shard.thumbnails_prefix())))
+    }
+
+    fn list_prefix(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ListedObject, StorageError>> {
         let listed = |meta: object_store::ObjectMeta| ListedObject {
             path: meta.location.to_string(),
             last_modified: meta.last_modified,
         };
-        self.store.list(None).map_ok(listed).map_err(StorageError::from).boxed()
+        let is_ours = |object: &ListedObject| std::future::ready(object.path != Marker::PATH);
+        self.store.list(prefix).map_ok(listed).map_err(StorageError::from).try_filter(is_ours).boxed()
     }
 
-    /// Temporary files that nothing has written to since `before`: what killed processes left behind.
-    pub async fn abandoned_temp_files(&self, before: DateTime<Utc>) -> Result<Vec<PathBuf>, StorageError> {
-        let (spool, root) = (self.spool.clone(), self.disk_root.clone());
+    /// Temporary files that nothing has written to for `age`: what killed processes left behind.
+    pub async fn abandoned_temp_files(&self, age: Duration) -> Result<Vec<PathBuf>, StorageError> {
+        let spool = self.spool.clone();
+        let root = match &self.place {
+            Place::Folder(root) => Some(root.clone()),
+            Place::Bucket(_) => None,
+        };
         let found =
-            tokio::task::spawn_blocking(move || disk::abandoned_temp_files(&spool, root.as_deref(), before));
+            tokio::task::spawn_blocking(move || disk::abandoned_temp_files(&spool, root.as_deref(), age));
         Ok(found.await.map_err(std::io::Error::other)??)
     }
 }
@@ -182,6 +275,11 @@ impl Object {
     /// All its bytes (or the range's) in memory.
     pub async fn bytes(self) -> Result<Bytes, StorageError> {
         Ok(self.result.bytes().await?)
+    }
+
+    /// The size in bytes of the whole object, whatever the range.
+    pub fn size(&self) -> u64 {
+        self.result.meta.size
     }
 
     /// Whether it (or the range) is so small that it is best read in one go.

@@ -2,19 +2,16 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use shared::{
-    db, postgres,
-    storage::{ListedObject, StorageKey},
+    db,
+    installation::{self, InstallationError},
 };
 
+use super::orphans::{delete_abandoned_uploads, delete_orphans};
 use crate::{Context, queue::JobError};
 
 /// Rows deleted in one transaction.
 const BATCH_ROWS: i64 = 1000;
-/// Objects held against the database at a time.
-const BATCH_OBJECTS: usize = 500;
 const DONE_JOB_AGE: Duration = Duration::from_hours(24);
 const DEAD_JOB_AGE: Duration = Duration::from_hours(14 * 24);
 const GONE_WORKER_AGE: Duration = Duration::from_hours(1);
@@ -38,7 +35,9 @@ pub struct CleanedUp {
     pub released_thumbnails: u64,
     /// Temporary files that were left behind.
     pub temp_files: u64,
-    /// Files that belonged to no row.
+    /// Originals of uploads that were interrupted.
+    pub abandoned_uploads: u64,
+    /// Thumbnails' files that no row named.
     pub orphans: u64,
 }
 
@@ -47,7 +46,7 @@ impl fmt::Display for CleanedUp {
         write!(
             f,
             "{} expired links, {} expired sessions, {} ended counters, {} ended jobs, {} gone workers, {} dead \
-             thumbnails, {} thumbnails without a job, {} temporary files, {} orphaned files",
+             thumbnails, {} thumbnails without a job, {} temporary files, {} interrupted uploads, {} orphaned files",
             self.links,
             self.sessions,
             self.rate_limits,
@@ -56,6 +55,7 @@ impl fmt::Display for CleanedUp {
             self.failed_thumbnails,
             self.released_thumbnails,
             self.temp_files,
+            self.abandoned_uploads,
             self.orphans,
         )
     }
@@ -76,8 +76,9 @@ macro_rules! in_batches {
     }};
 }
 
-/// Cleans up everything that there is to clean up.
+/// Cleans up everything that there is to clean up, if the store belongs to this database.
 pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
+    renew_generation(context).await?;
     let now = context.clock.now();
     let mut connection = context.pool.acquire().await?;
     let failed_thumbnails = db::thumbnails::fail_dead(&mut connection, now).await?;
@@ -97,15 +98,28 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
         workers,
         failed_thumbnails,
         released_thumbnails,
-        temp_files: delete_temp_files(context, now).await?,
-        orphans: delete_orphans(context, now).await?,
+        temp_files: delete_temp_files(context).await?,
+        abandoned_uploads: delete_abandoned_uploads(context).await?,
+        orphans: delete_orphans(context).await?,
     })
 }
 
-async fn delete_temp_files(context: &Context, now: DateTime<Utc>) -> Result<u64, JobError> {
-    let before = now - Duration::from_secs(context.retention.temp_file_age_seconds);
+async fn renew_generation(context: &Context) -> Result<(), JobError> {
+    let renewed = installation::renew_generation(&context.pool, &context.storage).await;
+    if let Err(error) = &renewed
+        && !matches!(error, InstallationError::Database(_))
+        && context.ownership_log.allows()
+    {
+        tracing::error!("nothing is cleaned up: {error}");
+    }
+    Ok(renewed?)
+}
+
+/// Deletes what killed processes left on the local disk. `pictier repair` does the same.
+pub(crate) async fn delete_temp_files(context: &Context) -> Result<u64, JobError> {
+    let age = Duration::from_secs(context.retention.temp_file_age_seconds);
     let mut deleted = 0;
-    for file in context.storage.abandoned_temp_files(before).await? {
+    for file in context.storage.abandoned_temp_files(age).await? {
         match tokio::fs::remove_file(&file).await {
             Ok(()) => deleted += 1,
             // another cleanup was first
@@ -114,29 +128,4 @@ async fn delete_temp_files(context: &Context, now: DateTime<Utc>) -> Result<u64,
         }
     }
     Ok(deleted)
-}
-
-async fn delete_orphans(context: &Context, now: DateTime<Utc>) -> Result<u64, JobError> {
-    let before = now - Duration::from_secs(context.retention.orphan_age_seconds);
-    let is_old = |object: &ListedObject| object.last_modified <= before;
-    let keys = context.storage.list().try_filter_map(|object| {
-        let key = if is_old(&object) { StorageKey::parse(&object.path) } else { None };
-        std::future::ready(Ok(key))
-    });
-    let mut batches = keys.try_chunks(BATCH_OBJECTS);
-    let mut deleted = 0;
-    while let Some(keys) = batches.try_next().await.map_err(|error| error.1)? {
-        deleted += delete_orphans_among(context, keys).await?;
-    }
-    Ok(deleted)
-}
-
-/// Looks for the rows in the transaction in which the files are deleted.
-async fn delete_orphans_among(context: &Context, keys: Vec<StorageKey>) -> Result<u64, JobError> {
-    let mut tx = postgres::begin(&context.pool).await?;
-    let orphans = db::integrity::without_row(&mut tx, keys).await?;
-    let count = orphans.len() as u64;
-    context.storage.delete(orphans).await?;
-    tx.commit().await?;
-    Ok(count)
 }

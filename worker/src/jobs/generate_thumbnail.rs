@@ -7,32 +7,36 @@ use imaging::{Thumbnail, ThumbnailError};
 use shared::{
     db::{
         self,
-        thumbnails::{AssignedThumbnail, Assignment, MadeFile},
+        claims::{Assignment, Claim, MadeFile},
     },
     domain::ImageId,
-    jobs::JobId,
     postgres,
+    storage::StorageKey,
 };
 
-use crate::{Context, decode_pool::DecodePool, queue::JobError};
+use crate::{
+    Context,
+    decode_pool::DecodePool,
+    queue::{HeldJob, JobError, Trouble},
+};
 
 /// Makes the thumbnail that the job is for, unless it is there or no longer wanted, and with it the others of its image
-/// that wait. What is wrong with the image is written down and done with; only what may go better another time is an
-/// error.
+/// that wait. What is wrong with the image is recorded and done with; only what may go better another time is an error.
+///
+/// The claim fences every write: once another worker claims the same thumbnail, this one changes no row, and deletes
+/// what it wrote.
 pub(crate) async fn generate_thumbnail(
-    job: JobId,
+    job: HeldJob,
     context: Arc<Context>,
     decode_pool: DecodePool,
 ) -> Result<(), JobError> {
     let started = Instant::now();
-    let Some(assignment) = assignment(&context, job).await? else {
+    let claimed = db::claims::claim(&mut *context.pool.acquire().await?, job.id, &job.worker).await?;
+    let Some(assignment) = claimed else {
         return Ok(());
     };
-    let Some(original) = context.storage.get(&assignment.original, None).await? else {
-        return fail(&context, &assignment, "the original file is missing").await;
-    };
-    let original: Bytes = original.bytes().await?;
-    let heights = assignment.thumbnails.iter().map(|thumbnail| thumbnail.height.px()).collect();
+    let original = read_original(&context, &assignment.original).await?;
+    let heights = assignment.thumbnails.iter().map(|claim| claim.height.px()).collect();
     let rendition = match decode_pool.thumbnails(original, heights).await? {
         Ok(rendition) => rendition,
         Err(error) => {
@@ -41,19 +45,24 @@ pub(crate) async fn generate_thumbnail(
         }
     };
     let image = assignment.image;
-    for (assigned, made) in assignment.thumbnails.iter().zip(rendition.thumbnails) {
-        let (id, height, bytes) = (assigned.id, assigned.height, made.bytes.len());
-        keep(&context, image, assigned, made, &rendition.placeholder).await?;
-        let milliseconds = started.elapsed().as_millis();
-        tracing::info!(thumbnail = %id, %image, %height, bytes, milliseconds, "made a thumbnail");
+    for (claim, made) in assignment.thumbnails.iter().zip(rendition.thumbnails) {
+        let bytes = made.bytes.len();
+        if keep(&context, image, claim, made, &rendition.placeholder).await? {
+            let milliseconds = started.elapsed().as_millis();
+            let Claim { id, attempt, height, .. } = claim;
+            tracing::info!(thumbnail = %id, %image, %height, %attempt, bytes, milliseconds, "made a thumbnail");
+        }
     }
     Ok(())
 }
 
-async fn assignment(context: &Context, job: JobId) -> Result<Option<Assignment>, JobError> {
-    let mut connection = context.pool.acquire().await?;
-    db::thumbnails::take_along(&mut connection, job).await?;
-    Ok(db::thumbnails::assignment(&mut connection, job).await?)
+async fn read_original(context: &Context, key: &StorageKey) -> Result<Bytes, JobError> {
+    if let Some(object) = context.storage.get(key, None).await? {
+        return Ok(object.bytes().await?);
+    }
+    // a store that is away has no objects at all; only one that is there can have lost this one
+    context.storage.verify_now().await?;
+    Err(Trouble::OriginalMissing(key.to_string()).into())
 }
 
 /// What the owner of the image is told; in which words a decoder complains is for the log.
@@ -67,33 +76,34 @@ fn reason(error: &ThumbnailError) -> String {
 
 async fn fail(context: &Context, assignment: &Assignment, reason: &str) -> Result<(), JobError> {
     let mut connection = context.pool.acquire().await?;
-    for AssignedThumbnail { id, .. } in &assignment.thumbnails {
-        tracing::info!(thumbnail = %id, reason, "a thumbnail cannot be made");
-        db::thumbnails::mark_failed(&mut connection, *id, reason, context.clock.now()).await?;
+    for claim in &assignment.thumbnails {
+        if db::claims::mark_failed(&mut connection, claim, reason, context.clock.now()).await? {
+            tracing::info!(thumbnail = %claim.id, reason, "a thumbnail cannot be made");
+        }
     }
     Ok(())
 }
 
-/// First the file, then the row that tells of it.
+/// First the object, then the row that names it; false when the claim was lost meanwhile.
 async fn keep(
     context: &Context,
     image: ImageId,
-    assigned: &AssignedThumbnail,
+    claim: &Claim,
     made: Thumbnail,
     placeholder: &[u8],
-) -> Result<(), JobError> {
-    let AssignedThumbnail { id, target, .. } = assigned;
+) -> Result<bool, JobError> {
     let file = MadeFile { width: made.width, height: made.height, bytes: made.bytes.len() as u64 };
-    context.storage.put(target, made.bytes.into()).await?;
+    context.storage.put(&claim.target, made.bytes.into()).await?;
     let mut tx = postgres::begin(&context.pool).await?;
-    // the image before the thumbnail, as whoever deletes the image locks them: the other order could deadlock
+    // the image before the thumbnail, as a deletion of the image locks them: the other order could deadlock
     db::images::set_placeholder(&mut tx, image, placeholder).await?;
-    let is_kept = db::thumbnails::mark_ready(&mut tx, *id, file, context.clock.now()).await?;
-    // deleted meanwhile, and perhaps its files were as well, before this one was written
-    let is_orphan = !is_kept && db::thumbnails::state(&mut tx, *id).await?.is_none();
-    tx.commit().await?;
-    if is_orphan {
-        context.storage.delete(vec![target.clone()]).await?;
+    let is_kept = db::claims::mark_ready(&mut tx, claim, file, context.clock.now()).await?;
+    if is_kept {
+        tx.commit().await?;
+    } else {
+        tx.rollback().await?;
+        tracing::info!(thumbnail = %claim.id, attempt = %claim.attempt, "the claim was lost; nothing is kept");
+        context.storage.delete(vec![claim.target.clone()]).await?;
     }
-    Ok(())
+    Ok(is_kept)
 }

@@ -3,3 +3,4 @@
 pub(crate) mod clean_up;
 pub(crate) mod delete_objects;
 pub(crate) mod generate_thumbnail;
+pub(crate) mod orphans;

@@ -4,7 +4,7 @@ use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 
-use super::JobError;
+use super::error::{JobError, Trouble};
 
 /// Runs a job within `limit`, and turns a panic and a time-out into plain errors here: the layers that apalis has for
 /// them end the worker's poll instead, and leave the job's row as if it still ran.
@@ -15,7 +15,7 @@ where
     let result = match tokio::time::timeout(limit, AssertUnwindSafe(job).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(panic)) => Err(JobError::Panicked(message(panic.as_ref()))),
-        Err(_) => Err(JobError::TimedOut(limit)),
+        Err(_) => Err(Trouble::TimedOut(limit).into()),
     };
     if let Err(error) = &result {
         tracing::warn!(queue, %error, "a job failed");

@@ -1,53 +1,49 @@
 //! The queue: apalis and apalis-postgres 1.0.0, with a guard for each of their behaviours that would lose a job, run
 //! one twice, or wait. What each guard answers stands beside it; a test fails without it.
 
+mod error;
 mod guard;
+mod supervisor;
 mod wake;
 
 use std::{future::Future, time::Duration};
 
-use apalis::prelude::{
-    BoxDynError, Monitor, MonitorError, PollWith, TaskId, WorkerBuilder, WorkerBuilderExt,
-};
+use apalis::prelude::{BoxDynError, PollWith, TaskId, WorkerBuilder, WorkerBuilderExt, WorkerContext};
 use apalis_cron::{CronScheduler, Tick};
 use apalis_postgres::{Config, PostgresStorage};
+use futures::FutureExt;
 use serde::de::DeserializeOwned;
-use shared::jobs::{Job, JobId};
+use shared::{
+    db,
+    jobs::{Job, JobId},
+};
 use sqlx::PgPool;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::error::{JobError, Trouble, WorkerError};
 use self::{
     guard::guarded,
+    supervisor::{Supervised, supervise},
     wake::{Notices, Wake},
 };
 
 /// After so many missed signs of life a worker counts as dead, and its jobs go to another.
 const MISSED_HEARTBEATS: usize = 4;
-/// Jobs that run at a stop get this long to end.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(25);
+/// Acknowledgements that apalis buffers are four for each job of a batch. At a stop nothing reads them until the last
+/// job has ended, so all jobs that run must fit. Our `get_jobs` takes one job at a time whatever the batch is.
+const BATCH_FOR_EACH_JOB: usize = 2;
+const TICK_LIMIT: Duration = Duration::from_secs(30);
 
-/// A job did not succeed and will be tried again, until its attempts are used up.
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    /// The job itself failed.
-    #[error("{0}")]
-    Failed(String),
-    /// The job panicked.
-    #[error("panicked: {0}")]
-    Panicked(String),
-    /// The job was enqueued by somebody else, in another way.
-    #[error("its id is not a ULID")]
-    ForeignId,
-    /// The job took longer than it may.
-    #[error("took longer than {} s", .0.as_secs())]
-    TimedOut(Duration),
+/// A job as its handler gets it.
+#[derive(Clone, Debug)]
+pub struct HeldJob {
+    /// The job's id.
+    pub id: JobId,
+    /// The name of the worker that holds it.
+    pub worker: String,
 }
-
-/// The worker cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[error("the queue ended: {0}")]
-pub struct WorkerError(#[from] MonitorError);
 
 /// Queues of one process, and the handlers of their jobs.
 pub struct Queues {
@@ -55,43 +51,38 @@ pub struct Queues {
     heartbeat: Duration,
     name: String,
     notices: Notices,
-    monitor: Monitor,
+    workers: Vec<Supervised>,
 }
 
 impl Queues {
     /// No queues yet. One connection listens for all of them until `stop`.
     pub fn new(pool: PgPool, heartbeat: Duration, stop: CancellationToken) -> Self {
-        // apalis ends a worker whose poll failed, as all polls do while the database is away: start another in its
-        // place, however often
-        let monitor = Monitor::new().shutdown_timeout(SHUTDOWN_LIMIT).should_restart(|worker, error| {
-            tracing::warn!(worker = worker.name(), %error, "a queue's worker ended; starting another");
-            true
-        });
         let notices = Notices::listen(pool.clone(), stop);
-        Self { pool, heartbeat, name: process_name(), notices, monitor }
+        Self { pool, heartbeat, name: process_name(), notices, workers: Vec::new() }
     }
 
-    /// Handles the jobs of a queue, each with its id, `concurrency` at a time, each within `limit`.
+    /// Handles the jobs of a queue, `concurrency` at a time, each within `limit`.
     #[must_use]
     pub fn handle<J, H, F>(mut self, concurrency: usize, limit: Duration, handler: H) -> Self
     where
         J: Job + DeserializeOwned + Send + Sync + Unpin + 'static,
-        H: Fn(J, JobId) -> F + Clone + Send + Sync + 'static,
+        H: Fn(J, HeldJob) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
         let (pool, notices, heartbeat) = (self.pool.clone(), self.notices.clone(), self.heartbeat);
-        let name = format!("{}-{}", self.name, J::QUEUE);
-        self.monitor = self.monitor.register(move |restarts| {
-            let handler = handler.clone();
-            // a name that was used before would inherit the heartbeat of the dead, and its jobs with it
-            WorkerBuilder::new(format!("{name}-{restarts}"))
-                .backend(backend::<J>(&pool, heartbeat, &notices))
+        self.supervise(J::QUEUE, move |context| {
+            let (handler, worker) = (handler.clone(), context.name().to_owned());
+            let handle = move |job: J, task: TaskId| {
+                let held = JobId::of_task(&task).map(|id| HeldJob { id, worker: worker.clone() });
+                let guarded = held.map(|held| guarded(J::QUEUE, limit, handler(job, held)));
+                async move { guarded.ok_or(JobError::ForeignId)?.await.map_err(BoxDynError::from) }
+            };
+            WorkerBuilder::new(context)
+                .backend(backend::<J>(&pool, heartbeat, concurrency, &notices))
                 .concurrency(concurrency)
-                .build(move |job: J, task: TaskId| {
-                    let id = JobId::of_task(&task).ok_or(JobError::ForeignId);
-                    let guarded = id.map(|id| guarded(J::QUEUE, limit, handler(job, id)));
-                    async move { guarded?.await.map_err(BoxDynError::from) }
-                })
+                .build(handle)
+                .run()
+                .boxed()
         });
         self
     }
@@ -103,41 +94,61 @@ impl Queues {
         H: Fn(u64) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        let name = format!("{}-tick", self.name);
-        self.monitor = self.monitor.register(move |restarts| {
+        self.supervise("tick", move |context| {
             let on_tick = on_tick.clone();
-            WorkerBuilder::new(format!("{name}-{restarts}"))
-                .backend(CronScheduler::new(schedule.clone()))
-                .build(move |tick: Tick| {
-                    let ticked = guarded("tick", TICK_LIMIT, on_tick(tick.get_timestamp()));
-                    async move { ticked.await.map_err(BoxDynError::from) }
-                })
+            let handle = move |tick: Tick| {
+                let ticked = guarded("tick", TICK_LIMIT, on_tick(tick.get_timestamp()));
+                async move { ticked.await.map_err(BoxDynError::from) }
+            };
+            let backend = CronScheduler::new(schedule.clone());
+            WorkerBuilder::new(context).backend(backend).build(handle).run().boxed()
         });
         self
     }
 
-    /// Works until `stop`; then jobs that run get 25 s to end.
+    fn supervise<S>(&mut self, queue: &str, start: S)
+    where
+        S: Fn(WorkerContext) -> supervisor::Running + Send + 'static,
+    {
+        self.workers.push(Supervised { name: format!("{}-{queue}", self.name), start: Box::new(start) });
+    }
+
+    /// Works until `stop`; then jobs that run get 25 s to end, and those that have not go back to their queues.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let stopped = async move {
-            stop.cancelled().await;
-            Ok(())
-        };
-        self.monitor.run_with_signal(stopped).await?;
+        let mut workers = JoinSet::new();
+        for worker in self.workers {
+            workers.spawn(supervise(worker, stop.clone()));
+        }
+        while let Some(ended) = workers.join_next().await {
+            ended?;
+        }
+        release(&self.pool, &self.name).await;
         Ok(())
     }
 }
 
-const TICK_LIMIT: Duration = Duration::from_secs(30);
+/// At a stop, gives back what this process holds, so that others need not find out that it is gone.
+async fn release(pool: &PgPool, process: &str) {
+    let released = async { db::queue::release(&mut *pool.acquire().await?, process).await };
+    match released.await {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(jobs, "returned jobs that did not end before the stop"),
+        Err(error) => tracing::warn!(%error, "cannot return jobs; other workers will take them over"),
+    }
+}
 
-fn backend<J>(pool: &PgPool, heartbeat: Duration, notices: &Notices) -> PollWith<PostgresStorage<J>, Wake>
+fn backend<J>(
+    pool: &PgPool,
+    heartbeat: Duration,
+    concurrency: usize,
+    notices: &Notices,
+) -> PollWith<PostgresStorage<J>, Wake>
 where
     J: Job + Send + Sync + Unpin + 'static,
 {
     let config = Config::default()
         .queue(J::QUEUE)
-        // a larger batch hoards jobs: while some wait in the buffer the heartbeat stops, and live workers' jobs were
-        // seen to run twice
-        .batch_size(1)
+        .batch_size(concurrency.saturating_mul(BATCH_FOR_EACH_JOB))
         // the default finds a dead worker's jobs after five minutes
         .heartbeat_interval(heartbeat)
         .missed_heartbeats(MISSED_HEARTBEATS);

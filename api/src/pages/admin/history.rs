@@ -120,7 +120,7 @@ pub(crate) async fn show_history(
     drop(tx);
     let next =
         rows.continues_after().map(|last| HistoryQuery { cursor: last.id.to_string(), ..query.clone() });
-    let kinds = ["user", "tier", "image", "link", "job"].map(|kind| (kind, kind));
+    let kinds = ["user", "tier", "image", "link", "job", "thumbnails"].map(|kind| (kind, kind));
     let history = HistoryPage {
         layout: visitor.layout().await?,
         kinds: Choice::list([("", "any")].into_iter().chain(kinds), &query.kind),

@@ -151,16 +151,13 @@ pub(crate) async fn show_preview(
 ) -> Result<Response, Problem> {
     let mut connection = state.pool.acquire().await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
-    let lowest = thumbnails.iter().find_map(|thumbnail| match thumbnail.state {
-        ThumbnailState::Ready { bytes, .. } => Some((thumbnail.id, bytes)),
-        _ => None,
-    });
+    let is_ready = |thumbnail: &&Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
     let no_preview = || Problem::not_found("preview");
-    let (thumbnail, bytes) = lowest.ok_or_else(no_preview)?;
-    let served = db::thumbnails::served(&mut connection, thumbnail).await?.ok_or_else(no_preview)?;
+    let lowest = thumbnails.iter().find(is_ready).ok_or_else(no_preview)?;
+    let served = db::thumbnails::served(&mut connection, lowest.id).await?.ok_or_else(no_preview)?;
     drop(connection);
-    let file = FileResponse::thumbnail(thumbnail, served.format, bytes, Cache::TierGated, None);
-    file.respond(&state.storage, &headers).await
+    let file = FileResponse::thumbnail(lowest.id, lowest.attempt, served.format, Cache::TierGated, None);
+    file.respond(&state.storage, &headers).await?.ok_or_else(no_preview)
 }
 
 #[derive(Template)]

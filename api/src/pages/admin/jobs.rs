@@ -8,6 +8,7 @@ use shared::{
     db::{
         self,
         admin::jobs::{JobState, ListedJob, QueueFigures},
+        thumbnails::FailureReason,
     },
     jobs::QUEUES,
 };
@@ -21,6 +22,9 @@ use crate::{
     urls::page_paths,
     use_cases::administration::jobs::{self, Selection},
 };
+
+/// The most frequent reasons for failed thumbnails that the page shows.
+const SHOWN_REASONS: i64 = 20;
 
 const STATES: [(&str, &str, JobState); 4] = [
     ("waiting", "Waiting", JobState::Waiting),
@@ -39,6 +43,8 @@ struct JobsPage {
     queue_choices: Vec<Choice>,
     queues: Vec<QueueFigures>,
     jobs: Vec<ListedJob>,
+    /// Why thumbnails failed, whatever part of the list is shown.
+    reasons: Vec<FailureReason>,
     /// The time by which the queue counts.
     now: DateTime<Utc>,
     back: String,
@@ -97,6 +103,7 @@ pub(crate) async fn list_jobs(
     let mut tx = reading(&state.pool).await?;
     let queues = db::admin::jobs::figures(&mut tx, &QUEUES).await?;
     let jobs = db::admin::jobs::page(&mut tx, listed, query.queue(), before, PAGE_ROWS + 1).await?;
+    let reasons = db::thumbnails::failure_reasons(&mut tx, SHOWN_REASONS).await?;
     drop(tx);
     let rows = Rows::of(jobs);
     let next = rows.continues_after().map(|last| JobsQuery { cursor: last.id.clone(), ..query.clone() });
@@ -113,6 +120,7 @@ pub(crate) async fn list_jobs(
         states: tabs.into(),
         queue_choices: Choice::list([("", "all")].into_iter().chain(queue_names), &query.queue),
         queues,
+        reasons,
         jobs: rows.rows,
         now: state.clock.now(),
         back: page_paths::query(&query),
@@ -168,4 +176,21 @@ pub(crate) async fn discard_jobs(
     let discarded = jobs::discard_jobs(&state, &visitor.user, &ticked(form.ids.clone(), "job")?).await?;
     let notice = format!("Discarded {}.", format::plural(discarded, "job"));
     visitor.go(&form.back(), &notice).await
+}
+
+/// Thumbnails that failed for one reason.
+#[derive(Deserialize)]
+pub(crate) struct ReasonForm {
+    reason: String,
+}
+
+/// `POST /admin/thumbnails/retry`: at most a thousand at a time.
+pub(crate) async fn retry_thumbnails(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Form(form): Form<ReasonForm>,
+) -> Result<Response, Problem> {
+    let retried = jobs::retry_failed_thumbnails(&state, &visitor.user, &form.reason).await?;
+    let notice = format!("{} will be tried again now.", format::plural(retried, "thumbnail"));
+    visitor.go(page_paths::ADMIN_JOBS, &notice).await
 }

@@ -7,7 +7,7 @@ use shared::{
         admin::jobs::{ChangedJob, JobState},
     },
     domain::User,
-    postgres,
+    jobs, postgres,
 };
 use sqlx::PgConnection;
 
@@ -43,6 +43,29 @@ pub(crate) async fn retry_jobs(
     record_jobs(&mut tx, state, admin, "retry", &retried).await?;
     tx.commit().await?;
     Ok(retried.len() as u64)
+}
+
+/// Has thumbnails that failed for this reason tried again, at most a thousand; how many.
+pub(crate) async fn retry_failed_thumbnails(
+    state: &AppState,
+    admin: &User,
+    reason: &str,
+) -> Result<u64, Problem> {
+    let mut tx = postgres::begin(&state.pool).await?;
+    let now = state.clock.now();
+    let retried = jobs::retry_failed_thumbnails(&mut tx, Some(reason), RETRY_MAX_JOBS, now).await?;
+    if retried > 0 {
+        let done = Done {
+            action: "retry",
+            object_type: "thumbnails",
+            object_id: String::new(),
+            object_label: reason,
+            changes: json!({ "count": retried }),
+        };
+        record(&mut tx, state, admin, done).await?;
+    }
+    tx.commit().await?;
+    Ok(retried)
 }
 
 /// Deletes jobs that no worker has; how many.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
-use ulid::Ulid;
 use uuid::Uuid;
 
 use crate::{
@@ -39,6 +38,8 @@ pub struct ListedJob {
     pub attempts: i32,
     /// How often it is tried before it is given up.
     pub max_attempts: i32,
+    /// How often it failed for trouble that may pass, which costs no attempt.
+    pub transient_failures: i32,
     /// The start of what it is about, usually JSON.
     pub payload: String,
     /// Why it failed the last time.
@@ -63,8 +64,10 @@ struct JobRow {
     job_type: String,
     attempts: i32,
     max_attempts: i32,
+    transient_failures: i32,
     payload: Vec<u8>,
     reason: Option<String>,
+    created_at: DateTime<Utc>,
     run_at: DateTime<Utc>,
     done_at: Option<DateTime<Utc>>,
     lock_by: Option<String>,
@@ -76,8 +79,9 @@ macro_rules! page_query {
     ($connection:ident, $queue:ident, $before:ident, $limit:ident, $condition:tt) => {
         sqlx::query_as!(
             JobRow,
-            "SELECT id, job_type, attempts, max_attempts, substring(job FOR 8000) AS \"payload!\",
-                    coalesce(last_result ->> 'Err', last_result ->> 0) AS reason, run_at, done_at, lock_by
+            "SELECT id, job_type, attempts, max_attempts, transient_failures,
+                    substring(job FOR 8000) AS \"payload!\",
+                    coalesce(last_result ->> 'Err', last_result ->> 0) AS reason, created_at, run_at, done_at, lock_by
              FROM apalis.jobs
              WHERE ("
                 + $condition
@@ -120,9 +124,8 @@ pub async fn page(
 }
 
 fn listed(row: JobRow, state: JobState, images: &HashMap<Uuid, ImageId>) -> ListedJob {
-    let enqueued = Ulid::from_string(&row.id).ok().and_then(|id| i64::try_from(id.timestamp_ms()).ok());
     ListedJob {
-        created_at: enqueued.and_then(DateTime::from_timestamp_millis).unwrap_or(row.run_at),
+        created_at: row.created_at,
         image: thumbnail(&row).and_then(|thumbnail| images.get(&thumbnail).copied()),
         payload: String::from_utf8_lossy(&row.payload).chars().take(PAYLOAD_CHARS).collect(),
         state,
@@ -130,7 +133,8 @@ fn listed(row: JobRow, state: JobState, images: &HashMap<Uuid, ImageId>) -> List
         queue: row.job_type,
         attempts: row.attempts,
         max_attempts: row.max_attempts,
-        reason: row.reason,
+        transient_failures: row.transient_failures,
+        reason: row.reason.map(|reason| reason.trim_start_matches("transient: ").to_owned()),
         run_at: row.run_at,
         ended_at: row.done_at,
         worker: row.lock_by,
@@ -275,8 +279,8 @@ pub async fn retry(
     .await?;
     sqlx::query!(
         "UPDATE apalis.jobs
-         SET status = 'Pending', attempts = 0, run_at = now(), lock_at = NULL, lock_by = NULL, done_at = NULL,
-             last_result = NULL
+         SET status = 'Pending', attempts = 0, transient_failures = 0, created_at = now(), run_at = now(),
+             lock_at = NULL, lock_by = NULL, lost_by = NULL, done_at = NULL, last_result = NULL
          WHERE id = ANY ($1) AND (status = 'Killed' OR attempts >= max_attempts)",
         &ids,
     )

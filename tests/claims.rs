@@ -1,0 +1,211 @@
+//! What a worker claims, it makes alone, and a claim that was lost changes nothing.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+use shared::{
+    db::{
+        self,
+        claims::{Claim, MadeFile},
+    },
+    jobs::JobId,
+    postgres,
+    storage::StorageKey,
+};
+use sqlx::PgConnection;
+
+use crate::harness::{TestApp, pictures};
+
+/// An image whose thumbnails somebody asked for, from the lowest height on; the jobs.
+async fn asked_for(app: &TestApp, tier: &str) -> (Value, Vec<String>) {
+    let image = app.user(tier).await.uploaded("a.png", pictures::png(600, 600)).await;
+    for (name, url) in image["file_urls"].as_object().expect("links") {
+        if name != "original" {
+            app.anonymous().get(url.as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
+        }
+    }
+    let jobs = sqlx::query_scalar("SELECT job_id FROM thumbnails ORDER BY height").fetch_all(&app.pool);
+    (image, jobs.await.expect("jobs"))
+}
+
+/// Takes the job that is due first, as a worker of this name does.
+async fn fetch(connection: &mut PgConnection, worker: &str) -> Option<String> {
+    let register =
+        "INSERT INTO apalis.workers (id, worker_type, storage_name, layers) VALUES ($1, 'thumbnails', '', '')
+        ON CONFLICT DO NOTHING";
+    sqlx::query(register).bind(worker).execute(&mut *connection).await.expect("a worker");
+    let fetched = sqlx::query_scalar("SELECT id FROM apalis.get_jobs($1, 'thumbnails', 10)").bind(worker);
+    fetched.fetch_optional(connection).await.expect("a fetch")
+}
+
+async fn claim(app: &TestApp, job: &str, worker: &str) -> Vec<Claim> {
+    let id = JobId::of_task(&job.parse().expect("a task's id")).expect("a ULID");
+    let mut connection = app.pool.acquire().await.expect("a connection");
+    let claimed = db::claims::claim(&mut connection, id, worker).await.expect("a claim");
+    claimed.map(|assignment| assignment.thumbnails).unwrap_or_default()
+}
+
+fn heights(claims: &[Claim]) -> Vec<u32> {
+    claims.iter().map(|claim| claim.height.px()).collect()
+}
+
+#[tokio::test]
+async fn a_claim_leaves_the_thumbnail_whose_job_another_worker_is_just_fetching() {
+    let mut app = TestApp::start().await;
+    let (_, jobs) = asked_for(&app, "Premium").await;
+    let mut connection = app.pool.acquire().await.expect("a connection");
+    assert_eq!(fetch(&mut connection, "a").await.as_ref(), Some(&jobs[0]));
+    let mut fetching = postgres::begin(&app.pool).await.expect("a transaction");
+    assert_eq!(fetch(&mut fetching, "b").await.as_ref(), Some(&jobs[1]));
+    // the row of b's job still looks as if nobody had it
+    assert_eq!(heights(&claim(&app, &jobs[0], "a").await), [200]);
+    fetching.commit().await.expect("a commit");
+    assert_eq!(heights(&claim(&app, &jobs[1], "b").await), [400]);
+    db::queue::release(&mut connection, "a").await.expect("released jobs");
+    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
+        .execute(&mut *connection)
+        .await
+        .expect("waiting jobs");
+    app.run_jobs().await;
+}
+
+#[tokio::test]
+async fn a_claim_takes_the_images_other_waiting_thumbnails_along() {
+    let mut app = TestApp::start().await;
+    let (_, jobs) = asked_for(&app, "Premium").await;
+    fetch(&mut *app.pool.acquire().await.expect("a connection"), "a").await;
+    assert_eq!(heights(&claim(&app, &jobs[0], "a").await), [200, 400]);
+    fetch(&mut *app.pool.acquire().await.expect("a connection"), "b").await;
+    assert_eq!(heights(&claim(&app, &jobs[1], "b").await), [0; 0], "its thumbnail is taken");
+    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
+        .execute(&app.pool)
+        .await
+        .expect("waiting jobs");
+    app.run_jobs().await;
+    let made =
+        sqlx::query_scalar::<_, i32>("SELECT attempt FROM thumbnails ORDER BY height").fetch_all(&app.pool);
+    assert_eq!(made.await.expect("attempts"), [2, 2]);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing() {
+    let mut app = TestApp::start().await;
+    let (image, jobs) = asked_for(&app, "Basic").await;
+    let mut connection = app.pool.acquire().await.expect("a connection");
+    fetch(&mut connection, "a").await;
+    let lost = claim(&app, &jobs[0], "a").await.remove(0);
+    // as another worker does once a has been silent for too long
+    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, attempts = attempts + 1")
+        .execute(&mut *connection)
+        .await
+        .expect("a job that is free again");
+    fetch(&mut connection, "b").await;
+    assert!(claim(&app, &jobs[0], "a").await.is_empty(), "b holds the job");
+
+    let current = claim(&app, &jobs[0], "b").await.remove(0);
+    assert_ne!(lost.target, current.target, "each attempt writes an object of its own");
+    let (file, now) = (MadeFile { width: 1, height: 1, bytes: 1 }, app.clock.now());
+    assert!(!db::claims::mark_ready(&mut connection, &lost, file, now).await.expect("an update"));
+    assert!(!db::claims::mark_failed(&mut connection, &lost, "damaged", now).await.expect("an update"));
+    // a lock that apalis sends late does not take the job from its new worker
+    sqlx::query("UPDATE apalis.jobs SET status = 'Running', lock_by = 'a', lock_at = now()")
+        .execute(&mut *connection)
+        .await
+        .expect("no change");
+    let holder: String = sqlx::query_scalar("SELECT lock_by FROM apalis.jobs")
+        .fetch_one(&mut *connection)
+        .await
+        .expect("a job");
+    assert_eq!(holder, "b");
+    db::queue::release(&mut connection, "b").await.expect("no job of a process b");
+    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
+        .execute(&mut *connection)
+        .await
+        .expect("a waiting job");
+    app.run_jobs().await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    app.anonymous().get(url).await.expect(StatusCode::OK);
+}
+
+/// A thumbnail that is ready, and its link.
+async fn made(app: &mut TestApp) -> String {
+    let (image, _) = asked_for(app, "Basic").await;
+    app.run_jobs().await;
+    image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
+}
+
+#[tokio::test]
+async fn the_length_of_a_file_is_that_of_its_object_whatever_the_row_says() {
+    let mut app = TestApp::start().await;
+    let url = made(&mut app).await;
+    let nobody = app.anonymous();
+    let before = nobody.get(&url).await.expect(StatusCode::OK).body;
+    sqlx::query("UPDATE thumbnails SET bytes = bytes + 1000").execute(&app.pool).await.expect("a wrong size");
+    let answer = nobody.get(&url).await.expect(StatusCode::OK);
+    assert_eq!(answer.header("content-length"), before.len().to_string());
+    assert_eq!(answer.body, before);
+    let end = nobody.get_with(&url, &[("range", "bytes=-10")]).await.expect(StatusCode::PARTIAL_CONTENT);
+    assert_eq!(end.body, before[before.len() - 10..]);
+    let beyond = format!("bytes={}-", before.len());
+    nobody.get_with(&url, &[("range", &beyond)]).await.expect_problem(416, "range-not-satisfiable");
+}
+
+#[tokio::test]
+async fn a_ready_thumbnail_without_its_object_is_made_again() {
+    let mut app = TestApp::start().await;
+    let url = made(&mut app).await;
+    let nobody = app.anonymous();
+    let before = nobody.get(&url).await.expect(StatusCode::OK);
+    let key =
+        app.objects().await.into_iter().find(|key| key.starts_with("thumbnails/")).expect("a thumbnail");
+    app.storage.delete(vec![StorageKey::parse(&key).expect("a key")]).await.expect("a lost file");
+    nobody.get(&url).await.expect(StatusCode::ACCEPTED);
+    app.start_worker().await;
+    let after = nobody.get_with(&url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
+    assert_eq!(after.body, before.body);
+    assert_ne!(after.header("etag"), before.header("etag"), "another object");
+
+    // a client that waits gets it in one request
+    let key =
+        app.objects().await.into_iter().find(|key| key.starts_with("thumbnails/")).expect("a thumbnail");
+    app.storage.delete(vec![StorageKey::parse(&key).expect("a key")]).await.expect("a lost file");
+    nobody.get_with(&url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
+    app.stop_worker().await;
+}
+
+#[tokio::test]
+async fn a_deletion_names_every_attempt() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Basic").await;
+    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    client.get(url).await.expect(StatusCode::ACCEPTED);
+    sqlx::query("UPDATE thumbnails SET attempt = 2").execute(&app.pool).await.expect("earlier attempts");
+    app.run_jobs().await;
+    let (id, attempt) = app.only_ready_thumbnail().await;
+    assert_eq!(attempt.0, 3);
+    for left in attempt.up_to_this() {
+        let key = StorageKey::thumbnail(id, left, imaging::Format::Png);
+        app.storage.put(&key, "left by a killed worker".into()).await.expect("an object");
+    }
+    client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
+    app.run_jobs().await;
+    assert_eq!(app.objects().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_fetch_reads_one_job_of_a_long_backlog() {
+    let app = TestApp::start().await;
+    let backlog = "INSERT INTO apalis.jobs (id, job_type, job, metadata, run_at)
+        SELECT 'job' || n, 'thumbnails', '{}', '', now() - interval '1 hour' + n * interval '1 millisecond'
+        FROM generate_series(1, 200000) AS n";
+    sqlx::query(backlog).execute(&app.pool).await.expect("a backlog");
+    sqlx::query("ANALYZE apalis.jobs").execute(&app.pool).await.expect("statistics");
+    let mut tx = postgres::begin(&app.pool).await.expect("a transaction");
+    assert_eq!(fetch(&mut tx, "a").await.as_deref(), Some("job1"));
+    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
+        WHERE schemaname = 'apalis' AND relname = 'jobs'";
+    let read: i64 = sqlx::query_scalar(read).fetch_one(&mut *tx).await.expect("a count");
+    assert!(read <= 10, "the fetch of one job read {read} rows");
+    tx.rollback().await.expect("a rollback");
+    sqlx::query("TRUNCATE apalis.jobs").execute(&app.pool).await.expect("no backlog");
+}
