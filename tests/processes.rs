@@ -134,6 +134,102 @@ fn expect_clean(data: &Path, database: &PgConnectOptions) {
 }
 
 #[tokio::test]
+async fn four_workers_make_both_heights_of_an_image_once_when_they_are_asked_for_together() {
+    const PAIRS: usize = 60;
+    let data = tempfile::tempdir().expect("a folder");
+    let (database, pool) = migrated(data.path()).await;
+    count_completions(&pool).await;
+    let mut api =
+        Pictier::new(data.path()).on(&database).args(&["api"]).env("UPLOADS_PER_MINUTE", "1000").start();
+    let admin = admin(&api.origin().await).await;
+    let workers = [(); 4].map(|()| worker(data.path(), &database));
+    let picture = pictures::jpeg(800, 600);
+    let pairs = (0..PAIRS).map(|n| {
+        let (admin, picture) = (admin.clone(), picture.clone());
+        async move {
+            let image = admin.uploaded(&format!("{n}.jpg"), picture).await;
+            let link = |name: &str| image["file_urls"][name].as_str().expect("a link").to_owned();
+            let (low, high) = (link("200 px high"), link("400 px high"));
+            let wait = [("prefer", "wait=30")];
+            let (low, high) = tokio::join!(admin.get_with(&low, &wait), admin.get_with(&high, &wait));
+            for (answer, height) in [(low, 200), (high, 400)] {
+                let answer = answer.expect(StatusCode::OK);
+                assert_eq!(pictures::size(&answer.body).1, height);
+                assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+            }
+        }
+    });
+    stream::iter(pairs).buffer_unordered(6).collect::<Vec<()>>().await;
+    let made = count(&pool, "SELECT count(*) FROM completions").await;
+    assert_eq!(made, count(&pool, "SELECT count(DISTINCT thumbnail) FROM completions").await, "made twice");
+    for worker in workers {
+        assert!(worker.stop().await.success());
+    }
+    // a thumbnail that two workers made would have left two objects, or one of another size than its row
+    assert_eq!(count_objects(data.path()).await, 3 * PAIRS);
+    expect_clean(data.path(), &database);
+}
+
+#[tokio::test]
+async fn a_worker_that_was_frozen_in_the_middle_of_a_job_changes_nothing_when_it_is_back() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (database, pool) = migrated(data.path()).await;
+    let mut api = Pictier::new(data.path()).on(&database).args(&["api"]).start();
+    let admin = admin(&api.origin().await).await;
+    let image = admin.uploaded("a.png", pictures::png(4000, 4000)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    // its deadline passes while it is frozen, which is no verdict on the picture
+    let frozen = Pictier::new(data.path()).on(&database).args(&["worker"]);
+    let mut frozen = frozen.env("WORKER_HEARTBEAT_SECONDS", "1").env("DECODE_MAX_SECONDS", "6").start();
+    admin.get(&url).await.expect(StatusCode::ACCEPTED);
+    let deadline = Instant::now() + Duration::from_mins(2);
+    while count(&pool, "SELECT count(*) FROM thumbnails WHERE attempt = 1").await == 0 {
+        assert!(Instant::now() < deadline, "no worker claimed the thumbnail");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    frozen.signal(rustix::process::Signal::STOP);
+    let state = "SELECT count(*) FROM thumbnails WHERE state = 'ready' AND attempt = 1";
+    assert_eq!(count(&pool, state).await, 0, "the worker was too quick to be frozen");
+    let other = worker(data.path(), &database);
+    let answer = admin.get_with(&url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
+    let row = "SELECT row_to_json(t)::text FROM thumbnails t WHERE state = 'ready' AND attempt = 2";
+    let before: String = sqlx::query_scalar(row).fetch_one(&pool).await.expect("a thumbnail");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    frozen.signal(rustix::process::Signal::CONT);
+    frozen.wait_for("the claim was lost").await;
+    assert!(frozen.stop().await.success());
+    assert!(other.stop().await.success());
+    let after: String = sqlx::query_scalar(row).fetch_one(&pool).await.expect("a thumbnail");
+    assert_eq!(before, after);
+    assert_eq!(admin.get(&url).await.expect(StatusCode::OK).body, answer.body);
+    assert_eq!(count_objects(data.path()).await, 2, "the original and one thumbnail");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_costs_no_attempt_and_floods_no_log() {
+    // the owner of the embedded server takes it away from the worker, its guest
+    let data = tempfile::tempdir().expect("a folder");
+    let mut owner = Pictier::new(data.path()).args(&["api"]).start();
+    owner.origin().await;
+    let mut worker = worker_of_embedded(data.path());
+    worker.wait_for("working").await;
+    owner.kill();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let ended = worker.said().iter().filter(|line| line.contains("a queue's worker ended")).count();
+    assert!((1..=4).contains(&ended), "one line for each queue in a minute: {:#?}", worker.said());
+    let mut owner = Pictier::new(data.path()).args(&["api"]).start();
+    let admin = admin(&owner.origin().await).await;
+    let image = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    admin.get_with(url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
+    assert!(worker.stop().await.success());
+}
+
+fn worker_of_embedded(data: &Path) -> Running {
+    Pictier::new(data).args(&["worker"]).env("WORKER_HEARTBEAT_SECONDS", "1").start()
+}
+
+#[tokio::test]
 async fn three_workers_that_tick_each_second_enqueue_one_cleanup_a_tick() {
     let data = tempfile::tempdir().expect("a folder");
     let (database, pool) = migrated(data.path()).await;

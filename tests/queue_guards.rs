@@ -46,9 +46,17 @@ impl ProbeWorker {
         H: Fn(Probe) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
+        Self::start_many(pool, 1, limit, handler)
+    }
+
+    fn start_many<H, F>(pool: &PgPool, concurrency: usize, limit: Duration, handler: H) -> Self
+    where
+        H: Fn(Probe) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
         let stop = CancellationToken::new();
         let queues = Queues::new(pool.clone(), Duration::from_secs(1), stop.clone()).handle(
-            1,
+            concurrency,
             limit,
             move |probe, _| handler(probe),
         );
@@ -268,4 +276,80 @@ async fn a_request_that_waits_hears_of_the_end_after_a_lost_connection() {
     sqlx::query(lost).execute(&app.pool).await.expect("lost connections");
     app.run_jobs().await;
     waiting.await.expect("an answer").expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_all_jobs_that_run_and_records_their_ends() {
+    const JOBS: usize = 8;
+    let pool = pool().await;
+    let release = Arc::new(Semaphore::new(0));
+    let held = release.clone();
+    let worker = ProbeWorker::start_many(&pool, JOBS, LIMIT, move |_: Probe| {
+        let held = held.clone();
+        async move {
+            held.acquire().await.expect("a release").forget();
+            Ok(())
+        }
+    });
+    for number in 0..JOBS {
+        enqueue(&pool, number).await;
+    }
+    wait_until(&pool, "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Running'").await;
+    worker.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    release.add_permits(JOBS);
+    tokio::time::timeout(Duration::from_secs(10), worker.running)
+        .await
+        .expect("a stop as soon as the jobs have ended")
+        .expect("a queue that stops");
+    wait_until(&pool, "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Done' AND attempts = 1").await;
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_end_before_the_stop_goes_back_to_its_queue_and_costs_no_attempt() {
+    let pool = pool().await;
+    let worker = ProbeWorker::start(&pool, Duration::from_mins(5), |_: Probe| {
+        std::future::pending::<Result<(), JobError>>()
+    });
+    enqueue(&pool, 0).await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')").await;
+    worker.stop().await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Pending' AND attempts = 0)")
+        .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_all_its_connections_costs_its_job_no_attempt() {
+    let pool = pool().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (release, count) = (Arc::new(Semaphore::new(0)), runs.clone());
+    let held = release.clone();
+    let worker = ProbeWorker::start(&pool, LIMIT, move |_: Probe| {
+        let held = held.clone();
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            held.acquire().await.expect("a release").forget();
+            Ok(())
+        }
+    });
+    enqueue(&pool, 0).await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')").await;
+    for run in 2..=4 {
+        // each poll fails until the worker ends and another is started
+        let lost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while runs.load(Ordering::SeqCst) < run {
+            let _ = sqlx::query(lost).execute(&pool).await;
+            sqlx::query("ALTER TABLE apalis.workers RENAME TO away")
+                .execute(&pool)
+                .await
+                .expect("a table that is away");
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            sqlx::query("ALTER TABLE apalis.away RENAME TO workers").execute(&pool).await.expect("a table");
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+        }
+    }
+    release.add_permits(10);
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 1)").await;
+    worker.stop().await;
 }

@@ -94,6 +94,7 @@ impl Worker {
         let thumbnail_limit = decode_limit * DECODE_TIMES + FILE_TIME;
         tokio::spawn(context.clock.clone().follow(self.pool.clone(), stop.clone()));
         let queues = Queues::new(self.pool, self.heartbeat, stop.clone());
+        tracing::info!(thumbnails_at_a_time = self.concurrency, "working");
 
         let (thumbnails, deletion, cleanup) = (Arc::new(context.clone()), context.clone(), context.clone());
         queues

@@ -63,7 +63,7 @@ async fn drain(context: &WorkerContext, running: Running) {
     match tokio::time::timeout(SHUTDOWN_LIMIT, running).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(worker = context.name(), %error, "a queue's worker ended at the stop")
+            tracing::warn!(worker = context.name(), %error, "a queue's worker ended at the stop");
         }
         Err(_) => {
             let seconds = SHUTDOWN_LIMIT.as_secs();
