@@ -191,7 +191,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         postgres::create_database(&server.options("postgres"), "tables").await.expect("a database");
-        let pool = postgres::connect(server.options("tables"), 10).await.expect("a pool");
+        let pool = postgres::connect_unlimited(server.options("tables"), 10).await.expect("a pool");
         postgres::migrate(&pool).await.expect("the schema");
         fill(&pool).await;
         let storage = StorageConfig { data_dir: folder.path().into(), s3_bucket: None, s3_allow_http: false };

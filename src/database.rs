@@ -17,6 +17,9 @@ use crate::cli::Config;
 /// Connections that an embedded server takes: of the main process, and of guests such as further workers.
 const EMBEDDED_CONNECTIONS: u16 = 200;
 
+/// Connections of a role that does one thing and ends.
+pub(crate) const ONE_SHOT_CONNECTIONS: u32 = 2;
+
 /// A database that can be connected to.
 pub(crate) struct Database {
     options: PgConnectOptions,
@@ -50,12 +53,19 @@ impl Database {
         Ok(Self { options: server.options(EMBEDDED_DATABASE), embedded: Some(server) })
     }
 
-    /// Opens a pool of at most `connections`; the first superuser's name when this process created it.
+    /// Prepares the database, or checks that it is; the first superuser's name when this process created it.
+    pub(crate) async fn prepare(&self, config: &Config, schema: Schema) -> anyhow::Result<Option<Username>> {
+        let (pool, created) = self.open(config, schema).await?;
+        pool.close().await;
+        Ok(created)
+    }
+
+    /// Opens a pool without limits for a role that does one thing and ends, on a database that it prepares or checks;
+    /// the first superuser's name when this process created it.
     pub(crate) async fn open(
         &self,
         config: &Config,
         schema: Schema,
-        connections: u32,
     ) -> anyhow::Result<(PgPool, Option<Username>)> {
         if let Some(server) = &self.embedded {
             let maintenance = server.options("postgres");
@@ -63,7 +73,11 @@ impl Database {
                 .await
                 .context("creating the database")?;
         }
-        let pool = self.connect(connections).await?;
+        let pool = postgres::connect_unlimited(self.options.clone(), ONE_SHOT_CONNECTIONS).await;
+        let pool = pool.context("connecting to the database")?;
+        if self.embedded.is_none() {
+            postgres::expect_sessions(&self.options).await?;
+        }
         if schema == Schema::Expect && self.embedded.is_none() {
             postgres::expect_migrated(&pool).await?;
             return Ok((pool, None));
@@ -77,12 +91,12 @@ impl Database {
         Ok((pool, created))
     }
 
-    /// Another pool on the same database.
+    /// A pool for answering requests.
     pub(crate) async fn connect(&self, connections: u32) -> anyhow::Result<PgPool> {
         postgres::connect(self.options.clone(), connections).await.context("connecting to the database")
     }
 
-    /// A pool on the same database for a worker.
+    /// A pool for a worker.
     pub(crate) async fn connect_for_queue(&self, connections: u32) -> anyhow::Result<PgPool> {
         let pool = postgres::connect_for_queue(self.options.clone(), connections).await;
         pool.context("connecting to the database")

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
+use shared::postgres;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -24,7 +25,11 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("pictier: {error:#}");
+            let explanation = error.chain().find_map(|cause| postgres::explain(cause.downcast_ref()?));
+            match explanation {
+                Some(explanation) => eprintln!("pictier: {explanation}"),
+                None => eprintln!("pictier: {error:#}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -11,6 +11,7 @@ use imaging::InspectError;
 use serde::{Deserialize, Serialize};
 use shared::{
     domain::{AccessDenied, Invalid},
+    postgres,
     storage::StorageError,
 };
 use utoipa::{
@@ -146,12 +147,19 @@ impl Problem {
         Self::new(Code::Internal, "the log of the server has the cause under this request id")
     }
 
-    fn unavailable(cause: &(dyn Error + 'static)) -> Self {
+    /// What is needed does not answer now, and may soon.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, detail).retry_after(UNAVAILABLE_SECONDS)
+    }
+
+    fn unavailable_because(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "not available");
-        Self::new(Code::Unavailable, "the database or the storage does not answer; try again soon")
-            .retry_after(5)
+        Self::unavailable("The database or the storage does not answer. Try again soon.")
     }
 }
+
+/// When a client may try again what was not available, in seconds.
+const UNAVAILABLE_SECONDS: i64 = 5;
 
 /// An error with its causes on one line.
 struct Chain<'a>(&'a (dyn Error + 'static));
@@ -179,22 +187,15 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The server stops, or is not up yet: `57P01` to `57P03` (PostgreSQL, appendix A).
-const OPERATOR_INTERVENTION: &str = "57P";
-
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_) => Self::unavailable(&error),
-            sqlx::Error::Database(ref told)
-                if told.code().is_some_and(|code| code.starts_with(OPERATOR_INTERVENTION)) =>
-            {
-                Self::unavailable(&error)
-            }
-            _ => Self::internal(&error),
+        if let Some(explanation) = postgres::explain(&error) {
+            tracing::error!("{explanation}");
+        }
+        if postgres::is_unavailable(&error) {
+            Self::unavailable_because(&error)
+        } else {
+            Self::internal(&error)
         }
     }
 }
@@ -213,7 +214,7 @@ impl From<std::io::Error> for Problem {
 
 impl From<tower_sessions::session::Error> for Problem {
     fn from(error: tower_sessions::session::Error) -> Self {
-        Self::unavailable(&error)
+        Self::unavailable_because(&error)
     }
 }
 

@@ -2,6 +2,7 @@
 //! The two meet here and nowhere else.
 
 pub mod administration;
+pub mod backoff;
 pub mod clock;
 pub mod config;
 pub mod db;

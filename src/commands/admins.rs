@@ -9,7 +9,6 @@ use shared::{
     domain::{Password, Username},
 };
 
-use super::ONE_SHOT_CONNECTIONS;
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -24,7 +23,7 @@ pub(crate) async fn create(
 ) -> anyhow::Result<()> {
     let username: Username = username.parse()?;
     let password = Password::chosen(read_password(&username)?)?;
-    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
+    let (pool, _) = database.open(config, Schema::Expect).await?;
     let clock = Clock::measured(&pool).await?;
     create_admin(&mut *pool.acquire().await?, &username, &password, tier, &clock).await?;
     println!("created the administrator {username} of the tier {tier}");

@@ -4,8 +4,7 @@ use std::{net::Ipv4Addr, process::ExitCode, time::Duration};
 
 use shared::{config::HttpConfig, db};
 
-use super::ONE_SHOT_CONNECTIONS;
-use crate::database::Database;
+use crate::database::{Database, ONE_SHOT_CONNECTIONS};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// A worker that has not been seen for this long is gone.

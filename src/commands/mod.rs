@@ -15,9 +15,6 @@ use crate::{
     database::{Database, Schema},
 };
 
-/// Connections of a role that does one thing and ends.
-const ONE_SHOT_CONNECTIONS: u32 = 2;
-
 /// Runs the role that the command line names.
 pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCode> {
     let config = &cli.config;
@@ -27,8 +24,7 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Api) => serve::api(config, database).await.map(done),
         Some(Role::Worker) => serve::worker(config, database).await.map(done),
         Some(Role::Migrate) => {
-            let (_, created) = database.open(config, Schema::Prepare, ONE_SHOT_CONNECTIONS).await?;
-            if let Some(username) = created {
+            if let Some(username) = database.prepare(config, Schema::Prepare).await? {
                 eprintln!("created the superuser {username}");
             }
             Ok(ExitCode::SUCCESS)

@@ -14,7 +14,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
-use super::ONE_SHOT_CONNECTIONS;
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -22,12 +21,14 @@ use crate::{
 
 /// Connections of a worker besides one for each thumbnail that it makes: heartbeats, polling and listening.
 const WORKER_EXTRA_CONNECTIONS: usize = 6;
+/// The connection that listens stands beside the pool.
+const LISTENER_CONNECTIONS: u32 = 1;
 
 /// The API, a worker and the cleanup in one process.
 pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, created) =
-        database.open(config, Schema::Prepare, config.database.database_connections).await?;
+    let created = database.prepare(config, Schema::Prepare).await?;
+    let pool = database.connect(api_connections(config)).await?;
     let storage = open_storage(config, &pool).await?;
     let clock = Clock::measured(&pool).await?;
     let listener = listen(config, &pool).await?;
@@ -45,7 +46,8 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 /// The API alone.
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, created) = database.open(config, Schema::Expect, config.database.database_connections).await?;
+    let created = database.prepare(config, Schema::Expect).await?;
+    let pool = database.connect(api_connections(config)).await?;
     let storage = open_storage(config, &pool).await?;
     let clock = Clock::measured(&pool).await?;
     let listener = listen(config, &pool).await?;
@@ -56,8 +58,7 @@ pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<
 /// A worker alone, with its part in the cleanup.
 pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
-    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
-    pool.close().await;
+    database.prepare(config, Schema::Expect).await?;
     let pool = database.connect_for_queue(worker_connections(config)).await?;
     let storage = open_storage(config, &pool).await?;
     let clock = Clock::measured(&pool).await?;
@@ -99,9 +100,14 @@ fn worker_concurrency(config: &Config) -> usize {
     config.worker.worker_concurrency.unwrap_or_else(cores).max(1)
 }
 
+fn api_connections(config: &Config) -> u32 {
+    config.database.database_connections.saturating_sub(LISTENER_CONNECTIONS).max(1)
+}
+
 fn worker_connections(config: &Config) -> u32 {
     let needed = worker_concurrency(config) + WORKER_EXTRA_CONNECTIONS;
-    config.database.database_connections.max(u32::try_from(needed).unwrap_or(u32::MAX))
+    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+    config.database.database_connections.max(needed).saturating_sub(LISTENER_CONNECTIONS)
 }
 
 /// Binds the address, unless that would let strangers log in with the password that everybody knows.

@@ -11,7 +11,7 @@ use shared::{
     postgres,
 };
 
-use super::{ONE_SHOT_CONNECTIONS, consent::Consent};
+use super::consent::Consent;
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -27,17 +27,21 @@ pub(crate) async fn load(
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let specs: Vec<TierSpec> =
         serde_json::from_str(&text).with_context(|| format!("{} is no list of tiers", file.display()))?;
-    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
-    // what is told stays true until it is done: the tiers are locked meanwhile
-    let mut tx = postgres::begin(&pool).await?;
-    let existing = db::tiers::lock_all(&mut tx).await?;
-    let plan = plan_tiers(&existing, specs)?;
+    let (pool, _) = database.open(config, Schema::Expect).await?;
+    let existing = db::tiers::all(&mut *pool.acquire().await?).await?;
+    let plan = plan_tiers(&existing, specs.clone())?;
     for change in &plan {
         tell(change);
     }
     let overwrites = plan.iter().filter(|change| matches!(change, TierChange::Overwrite { .. })).count();
     if overwrites > 0 && !consent.to(&format!("Overwrite {overwrites} tier(s)?"))? {
         return Ok(ExitCode::FAILURE);
+    }
+    // nobody is asked in a transaction, so what was told may have become wrong meanwhile
+    let mut tx = postgres::begin(&pool).await?;
+    let existing = db::tiers::lock_all(&mut tx).await?;
+    if plan_tiers(&existing, specs)? != plan {
+        bail!("The tiers were changed meanwhile, and nothing was changed by this command. Run it again.");
     }
     load_tiers(&mut tx, &plan, &Clock::measured(&pool).await?).await?;
     tx.commit().await?;

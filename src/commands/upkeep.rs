@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use shared::{clock::Clock, db, installation, storage::Storage};
 use worker::Context;
 
-use super::{ONE_SHOT_CONNECTIONS, consent::Consent};
+use super::consent::Consent;
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -84,7 +84,7 @@ pub(crate) async fn adopt_storage(
     database: &Database,
     consent: Consent,
 ) -> anyhow::Result<ExitCode> {
-    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
+    let (pool, _) = database.open(config, Schema::Expect).await?;
     let storage = Storage::open(&config.storage)?;
     let images = db::installation::count_images(&mut *pool.acquire().await?).await?;
     let originals = storage.list_originals().try_fold(0_u64, |count, _| async move { Ok(count + 1) }).await?;
@@ -105,7 +105,7 @@ pub(crate) async fn adopt_storage(
 }
 
 async fn context(config: &Config, database: &Database) -> anyhow::Result<Context> {
-    let (pool, _) = database.open(config, Schema::Expect, ONE_SHOT_CONNECTIONS).await?;
+    let (pool, _) = database.open(config, Schema::Expect).await?;
     let storage = Storage::open(&config.storage)?;
     installation::join(&pool, &storage).await?;
     let clock = Clock::measured(&pool).await?;

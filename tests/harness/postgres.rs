@@ -23,7 +23,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
         root: folder.join(format!("pg-{}", std::process::id())),
         durability: Durability::Ephemeral,
         max_connections: 300,
-        binaries: std::option_env!("PG_BIN_DIR").map(PathBuf::from),
+        binaries: binaries(),
     };
     let server = Server::start(&config, &|line| eprintln!("{line}")).expect("a Postgres server");
     // the first test may be inside a runtime already, in which no other can block
@@ -33,11 +33,17 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     server
 });
 
+/// The folder that `PG_BIN_DIR` names, as when the tests run once more on another major version.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of ours")]
+pub(super) fn binaries() -> Option<PathBuf> {
+    std::env::var_os("PG_BIN_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from)
+}
+
 fn migrate_template(server: &Server) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         create_database(&server.options("postgres"), TEMPLATE).await.expect("the template");
-        let pool = postgres::connect(server.options(TEMPLATE), 2).await.expect("a connection");
+        let pool = postgres::connect_unlimited(server.options(TEMPLATE), 2).await.expect("a connection");
         postgres::migrate(&pool).await.expect("the schema");
         // a template that anybody is connected to cannot be copied
         pool.close().await;

@@ -1,14 +1,21 @@
 //! Connecting to Postgres, bringing its schema up to date, and the embedded server for machines without one.
 
 pub mod embedded;
+mod limits;
+pub mod notifications;
+mod pooler;
 
-use std::time::Duration;
+pub use limits::{explain, is_unavailable};
+pub use pooler::{PoolerError, expect_sessions};
+
+use std::{pin::pin, time::Duration};
 
 use apalis_postgres::PostgresStorage;
+use futures::future::{Either, select};
 use sqlx::{
     AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row, Transaction,
     migrate::{Migrate, MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
@@ -17,7 +24,12 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 pub const EMBEDDED_DATABASE: &str = "pictier";
 
 /// How long a request waits for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
+/// The same for what nobody waits for, such as a migration.
+const PATIENT_ACQUIRE_LIMIT: Duration = Duration::from_secs(30);
+/// A connection that comes back to the pool with a statement under way, as of a request whose client went away, is
+/// closed after this time; the server then cancels the statement.
+const RETURN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The schema could not be brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +45,67 @@ pub enum SchemaError {
     Migrate(#[from] MigrateError),
 }
 
-/// Opens a pool of at most `connections` connections; fails at once when there is no server.
+/// Opens a pool of at most `connections` connections whose statements are limited, for what answers requests; fails
+/// soon when there is no server.
 pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
-    pool_options(connections).connect_with(options.application_name("pictier")).await
+    limited(connections).connect_with(identified(options)).await
 }
 
 /// As [`connect`], for a queue, which begins transactions without [`begin`]: a connection that was left inside of one is
 /// closed.
 pub async fn connect_for_queue(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
-    pool_options(connections)
+    limited(connections)
         // the pool's own test, which asks only whether the server answers, is part of this one
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_outside_of_transactions(connection)))
-        .connect_with(options.application_name("pictier"))
+        .connect_with(identified(options))
         .await
 }
 
-fn pool_options(connections: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT)
+/// Opens a pool whose statements may take as long as they need: for migrations and the command line.
+pub async fn connect_unlimited(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENT_ACQUIRE_LIMIT)
+        .after_connect(|connection, _| Box::pin(limits::watch_the_client(connection)))
+        .connect_with(identified(options))
+        .await
+}
+
+/// A connection that can listen, outside of every pool: one that is lost takes no place in a pool with it.
+async fn connect_listener(options: PgConnectOptions) -> sqlx::Result<PgListener> {
+    let alone = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| Box::pin(limits::watch_the_client(connection)))
+        .connect_lazy_with(identified(options));
+    let mut listener = PgListener::connect_with(&alone).await?;
+    // its owner has to hear of a loss before anything is heard again
+    listener.eager_reconnect(false);
+    Ok(listener)
+}
+
+fn limited(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_LIMIT)
+        .after_connect(|connection, _| Box::pin(limits::limit_statements(connection)))
+        .after_release(|connection, _| Box::pin(comes_back_in_time(connection)))
+}
+
+/// PgBouncer refuses settings at the start of a session that it does not know, `extra_float_digits` among them.
+fn identified(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("pictier").extra_float_digits(None)
+}
+
+/// Whether the connection is done with what was under way on it.
+async fn comes_back_in_time(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(RETURN_LIMIT, connection.ping()).await {
+        Ok(answered) => answered.map(|()| true),
+        Err(_) => Ok(false),
+    }
 }
 
 async fn is_outside_of_transactions(connection: &mut PgConnection) -> sqlx::Result<bool> {
@@ -117,7 +172,24 @@ fn is_there_already(error: &sqlx::Error) -> bool {
         .is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
-/// Whether the server answers.
-pub async fn ping(connection: &mut PgConnection) -> sqlx::Result<()> {
-    connection.ping().await
+/// Whether the database answers within `limit`: over the pool, or over a new connection where all of the pool are in
+/// use.
+pub async fn answers(pool: &PgPool, limit: Duration) -> bool {
+    let over_the_pool = async {
+        let mut connection = pool.acquire().await?;
+        connection.ping().await
+    };
+    let over_another = async {
+        let mut connection = PgConnection::connect_with(&pool.connect_options()).await?;
+        sqlx::raw_sql("SELECT").execute(&mut connection).await?;
+        connection.close().await
+    };
+    let either = async {
+        match select(pin!(over_the_pool), pin!(over_another)).await {
+            Either::Left((Ok(()), _)) | Either::Right((Ok(()), _)) => true,
+            Either::Left((Err(_), other)) => other.await.is_ok(),
+            Either::Right((Err(_), other)) => other.await.is_ok(),
+        }
+    };
+    tokio::time::timeout(limit, either).await.unwrap_or(false)
 }

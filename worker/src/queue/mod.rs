@@ -57,7 +57,7 @@ pub struct Queues {
 impl Queues {
     /// No queues yet. One connection listens for all of them until `stop`.
     pub fn new(pool: PgPool, heartbeat: Duration, stop: CancellationToken) -> Self {
-        let notices = Notices::listen(pool.clone(), stop);
+        let notices = Notices::listen(&pool, stop);
         Self { pool, heartbeat, name: process_name(), notices, workers: Vec::new() }
     }
 

@@ -10,11 +10,9 @@ use std::{
 
 use apalis::prelude::{PollSnapshot, PollStrategy};
 use apalis_postgres::InsertEvent;
-use sqlx::{PgPool, postgres::PgListener};
-use tokio::{
-    sync::broadcast,
-    time::{Instant, Interval, MissedTickBehavior, Sleep, sleep_until},
-};
+use shared::postgres::notifications::{EchoTest, Heard, Notifications};
+use sqlx::PgPool;
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, sleep_until};
 use tokio_stream::{
     Stream,
     wrappers::{BroadcastStream, errors::BroadcastStreamRecvError},
@@ -23,67 +21,31 @@ use tokio_util::sync::CancellationToken;
 
 /// The channel that apalis-postgres' trigger notifies.
 const CHANNEL: &str = "apalis::job::insert";
-const BACKLOG: usize = 1024;
-const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// Jobs that were due later, or whose notification was lost, are found this soon.
 const TICK: Duration = Duration::from_secs(2);
 /// A fetch that was under way when a job was committed did not see it: look again this soon after the notification.
 const RECHECKS: [Duration; 2] = [Duration::from_millis(15), Duration::from_millis(150)];
 
-/// What the one connection that listens for all queues heard.
-#[derive(Clone, Debug)]
-enum Notice {
-    /// A job was inserted into this queue.
-    Inserted(String),
-    /// Jobs may have been inserted anywhere.
-    Unknown,
-}
-
-/// Hands notices to the queues of this process.
+/// Hands what the one connection that listens for all queues hears to the queues of this process.
 #[derive(Clone, Debug)]
 pub(super) struct Notices {
-    sender: broadcast::Sender<Notice>,
+    notifications: Notifications,
 }
 
 /// The notices of one queue.
 pub(super) struct QueueNotices {
-    stream: BroadcastStream<Notice>,
+    stream: BroadcastStream<Heard>,
     queue: &'static str,
 }
 
 impl Notices {
     /// Listens in a task of its own until `stop`, over any number of lost connections.
-    pub(super) fn listen(pool: PgPool, stop: CancellationToken) -> Self {
-        let (sender, _) = broadcast::channel(BACKLOG);
-        let notices = sender.clone();
-        tokio::spawn(stop.run_until_cancelled_owned(async move {
-            loop {
-                if let Err(error) = forward(&pool, &notices).await {
-                    tracing::warn!(%error, "lost the connection that hears of new jobs");
-                }
-                tokio::time::sleep(RECONNECT_DELAY).await;
-            }
-        }));
-        Self { sender }
+    pub(super) fn listen(pool: &PgPool, stop: CancellationToken) -> Self {
+        Self { notifications: Notifications::listen(pool, CHANNEL, EchoTest::default(), stop) }
     }
 
     pub(super) fn subscribe(&self, queue: &'static str) -> QueueNotices {
-        QueueNotices { stream: BroadcastStream::new(self.sender.subscribe()), queue }
-    }
-}
-
-async fn forward(pool: &PgPool, notices: &broadcast::Sender<Notice>) -> sqlx::Result<()> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
-    // what was inserted while nobody listened was not heard; an error says that nobody is subscribed
-    let _ = notices.send(Notice::Unknown);
-    loop {
-        let heard = match listener.try_recv().await? {
-            Some(notification) => serde_json::from_str::<InsertEvent>(notification.payload())
-                .map_or(Notice::Unknown, |event| Notice::Inserted(event.job_type)),
-            None => Notice::Unknown,
-        };
-        let _ = notices.send(heard);
+        QueueNotices { stream: BroadcastStream::new(self.notifications.subscribe().into()), queue }
     }
 }
 
@@ -93,8 +55,9 @@ impl QueueNotices {
         let mut concerned = false;
         while let Poll::Ready(Some(notice)) = Pin::new(&mut self.stream).poll_next(cx) {
             concerned |= match notice {
-                Ok(Notice::Inserted(queue)) => queue == self.queue,
-                Ok(Notice::Unknown) | Err(BroadcastStreamRecvError::Lagged(_)) => true,
+                Ok(Heard::Notification(payload)) => serde_json::from_str::<InsertEvent>(&payload)
+                    .map_or(true, |event| event.job_type == self.queue),
+                Ok(Heard::Missed) | Err(BroadcastStreamRecvError::Lagged(_)) => true,
             };
         }
         concerned

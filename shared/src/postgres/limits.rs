@@ -1,0 +1,77 @@
+//! The limits of a session, and what a statement that met one of them says.
+
+use sqlx::PgConnection;
+
+/// A statement waits this long for a lock.
+const LOCK_LIMIT: &str = "5s";
+/// A statement runs this long.
+const STATEMENT_LIMIT: &str = "30s";
+/// A transaction rests this long between two statements.
+const IDLE_IN_TRANSACTION_LIMIT: &str = "30s";
+
+/// Has the server end what a client asked for that is gone, whether it said so or not. Where the connection is a unix
+/// socket, the settings of TCP do nothing.
+const CLIENT_WATCH: &str = "SET client_connection_check_interval = '1s';
+    SET tcp_keepalives_idle = 30;
+    SET tcp_keepalives_interval = 10;
+    SET tcp_keepalives_count = 3;
+    SET tcp_user_timeout = '30s';";
+
+/// Sets what is set for every connection.
+pub(super) async fn watch_the_client(connection: &mut PgConnection) -> sqlx::Result<()> {
+    // not as options of the connection's start, which poolers refuse
+    sqlx::raw_sql(CLIENT_WATCH).execute(connection).await?;
+    Ok(())
+}
+
+/// Sets the limits of statements as well.
+pub(super) async fn limit_statements(connection: &mut PgConnection) -> sqlx::Result<()> {
+    let limits = format!(
+        "{CLIENT_WATCH}
+         SET lock_timeout = '{LOCK_LIMIT}';
+         SET statement_timeout = '{STATEMENT_LIMIT}';
+         SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_LIMIT}';"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limits)).execute(connection).await?;
+    Ok(())
+}
+
+/// Codes of errors that say that trying again may go better (PostgreSQL, appendix A).
+const PASSING: [&str; 5] = [
+    // too_many_connections
+    "53300", // lock_not_available: the lock limit
+    "55P03", // query_canceled: the statement limit
+    "57014", // idle_in_transaction_session_timeout
+    "25P03", // transaction_timeout
+    "25P04",
+];
+/// Classes of such codes: lost connections, and a server that stops or is not up yet.
+const PASSING_CLASSES: [&str; 2] = ["08", "57P"];
+/// duplicate_prepared_statement and invalid_sql_statement_name: another client's session was met.
+const FOREIGN_SESSION: [&str; 2] = ["42P05", "26000"];
+
+/// What to tell an operator whose database is behind a pooler that hands out transactions.
+pub(super) const TRANSACTION_POOLING: &str = "The database is behind a connection pooler in transaction mode, which \
+    loses settings, prepared statements and notifications: use its session mode (PgBouncer: pool_mode = session), or \
+    connect to Postgres itself.";
+
+/// Whether the database is away, busy or locked, so that trying again soon makes sense.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+            true
+        }
+        sqlx::Error::Database(said) => said.code().is_some_and(|code| {
+            PASSING.contains(&code.as_ref())
+                || PASSING_CLASSES.iter().any(|class| code.starts_with(class))
+                || FOREIGN_SESSION.contains(&code.as_ref())
+        }),
+        _ => false,
+    }
+}
+
+/// One line for the operator where the error itself does not say what to do.
+pub fn explain(error: &sqlx::Error) -> Option<&'static str> {
+    let code = error.as_database_error()?.code()?;
+    FOREIGN_SESSION.contains(&code.as_ref()).then_some(TRANSACTION_POOLING)
+}
