@@ -13,6 +13,7 @@ mod pages;
 mod problem_responses;
 mod representations;
 mod routes;
+mod time_limits;
 mod upload_form;
 mod urls;
 mod use_cases;
@@ -34,7 +35,9 @@ use tokio_util::sync::CancellationToken;
 pub use error::Code;
 pub use openapi::document as openapi_document;
 
-use crate::{auth::PasswordChecker, finished::FinishedThumbnails, urls::UrlScheme};
+use crate::{
+    auth::PasswordChecker, finished::FinishedThumbnails, time_limits::DatabaseProbe, urls::UrlScheme,
+};
 
 /// A client that sends the head of a request more slowly loses its connection.
 const HEADER_TIME: Duration = Duration::from_secs(20);
@@ -60,6 +63,7 @@ pub struct Api {
 #[derive(Clone)]
 struct AppState {
     pool: PgPool,
+    database: DatabaseProbe,
     storage: Storage,
     clock: Clock,
     limits: Arc<LimitsConfig>,
@@ -86,6 +90,7 @@ impl Api {
             passwords: PasswordChecker::new(),
             waiting: Arc::new(Semaphore::new(self.limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
             urls: UrlScheme::new(&self.http),
+            database: DatabaseProbe::new(self.pool.clone()),
             pool: self.pool,
             storage: self.storage,
             clock: self.clock,

@@ -24,7 +24,7 @@ use crate::{
     AppState, auth,
     handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
     openapi::{Description, describe_problems},
-    pages, problem_responses,
+    pages, problem_responses, time_limits,
 };
 
 /// Longest JSON body, in bytes.
@@ -165,6 +165,7 @@ pub(crate) fn description() -> openapi::OpenApi {
 pub(crate) fn service(state: AppState) -> Router {
     let (with_session, public, description) = split();
     let with_session = with_session.merge(pages()).layer(auth::session_layer(&state));
+    let limit = middleware::from_fn_with_state(state.database.clone(), time_limits::limit);
     let docs = SwaggerUi::new(DOCS_URL).config(Config::from(OPENAPI_URL).with_credentials(true));
     let routes = Router::new()
         .merge(with_session)
@@ -186,6 +187,7 @@ pub(crate) fn service(state: AppState) -> Router {
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(middleware::from_fn(problem_responses::render))
         .layer(CatchPanicLayer::custom(problem_responses::of_panic))
+        .layer(limit)
         .layer(CsrfLayer::new());
     // around the router rather than on its routes: the path has to be trimmed before it is matched
     Router::new().fallback_service(layers.service(routes))

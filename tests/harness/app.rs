@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
-use super::{Client, fresh_database};
+use super::{Client, Proxy, fresh_database};
 
 /// The password of every user that tests create.
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -54,7 +54,17 @@ impl TestApp {
         let mut limits = config::defaults();
         change(&mut limits);
         let database = fresh_database().await;
+        Self::launch(database.clone(), database, limits).await
+    }
+
+    /// With an API that reaches its database over a proxy.
+    pub(crate) async fn start_through(proxy: &Proxy, database: PgConnectOptions) -> Self {
+        Self::launch(proxy.options(&database), database, config::defaults()).await
+    }
+
+    async fn launch(of_api: PgConnectOptions, database: PgConnectOptions, limits: LimitsConfig) -> Self {
         let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
+        let api_pool = postgres::connect(of_api, 10).await.expect("a pool");
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let storage = Storage::open(&StorageConfig {
             data_dir: data.path().to_owned(),
@@ -69,7 +79,7 @@ impl TestApp {
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
         let api = Api {
-            pool: pool.clone(),
+            pool: api_pool,
             storage: storage.clone(),
             clock: clock.clone(),
             http: config::defaults(),

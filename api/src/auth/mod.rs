@@ -68,8 +68,8 @@ where
         let not_logged_in = || Problem::new(Code::NotLoggedIn, "log in with POST /api/session first");
         let session = parts.extensions.get::<Session>().ok_or_else(not_logged_in)?;
         let id = session.get::<UserId>(USER).await?.ok_or_else(not_logged_in)?;
-        let mut connection = state.pool.acquire().await?;
-        let user = db::users::active(&mut connection, id).await?.ok_or_else(not_logged_in)?;
+        let user = db::users::active(&mut *state.pool.acquire().await?, id).await?;
+        let user = user.ok_or_else(not_logged_in)?;
         renew(session, state.clock.now()).await?;
         Ok(Self(user))
     }

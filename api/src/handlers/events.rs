@@ -9,7 +9,7 @@ use axum::{
 use futures::{Stream, StreamExt, stream};
 use shared::{
     db,
-    domain::{Height, Image, Thumbnail, ThumbnailState, User},
+    domain::{Image, Thumbnail, ThumbnailState, User},
 };
 
 use crate::{
@@ -74,14 +74,13 @@ pub(crate) async fn all_events(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let subscription = state.finished.subscribe();
     let stop = state.stop.clone();
-    let follower = OwnerFollower { state, user, urls, subscription };
+    let follower = OwnerFollower { user, urls, subscription };
     let events = stream::unfold(follower, OwnerFollower::step).map(Ok);
     Sse::new(events.take_until(stop.cancelled_owned())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
 /// One client that hears of all of an account's images.
 struct OwnerFollower {
-    state: AppState,
     user: User,
     urls: Urls,
     subscription: Subscription,
@@ -91,29 +90,18 @@ impl OwnerFollower {
     async fn step(mut self) -> Option<(Event, Self)> {
         loop {
             let event = match self.subscription.next().await {
-                News::Finished(finished) if finished.owner != self.user.id => continue,
-                News::Finished(finished) => self.event(&finished).await,
-                News::Unknown => Ok(Some(Event::default().event("missed").data("{}"))),
+                News::Finished(finished) if finished.image.owner != self.user.id => continue,
+                News::Finished(finished) => self.event(&finished),
+                News::Unknown => Ok(Event::default().event("missed").data("{}")),
             };
-            match event {
-                Ok(Some(event)) => return Some((event, self)),
-                // deleted meanwhile
-                Ok(None) => {}
-                // the client connects again and asks for what it waits for
-                Err(_) => return None,
-            }
+            // without one the client connects again and asks for what it waits for
+            return event.ok().map(|event| (event, self));
         }
     }
 
-    async fn event(&self, finished: &Finished) -> Result<Option<Event>, Problem> {
-        let mut connection = self.state.pool.acquire().await?;
-        let image = db::images::of_owner(&mut connection, self.user.id, finished.image).await?;
-        let thumbnail = db::thumbnails::of_height(&mut connection, finished.image, finished.height).await?;
-        let told = image.zip(thumbnail).map(|(image, thumbnail)| {
-            let json = ImageThumbnailJson::new(&image, &thumbnail, &self.urls);
-            Event::default().event("thumbnail").json_data(json).map_err(|error| Problem::internal(&error))
-        });
-        told.transpose()
+    fn event(&self, finished: &Finished) -> Result<Event, axum::Error> {
+        let json = ImageThumbnailJson::new(&finished.image, &finished.thumbnail, &self.urls);
+        Event::default().event("thumbnail").json_data(json)
     }
 }
 
@@ -135,26 +123,27 @@ impl Follower {
                 Some(news) => news,
                 None => self.subscription.next().await,
             };
-            let wanted = match news {
-                News::Finished(finished) if finished.image != self.image.id => continue,
-                News::Finished(finished) => Some(finished.height),
-                News::Unknown => None,
+            let events = match news {
+                News::Finished(finished) if finished.image.id != self.image.id => continue,
+                News::Finished(finished) => self.events(std::slice::from_ref(&finished.thumbnail)),
+                News::Unknown => self.look().await,
             };
-            match self.events(wanted).await {
-                Ok(events) => return Some((events, self)),
-                // the client connects again and learns what it missed
-                Err(_) => return None,
-            }
+            // without them the client connects again and learns what it missed
+            return events.ok().map(|events| (events, self));
         }
     }
 
-    /// The ends of the thumbnail of this height, or of all: those that the tier includes.
-    async fn events(&self, height: Option<Height>) -> Result<Vec<Event>, Problem> {
+    /// The ends of all thumbnails until now.
+    async fn look(&self) -> Result<Vec<Event>, Problem> {
         let mut connection = self.state.pool.acquire().await?;
         let thumbnails = db::thumbnails::of_images(&mut connection, &[self.image.id]).await?;
+        self.events(&thumbnails)
+    }
+
+    /// The ends of those thumbnails that the tier includes.
+    fn events(&self, thumbnails: &[Thumbnail]) -> Result<Vec<Event>, Problem> {
         let ended = |thumbnail: &&Thumbnail| {
             matches!(thumbnail.state, ThumbnailState::Ready { .. } | ThumbnailState::Failed { .. })
-                && height.is_none_or(|height| height == thumbnail.height)
                 && self.user.tier.allows_height(thumbnail.height).is_ok()
         };
         let event = |thumbnail: &Thumbnail| {

@@ -2,10 +2,7 @@
 
 use axum::extract::State;
 
-use crate::{
-    AppState,
-    error::{Code, Problem},
-};
+use crate::{AppState, error::Problem};
 
 /// Is the process alive?
 #[utoipa::path(
@@ -29,8 +26,10 @@ pub(crate) async fn is_alive() -> &'static str {
 )]
 pub(crate) async fn is_ready(State(state): State<AppState>) -> Result<&'static str, Problem> {
     if state.stop.is_cancelled() {
-        return Err(Problem::new(Code::Unavailable, "the service is stopping"));
+        return Err(Problem::unavailable("The service is stopping."));
     }
-    shared::postgres::ping(&mut *state.pool.acquire().await?).await?;
+    if !state.database.answers().await {
+        return Err(Problem::unavailable("The database does not answer."));
+    }
     Ok("ready\n")
 }

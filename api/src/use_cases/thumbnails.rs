@@ -14,8 +14,11 @@ use sqlx::PgConnection;
 use crate::{
     AppState,
     error::{Code, Problem},
-    finished::News,
+    finished::Waiter,
 };
+
+/// The longest time for the look at the end of a wait.
+const LAST_LOOK_LIMIT: Duration = Duration::from_millis(300);
 
 /// Has an absent thumbnail made; what it is then, which another request may have decided.
 pub(crate) async fn request_thumbnail(state: &AppState, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
@@ -90,28 +93,33 @@ pub(crate) async fn wait_for_thumbnail(
     let Ok(_permit) = state.waiting.try_acquire() else {
         return Ok(ThumbnailState::Pending);
     };
-    // first subscribe, then look: what ends in between is heard
-    let mut news = state.finished.subscribe();
-    let deadline = tokio::time::sleep(patience);
-    tokio::pin!(deadline);
-    loop {
-        let current = current_state(&mut *state.pool.acquire().await?, id).await?;
-        if !current.is_pending() {
-            return Ok(current);
-        }
-        loop {
-            tokio::select! {
-                () = &mut deadline => return Ok(ThumbnailState::Pending),
-                () = state.stop.cancelled() => return Ok(ThumbnailState::Pending),
-                news = news.next() => match news {
-                    News::Finished(finished) if finished.thumbnail != id => {}
-                    News::Finished(_) | News::Unknown => break,
-                },
-            }
-        }
+    // first register, then look: what ends in between is heard
+    let mut waiter = state.finished.wait_for(id);
+    let current = current_state(&mut *state.pool.acquire().await?, id).await?;
+    if !current.is_pending() {
+        return Ok(current);
+    }
+    tokio::select! {
+        end = waiter.end() => end.ok_or_else(no_such_file),
+        () = state.stop.cancelled() => Ok(ThumbnailState::Pending),
+        () = tokio::time::sleep(patience) => last_look(state, &waiter).await,
     }
 }
 
+/// What a thumbnail is when the patience for it ends: its notification may have been lost.
+async fn last_look(state: &AppState, waiter: &Waiter) -> Result<ThumbnailState, Problem> {
+    let is_sure = tokio::time::timeout(LAST_LOOK_LIMIT, state.finished.look()).await.unwrap_or(false);
+    match waiter.known_end() {
+        Some(end) => end.ok_or_else(no_such_file),
+        None if is_sure => Ok(ThumbnailState::Pending),
+        None => Err(Problem::unavailable("The database does not answer. Try again soon.")),
+    }
+}
+
+fn no_such_file() -> Problem {
+    Problem::not_found("file")
+}
+
 async fn current_state(connection: &mut PgConnection, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
-    db::thumbnails::state(connection, id).await?.ok_or_else(|| Problem::not_found("file"))
+    db::thumbnails::state(connection, id).await?.ok_or_else(no_such_file)
 }

@@ -106,6 +106,18 @@ pub async fn insert(
     row.fetch_one(connection).await?.try_into()
 }
 
+/// Those of the images that are there.
+pub async fn of_ids(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Result<Vec<Image>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        ImageRow,
+        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
+         FROM images WHERE id = ANY ($1)",
+        &ids,
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
+}
+
 /// At most `limit` of an account's images, newest first, from the one after `before` on.
 pub async fn page(
     connection: &mut PgConnection,

@@ -121,6 +121,18 @@ pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Resu
     Ok(thumbnail.map(|thumbnail| thumbnail.state))
 }
 
+/// Those of the thumbnails that are there.
+pub async fn of_ids(connection: &mut PgConnection, ids: &[ThumbnailId]) -> sqlx::Result<Vec<Thumbnail>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        ThumbnailRow,
+        "SELECT id, image_id, height, state, width_px, height_px, bytes, failure_reason
+         FROM thumbnails WHERE id = ANY ($1)",
+        &ids,
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Thumbnail::try_from).collect()
+}
+
 /// The thumbnail of this name with what serving it needs.
 pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<ServedThumbnail>> {
     let row = sqlx::query!(

@@ -1,0 +1,248 @@
+//! The ends of thumbnails, whichever process made them: one task of the process hears of them from the database, reads
+//! them once, and tells the requests that wait and the streams of events.
+
+mod waiters;
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+
+use serde::Deserialize;
+use shared::{
+    db,
+    domain::{Image, ImageId, Thumbnail, ThumbnailId},
+    postgres::notifications::{self, EchoTest, Heard, Notifications},
+};
+use sqlx::PgPool;
+use tokio::{
+    sync::{
+        broadcast::{self, error::RecvError},
+        mpsc, oneshot,
+    },
+    time::{MissedTickBehavior, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use waiters::Waiter;
+use waiters::Waiters;
+
+/// The channel that the triggers on `thumbnails` notify.
+const CHANNEL: &str = "thumbnail_finished";
+/// Events that a slow stream may be behind before it has to look for itself.
+const BACKLOG: usize = 1024;
+/// Thumbnails that requests wait for are looked at this often, as notifications may be lost.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time for one look, beyond that of waiting for a connection.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+
+/// A thumbnail that became ready, or failed.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) image: Image,
+    pub(crate) thumbnail: Thumbnail,
+}
+
+/// What a stream hears.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// This one thumbnail ended.
+    Finished(Arc<Finished>),
+    /// Something may have been missed: look at the database.
+    Unknown,
+}
+
+/// Hands the ends of thumbnails to streams and waiting requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct FinishedThumbnails {
+    news: broadcast::Sender<News>,
+    waiters: Waiters,
+    /// Waiting requests at their deadline, which want one more look.
+    last_looks: mpsc::UnboundedSender<oneshot::Sender<()>>,
+}
+
+/// The ends of thumbnails from the moment of subscribing on.
+pub(crate) struct Subscription {
+    receiver: broadcast::Receiver<News>,
+}
+
+impl FinishedThumbnails {
+    /// Listens in a task of its own until `stop`.
+    pub(crate) fn listen(pool: PgPool, stop: CancellationToken) -> Self {
+        let (news, _) = broadcast::channel(BACKLOG);
+        let (last_looks, asked) = mpsc::unbounded_channel();
+        let waiters = Waiters::default();
+        let heard = Notifications::listen(&pool, CHANNEL, EchoTest::default(), stop.clone()).subscribe();
+        let teller = Teller { pool, heard, news: news.clone(), waiters: waiters.clone() };
+        tokio::spawn(stop.run_until_cancelled_owned(teller.run(asked)));
+        Self { news, waiters, last_looks }
+    }
+
+    /// Subscribes to the ends of all thumbnails from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        Subscription { receiver: self.news.subscribe() }
+    }
+
+    /// Registers a request that waits for this thumbnail from now on.
+    pub(crate) fn wait_for(&self, id: ThumbnailId) -> Waiter {
+        self.waiters.register(id)
+    }
+
+    /// Has the task look at all thumbnails that are waited for; whether it could.
+    pub(crate) async fn look(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.last_looks.send(answer).is_ok() && answered.await.is_ok()
+    }
+}
+
+impl Subscription {
+    pub(crate) async fn next(&mut self) -> News {
+        match self.receiver.recv().await {
+            Ok(news) => news,
+            Err(RecvError::Lagged(_)) => News::Unknown,
+            // the sender lives as long as the server
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// The payload of a notification.
+#[derive(Deserialize)]
+struct Notice {
+    thumbnail: ThumbnailId,
+    state: End,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Ready,
+    Failed,
+    /// With its image.
+    Deleted,
+}
+
+/// The one task of the process that hears and tells.
+struct Teller {
+    pool: PgPool,
+    heard: notifications::Subscription,
+    news: broadcast::Sender<News>,
+    waiters: Waiters,
+}
+
+impl Teller {
+    async fn run(mut self, mut asked: mpsc::UnboundedReceiver<oneshot::Sender<()>>) -> Infallible {
+        let mut recheck = tokio::time::interval(RECHECK_INTERVAL);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                heard = self.heard.next() => self.hear(heard).await,
+                _ = recheck.tick() => {
+                    self.look().await;
+                }
+                Some(first) = asked.recv() => {
+                    let mut answers = vec![first];
+                    while let Ok(further) = asked.try_recv() {
+                        answers.push(further);
+                    }
+                    if self.look().await {
+                        // an error says that the request was given up meanwhile
+                        for answer in answers {
+                            let _ = answer.send(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells what was heard, with what else is there already.
+    async fn hear(&mut self, first: Heard) {
+        let (mut ended, mut is_sure) = (Vec::new(), true);
+        let mut next = Some(first);
+        while let Some(heard) = next {
+            match heard {
+                Heard::Missed => is_sure = false,
+                Heard::Notification(payload) => match serde_json::from_str(&payload) {
+                    Ok(Notice { thumbnail, state: End::Deleted }) => self.waiters.tell(thumbnail, None),
+                    Ok(Notice { thumbnail, state: End::Ready | End::Failed }) => ended.push(thumbnail),
+                    Err(_) => is_sure = false,
+                },
+            }
+            next = self.heard.next_waiting();
+        }
+        is_sure &= self.tell(&ended).await;
+        if !is_sure {
+            self.look().await;
+            // an error says that nobody is subscribed
+            let _ = self.news.send(News::Unknown);
+        }
+    }
+
+    /// Reads thumbnails that ended, once for all who want to know; false when that failed.
+    async fn tell(&self, ended: &[ThumbnailId]) -> bool {
+        let has_streams = self.news.receiver_count() > 0;
+        let wanted: Vec<_> =
+            ended.iter().copied().filter(|id| has_streams || self.waiters.is_waited_for(*id)).collect();
+        let Some(thumbnails) = self.read(&wanted).await else {
+            return false;
+        };
+        for thumbnail in &thumbnails {
+            self.waiters.tell(thumbnail.id, Some(thumbnail.state.clone()));
+        }
+        if !has_streams || thumbnails.is_empty() {
+            return true;
+        }
+        let Some(images) = self.read_images(&thumbnails).await else {
+            return false;
+        };
+        for thumbnail in thumbnails {
+            if let Some(image) = images.get(&thumbnail.image) {
+                let finished = Finished { image: image.clone(), thumbnail };
+                let _ = self.news.send(News::Finished(Arc::new(finished)));
+            }
+        }
+        true
+    }
+
+    /// Looks at all thumbnails that are waited for; false when that failed.
+    async fn look(&self) -> bool {
+        let waited_for = self.waiters.all();
+        let Some(thumbnails) = self.read(&waited_for).await else {
+            return false;
+        };
+        let mut found: HashMap<_, _> =
+            thumbnails.into_iter().map(|thumbnail| (thumbnail.id, thumbnail.state)).collect();
+        for id in waited_for {
+            match found.remove(&id) {
+                Some(state) => self.waiters.tell(id, Some(state)),
+                None => self.waiters.tell(id, None),
+            }
+        }
+        true
+    }
+
+    async fn read(&self, ids: &[ThumbnailId]) -> Option<Vec<Thumbnail>> {
+        if ids.is_empty() {
+            return Some(Vec::new());
+        }
+        let reading = async { db::thumbnails::of_ids(&mut *self.pool.acquire().await?, ids).await };
+        limited(reading).await
+    }
+
+    async fn read_images(&self, thumbnails: &[Thumbnail]) -> Option<HashMap<ImageId, Image>> {
+        let ids: Vec<_> = thumbnails.iter().map(|thumbnail| thumbnail.image).collect();
+        let reading = async { db::images::of_ids(&mut *self.pool.acquire().await?, &ids).await };
+        let images = limited(reading).await?;
+        Some(images.into_iter().map(|image| (image.id, image)).collect())
+    }
+}
+
+async fn limited<T>(reading: impl Future<Output = sqlx::Result<T>>) -> Option<T> {
+    match timeout(LOOK_LIMIT, reading).await {
+        Ok(Ok(read)) => Some(read),
+        // the requests that wait report it, and the next look may go better
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "Thumbnails that are waited for cannot be read.");
+            None
+        }
+        Err(_) => None,
+    }
+}
