@@ -141,6 +141,31 @@ async fn loading_tiers_says_what_it_overwrites_and_asks() {
 }
 
 #[tokio::test]
+async fn tiers_that_change_while_somebody_is_asked_are_not_overwritten() {
+    let server = Server::migrated().await;
+    let mut changed = built_in();
+    changed[1]["thumbnail_heights"] = json!([300]);
+    let file = server.write("changed.json", &changed);
+    let heights = "SELECT array_to_string(thumbnail_heights, ',') FROM tiers WHERE name = 'Premium'";
+
+    let mut asking = server.pictier().args(&["load-tiers", &file]).start_on_terminal();
+    asking.wait_for("[y/N]").await;
+    // the question holds no lock
+    let meanwhile = "UPDATE tiers SET original_access = false WHERE name = 'Premium'";
+    sqlx::query(meanwhile).execute(&server.pool).await.expect("a change meanwhile");
+    asking.type_line("y");
+    assert_eq!(asking.end().await.code(), Some(1), "{}", asking.screen());
+    asking.wait_for("The tiers were changed meanwhile").await;
+    assert_eq!(server.column(heights).await, ["200,400"]);
+
+    let mut asking = server.pictier().args(&["load-tiers", &file]).start_on_terminal();
+    asking.wait_for("[y/N]").await;
+    asking.type_line("y");
+    assert!(asking.end().await.success(), "{}", asking.screen());
+    assert_eq!(server.column(heights).await, ["300"]);
+}
+
+#[tokio::test]
 async fn a_file_that_has_no_tiers_is_refused_and_changes_nothing() {
     let server = Server::migrated().await;
     for (name, tiers, word) in [

@@ -94,7 +94,8 @@ async fn the_end_of_a_thumbnail_whose_image_is_deleted_is_notified() {
     for image in &images {
         client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
     }
-    let Heard::Notification(payload) = heard.next().await else { panic!("the connection was lost") };
+    let next = tokio::time::timeout(Duration::from_secs(20), heard.next()).await.expect("a notification");
+    let Heard::Notification(payload) = next else { panic!("the connection was lost") };
     let payload: Value = serde_json::from_str(&payload).expect("JSON");
     assert_eq!(
         (&payload["image"], &payload["state"]),

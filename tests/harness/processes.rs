@@ -14,6 +14,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
 
+use super::Terminal;
+
 /// Where the tests' program is.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_pictier");
 
@@ -70,6 +72,11 @@ impl Pictier {
     pub(crate) fn in_folder(mut self, folder: &Path) -> Self {
         self.command.current_dir(folder);
         self
+    }
+
+    /// Starts it on a terminal.
+    pub(crate) fn start_on_terminal(self) -> Terminal {
+        Terminal::start(&self.command)
     }
 
     /// Runs it to its end.

@@ -55,6 +55,10 @@ impl Proxy {
             .ssl_mode(PgSslMode::Disable)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Forwards nothing more over the connections that are there; new ones work.
     pub(crate) fn silence(&self) {
         self.silenced.send_replace(());
