@@ -126,7 +126,7 @@ pub async fn of_ids(connection: &mut PgConnection, ids: &[ThumbnailId]) -> sqlx:
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         ThumbnailRow,
-        "SELECT id, image_id, height, state, width_px, height_px, bytes, failure_reason
+        "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
          FROM thumbnails WHERE id = ANY ($1)",
         &ids,
     );
