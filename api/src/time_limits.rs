@@ -33,7 +33,7 @@ const ASK_INTERVAL: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// The longest time from a request to the head of its answer, without the time in which its body arrives, which has
 /// limits of its own. The longest wait for a thumbnail and the longest statement together fit into it.
-const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+const REQUEST_LIMIT: Duration = Duration::from_mins(1);
 
 /// Finds out whether the database answers, for all requests of the process that want to know. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -17,6 +17,6 @@ pub(crate) use browser::Browser;
 pub(crate) use client::{Client, send};
 pub(crate) use own_postgres::OwnPostgres;
 pub(crate) use pgbouncer::PgBouncer;
-pub(crate) use postgres::fresh_database;
+pub(crate) use postgres::{binaries, fresh_database};
 pub(crate) use proxy::Proxy;
 pub(crate) use terminal::Terminal;

@@ -10,7 +10,7 @@ use shared::postgres::{
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 
-use super::postgres::binaries;
+use super::binaries;
 
 const DATABASE: &str = "own";
 const CONNECTIONS: u16 = 100;

@@ -35,7 +35,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
 
 /// The folder that `PG_BIN_DIR` names, as when the tests run once more on another major version.
 #[expect(clippy::disallowed_methods, reason = "tests have no command line of ours")]
-pub(super) fn binaries() -> Option<PathBuf> {
+pub(crate) fn binaries() -> Option<PathBuf> {
     std::env::var_os("PG_BIN_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
 

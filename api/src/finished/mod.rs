@@ -21,8 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use waiters::Waiter;
 use waiters::Waiters;
+pub(crate) use waiters::{WaitEnd, Waiter};
 
 /// The channel that the triggers on `thumbnails` notify.
 const CHANNEL: &str = "thumbnail_finished";
@@ -161,7 +161,9 @@ impl Teller {
             match heard {
                 Heard::Missed => is_sure = false,
                 Heard::Notification(payload) => match serde_json::from_str(&payload) {
-                    Ok(Notice { thumbnail, state: End::Deleted }) => self.waiters.tell(thumbnail, None),
+                    Ok(Notice { thumbnail, state: End::Deleted }) => {
+                        self.waiters.tell(thumbnail, WaitEnd::Deleted);
+                    }
                     Ok(Notice { thumbnail, state: End::Ready | End::Failed }) => ended.push(thumbnail),
                     Err(_) => is_sure = false,
                 },
@@ -185,7 +187,7 @@ impl Teller {
             return false;
         };
         for thumbnail in &thumbnails {
-            self.waiters.tell(thumbnail.id, Some(thumbnail.state.clone()));
+            self.waiters.tell(thumbnail.id, WaitEnd::State(thumbnail.state.clone()));
         }
         if !has_streams || thumbnails.is_empty() {
             return true;
@@ -211,10 +213,7 @@ impl Teller {
         let mut found: HashMap<_, _> =
             thumbnails.into_iter().map(|thumbnail| (thumbnail.id, thumbnail.state)).collect();
         for id in waited_for {
-            match found.remove(&id) {
-                Some(state) => self.waiters.tell(id, Some(state)),
-                None => self.waiters.tell(id, None),
-            }
+            self.waiters.tell(id, found.remove(&id).map_or(WaitEnd::Deleted, WaitEnd::State));
         }
         true
     }

@@ -8,9 +8,16 @@ use std::{
 use shared::domain::{ThumbnailId, ThumbnailState};
 use tokio::sync::watch;
 
-/// How a wait ended: with the thumbnail's state, or without a thumbnail, as its image was deleted.
-type End = Option<ThumbnailState>;
-type Senders = HashMap<ThumbnailId, watch::Sender<Option<End>>>;
+/// How a wait ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WaitEnd {
+    /// The thumbnail is not pending any longer.
+    State(ThumbnailState),
+    /// The thumbnail was deleted with its image.
+    Deleted,
+}
+
+type Senders = HashMap<ThumbnailId, watch::Sender<Option<WaitEnd>>>;
 
 /// All requests of the process that wait. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +30,7 @@ pub(super) struct Waiters {
 pub(crate) struct Waiter {
     id: ThumbnailId,
     waiters: Waiters,
-    receiver: watch::Receiver<Option<End>>,
+    receiver: watch::Receiver<Option<WaitEnd>>,
 }
 
 impl Waiters {
@@ -42,8 +49,8 @@ impl Waiters {
     }
 
     /// Ends the waits for a thumbnail unless it is pending.
-    pub(super) fn tell(&self, id: ThumbnailId, end: End) {
-        if end.as_ref().is_some_and(ThumbnailState::is_pending) {
+    pub(super) fn tell(&self, id: ThumbnailId, end: WaitEnd) {
+        if end == WaitEnd::State(ThumbnailState::Pending) {
             return;
         }
         if let Some(sender) = self.lock().remove(&id) {
@@ -58,18 +65,18 @@ impl Waiters {
 }
 
 impl Waiter {
-    /// Waits for the thumbnail's end: its state, or nothing when its image was deleted.
-    pub(crate) async fn end(&mut self) -> Option<ThumbnailState> {
-        let told = self.receiver.wait_for(Option::is_some).await.map(|end| end.clone().flatten());
+    /// Waits for the end.
+    pub(crate) async fn end(&mut self) -> WaitEnd {
+        let told = self.receiver.wait_for(Option::is_some).await.map(|end| end.clone());
         match told {
-            Ok(end) => end,
+            Ok(Some(end)) => end,
             // the sender is dropped only after it has told the end
-            Err(_) => std::future::pending().await,
+            Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
     /// The end if it is known already.
-    pub(crate) fn known_end(&self) -> Option<Option<ThumbnailState>> {
+    pub(crate) fn known_end(&self) -> Option<WaitEnd> {
         self.receiver.borrow().clone()
     }
 }
@@ -98,10 +105,10 @@ mod tests {
         let (one, other) = (ThumbnailId(uuid::Uuid::new_v4()), ThumbnailId(uuid::Uuid::new_v4()));
         let (mut first, mut second, third) =
             (waiters.register(one), waiters.register(one), waiters.register(other));
-        waiters.tell(one, Some(ThumbnailState::Pending));
+        waiters.tell(one, WaitEnd::State(ThumbnailState::Pending));
         assert_eq!(first.known_end(), None, "it has not ended");
-        waiters.tell(one, None);
-        assert_eq!((first.end().await, second.end().await), (None, None));
+        waiters.tell(one, WaitEnd::Deleted);
+        assert_eq!((first.end().await, second.end().await), (WaitEnd::Deleted, WaitEnd::Deleted));
         assert_eq!(third.known_end(), None);
         assert_eq!(waiters.all(), [other]);
     }
@@ -116,7 +123,7 @@ mod tests {
         drop(second);
         assert!(waiters.all().is_empty());
         let ended = waiters.register(id);
-        waiters.tell(id, None);
+        waiters.tell(id, WaitEnd::Deleted);
         let again = waiters.register(id);
         drop(ended);
         assert!(waiters.is_waited_for(id), "a wait that ended takes no later one with it");

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use crate::{
     AppState,
     error::{Code, Problem},
-    finished::Waiter,
+    finished::{WaitEnd, Waiter},
 };
 
 /// The longest time for the look at the end of a wait.
@@ -100,7 +100,7 @@ pub(crate) async fn wait_for_thumbnail(
         return Ok(current);
     }
     tokio::select! {
-        end = waiter.end() => end.ok_or_else(no_such_file),
+        end = waiter.end() => state_at(end),
         () = state.stop.cancelled() => Ok(ThumbnailState::Pending),
         () = tokio::time::sleep(patience) => last_look(state, &waiter).await,
     }
@@ -110,9 +110,16 @@ pub(crate) async fn wait_for_thumbnail(
 async fn last_look(state: &AppState, waiter: &Waiter) -> Result<ThumbnailState, Problem> {
     let is_sure = tokio::time::timeout(LAST_LOOK_LIMIT, state.finished.look()).await.unwrap_or(false);
     match waiter.known_end() {
-        Some(end) => end.ok_or_else(no_such_file),
+        Some(end) => state_at(end),
         None if is_sure => Ok(ThumbnailState::Pending),
         None => Err(Problem::unavailable("The database does not answer. Try again soon.")),
+    }
+}
+
+fn state_at(end: WaitEnd) -> Result<ThumbnailState, Problem> {
+    match end {
+        WaitEnd::State(state) => Ok(state),
+        WaitEnd::Deleted => Err(no_such_file()),
     }
 }
 

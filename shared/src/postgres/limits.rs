@@ -36,18 +36,12 @@ pub(super) async fn limit_statements(connection: &mut PgConnection) -> sqlx::Res
     Ok(())
 }
 
-/// Codes of errors that say that trying again may go better (PostgreSQL, appendix A).
-const PASSING: [&str; 5] = [
-    // too_many_connections
-    "53300", // lock_not_available: the lock limit
-    "55P03", // query_canceled: the statement limit
-    "57014", // idle_in_transaction_session_timeout
-    "25P03", // transaction_timeout
-    "25P04",
-];
-/// Classes of such codes: lost connections, and a server that stops or is not up yet.
+/// Errors after which trying again may go better (PostgreSQL, appendix A): `too_many_connections`, `lock_not_available`,
+/// `query_canceled`, `idle_in_transaction_session_timeout`, `transaction_timeout`.
+const PASSING: [&str; 5] = ["53300", "55P03", "57014", "25P03", "25P04"];
+/// Classes of such errors: lost connections, and a server that stops or is not up yet.
 const PASSING_CLASSES: [&str; 2] = ["08", "57P"];
-/// duplicate_prepared_statement and invalid_sql_statement_name: another client's session was met.
+/// `duplicate_prepared_statement` and `invalid_sql_statement_name`: the session is another client's.
 const FOREIGN_SESSION: [&str; 2] = ["42P05", "26000"];
 
 /// What to tell an operator whose database is behind a pooler that hands out transactions.
