@@ -202,7 +202,7 @@ impl From<sqlx::Error> for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
-        Self::unavailable(&error)
+        Self::unavailable_because(&error)
     }
 }
 
