@@ -67,6 +67,8 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    // reqwest leaves the choice of the TLS provider to the process
+    let _ = rustls::crypto::ring::default_provider().install_default();
     if run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn kill(plan: Arc<Plan>) -> Outcome {
     let mut random = plan.random("api-killed");
     let kills: usize = plan.pick(5, 50);
     let mut rest = probes(&site, kills).await;
-    let rate = Rate { clients: 12, pause: Duration::from_millis(300), is_large: false };
+    let rate = Rate { clients: 12, pause: Duration::from_secs(1), is_large: false };
     let load = Load::start(&site.front, &plan, rate, &mut random);
     for _ in 0..kills {
         sleep(Duration::from_millis(random.u64(200..700))).await;
@@ -40,7 +40,7 @@ pub(super) async fn roll(plan: Arc<Plan>) -> Outcome {
     let mut random = plan.random("rolling-restart");
     let rounds: usize = plan.pick(3, 20);
     let mut rest = probes(&site, 2 * rounds).await;
-    let load = Load::start(&site.front, &plan, Rate { clients: 6, ..light(&plan) }, &mut random);
+    let load = Load::start(&site.front, &plan, Rate { clients: 4, ..light() }, &mut random);
     for _ in 0..rounds {
         site.start_worker(&[]);
         sleep(Duration::from_millis(random.u64(300..800))).await;

@@ -17,7 +17,7 @@ pub(super) async fn kill(plan: Arc<Plan>) -> Outcome {
     let mut random = plan.random("postgres-killed");
     let kills: usize = plan.pick(3, 30);
     let mut rest = probes(&site, 3 * kills).await;
-    let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+    let load = Load::start(&site.front, &plan, light(), &mut random);
     for _ in 0..kills {
         sleep(Duration::from_millis(random.u64(300..1200))).await;
         block_in_place(|| {
@@ -38,7 +38,7 @@ pub(super) async fn away(plan: Arc<Plan>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = plan.random("postgres-away");
     let late = probes(&site, plan.pick(5, 20)).await;
-    let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+    let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(Duration::from_secs(1)).await;
     block_in_place(|| site.postgres.stop());
     sleep(plan.pick(Duration::from_secs(10), Duration::from_secs(60))).await;
@@ -55,7 +55,7 @@ pub(super) async fn freeze(plan: Arc<Plan>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = plan.random("postgres-frozen");
     let late = probes(&site, plan.pick(5, 20)).await;
-    let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+    let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(Duration::from_secs(1)).await;
     site.postgres.freeze();
     sleep(plan.pick(Duration::from_secs(8), Duration::from_secs(30))).await;

@@ -34,7 +34,7 @@ pub(super) async fn fail_over(plan: Arc<Plan>) -> Outcome {
             wait_for_standby(&site.postgres).await;
         }
         let late = probes(&site, 5).await;
-        let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+        let load = Load::start(&site.front, &plan, light(), &mut random);
         sleep(Duration::from_millis(random.u64(1000..2500))).await;
         let killed = Instant::now();
         block_in_place(|| {

@@ -100,12 +100,8 @@ pub(crate) const HARMS: &[Harm] = &[
 ];
 
 /// Clients that leave the machine something to do besides.
-fn light(plan: &Plan) -> Rate {
-    Rate {
-        clients: 3,
-        pause: plan.pick(Duration::from_millis(200), Duration::from_millis(300)),
-        is_large: false,
-    }
+fn light() -> Rate {
+    Rate { clients: 2, pause: Duration::from_millis(300), is_large: false }
 }
 
 fn patience(plan: &Plan) -> Duration {

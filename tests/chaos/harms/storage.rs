@@ -23,7 +23,7 @@ use crate::{
 /// The size of the disk that gets full.
 const DISK_BYTES: usize = 32 << 20;
 /// What is left of it, for some uploads to be under way.
-const LEFT_BYTES: usize = 512 << 10;
+const LEFT_BYTES: usize = 64 << 10;
 
 /// An S3 store fails for a while under load.
 pub(super) async fn s3(plan: Arc<Plan>, harm: &'static str, fault: Fault) -> Outcome {
@@ -37,9 +37,14 @@ pub(super) async fn s3(plan: Arc<Plan>, harm: &'static str, fault: Fault) -> Out
     let site = Site::start_with(&plan, harm, setup, 1, 2).await;
     let mut outcome = Outcome::default();
     let late = probes(&site, plan.pick(5, 20)).await;
-    let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+    let caught = probes(&site, plan.pick(5, 50)).await;
+    let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(Duration::from_millis(500)).await;
     proxy.set(fault);
+    // of images from before: while nothing can be uploaded, thumbnails are still asked for
+    for upload in &caught {
+        site.front.ask(&plan, upload).await;
+    }
     let seconds = if fault == Fault::Away { plan.pick(15, 150) } else { plan.pick(8, 60) };
     sleep(Duration::from_secs(seconds)).await;
     proxy.set(Fault::None);
@@ -60,9 +65,13 @@ pub(super) async fn disk_full(plan: Arc<Plan>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = plan.random("disk-full");
     let late = probes(&site, plan.pick(5, 20)).await;
-    let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+    let caught = probes(&site, plan.pick(5, 50)).await;
+    let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(Duration::from_millis(500)).await;
     disk.fill();
+    for upload in &caught {
+        site.front.ask(&plan, upload).await;
+    }
     sleep(plan.pick(Duration::from_secs(8), Duration::from_secs(30))).await;
     load.stop().await;
     disk.clear();

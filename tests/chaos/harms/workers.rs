@@ -52,7 +52,7 @@ pub(super) async fn freeze(plan: Arc<Plan>) -> Outcome {
     site.signal_worker(0, Signal::STOP);
     let held = site.count("SELECT count(*) FROM apalis.jobs WHERE status IN ('Queued', 'Running')").await;
     outcome.notes.push(format!("{held} jobs were under way when the worker stood still"));
-    let load = Load::start(&site.front, &plan, light(&plan), &mut random);
+    let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(plan.pick(Duration::from_secs(25), Duration::from_secs(60))).await;
     site.signal_worker(0, Signal::CONT);
     let thawed = Instant::now();
