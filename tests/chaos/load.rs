@@ -19,7 +19,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    album::{HEIGHTS, PictureId, sha},
+    album::{Album, HEIGHTS, PictureId, sha},
     client::Client,
     plan::Plan,
 };
@@ -174,8 +174,13 @@ impl Front {
 
     /// Asks for both heights at the same time, without waiting for the bytes.
     pub(crate) async fn ask(&self, plan: &Plan, upload: &Upload) {
+        self.ask_and_wait(plan, upload, None).await;
+    }
+
+    /// Asks for both heights at the same time, and waits for the bytes for as long as that.
+    pub(crate) async fn ask_and_wait(&self, plan: &Plan, upload: &Upload, wait: Option<Duration>) {
         let requests = HEIGHTS.map(|height| async move {
-            let reply = self.fetch(&upload.thumbnails[&height], None).await;
+            let reply = self.fetch(&upload.thumbnails[&height], wait).await;
             if let Ok(reply) = reply
                 && reply.status == StatusCode::OK
             {
@@ -272,7 +277,7 @@ async fn work(front: Arc<Front>, plan: Arc<Plan>, stop: CancellationToken, rate:
     let mean = u64::try_from(rate.pause.as_millis()).unwrap_or(u64::MAX);
     while !stop.is_cancelled() {
         let number = random.usize(..);
-        let picture = if rate.is_large { plan.album.large(number) } else { plan.album.small(number) };
+        let picture = if rate.is_large { Album::large(number) } else { Album::small(number) };
         if let Some(upload) = front.upload(&plan, picture).await {
             front.ask(&plan, &upload).await;
         }

@@ -87,7 +87,8 @@ fn run(options: &Options) -> bool {
             let running: Vec<_> =
                 harms.iter().map(|harm| (harm, scope.spawn(|| run_one(harm, plan.clone())))).collect();
             for (harm, thread) in running {
-                let crashed = |_| (Outcome::broken("the harm panicked; see above".to_owned()), Duration::ZERO);
+                let crashed =
+                    |_| (Outcome::broken("the harm panicked; see above".to_owned()), Duration::ZERO);
                 let (outcome, took) = thread.join().unwrap_or_else(crashed);
                 report.add(harm.name, outcome, took);
             }

@@ -1,6 +1,6 @@
 //! What a harm did, and the table of all of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 /// Examples that are printed of each harm.
 const EXAMPLES: usize = 12;
@@ -25,27 +25,27 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    pub(crate) fn lose(&mut self, what: String) {
+    pub(crate) fn lose(&mut self, what: impl Display) {
         self.lost += 1;
         self.evidence.push(format!("lost: {what}"));
     }
 
-    pub(crate) fn double(&mut self, what: String) {
+    pub(crate) fn double(&mut self, what: impl Display) {
         self.doubled += 1;
         self.evidence.push(format!("doubled: {what}"));
     }
 
-    pub(crate) fn find_wrong(&mut self, what: String) {
+    pub(crate) fn find_wrong(&mut self, what: impl Display) {
         self.wrong += 1;
         self.evidence.push(format!("wrong bytes: {what}"));
     }
 
-    pub(crate) fn find_stuck(&mut self, what: String) {
+    pub(crate) fn find_stuck(&mut self, what: impl Display) {
         self.stuck += 1;
         self.evidence.push(format!("stuck: {what}"));
     }
 
-    pub(crate) fn find_broken(&mut self, rule: String) {
+    pub(crate) fn find_broken(&mut self, rule: impl Display) {
         self.broken += 1;
         self.evidence.push(format!("broken: {rule}"));
     }

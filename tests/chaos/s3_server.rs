@@ -1,4 +1,4 @@
-//! A SeaweedFS that harms share, each with a bucket of its own.
+//! A `SeaweedFS` that harms share, each with a bucket of its own.
 
 use std::{
     net::SocketAddr,
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::{cluster::free_port, plan::tool};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-/// SeaweedFS listens for gRPC on its ports plus this number.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// `SeaweedFS` listens for gRPC on its ports plus this number.
 const GRPC_OFFSET: u16 = 10_000;
 
 /// A server that ends when it is dropped.

@@ -76,7 +76,9 @@ impl Site {
         });
         let lost: Vec<_> =
             stream::iter(checks).buffer_unordered(FETCHES).filter_map(std::future::ready).collect().await;
-        lost.into_iter().for_each(|case| findings.lose(case));
+        for case in lost {
+            findings.lose(case);
+        }
     }
 
     /// Every thumbnail's row, whatever columns this version has.
@@ -100,10 +102,10 @@ impl Site {
         let wanted = uploads
             .iter()
             .flat_map(|upload| upload.thumbnails.iter().map(move |(height, path)| (upload, *height, path)));
-        let fetches = wanted.map(|(upload, height, path)| async move {
+        let requests = wanted.map(|(upload, height, path)| async move {
             (upload, height, path, self.fetch_until(path, Some(WAIT), deadline).await)
         });
-        let fetched: Vec<_> = stream::iter(fetches).buffer_unordered(FETCHES).collect().await;
+        let fetched: Vec<_> = stream::iter(requests).buffer_unordered(FETCHES).collect().await;
         let (rows, objects) = (self.rows().await, self.objects().await);
         for (upload, height, path, fetched) in fetched {
             let case = format!("image {} at {height} px", upload.pk);
@@ -200,7 +202,9 @@ impl Site {
             FROM completions GROUP BY thumbnail, attempt HAVING count(*) > 1";
         let doubled: Vec<String> =
             sqlx::query_scalar(doubled).fetch_all(&self.pool).await.expect("completions");
-        doubled.into_iter().for_each(|case| findings.double(case));
+        for case in doubled {
+            findings.double(case);
+        }
         let mut valid: BTreeMap<String, usize> = BTreeMap::new();
         let current: BTreeMap<String, i64> = self
             .rows()
@@ -274,7 +278,7 @@ impl Site {
         let mut named: BTreeSet<String> =
             images.iter().filter_map(|row| row["original_id"].as_str().map(str::to_owned)).collect();
         let ready = self.rows().await;
-        named.extend(ready.values().filter(|row| row["state"] == "ready").map(|row| name_of(row)));
+        named.extend(ready.values().filter(|row| row["state"] == "ready").map(name_of));
         let objects = self.objects().await;
         let is_left = |key: &&String| key.contains('/') && stem(key).is_none_or(|name| !named.contains(name));
         objects.keys().filter(is_left).count()

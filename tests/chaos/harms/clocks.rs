@@ -1,6 +1,6 @@
 //! Machines whose clocks are wrong.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub(super) async fn skew(plan: Arc<Plan>) -> Outcome {
     outcome
 }
 
-async fn skew_by(plan: &Arc<Plan>, skew: &str, library: &PathBuf, mut outcome: Outcome) -> Outcome {
+async fn skew_by(plan: &Arc<Plan>, skew: &str, library: &Path, mut outcome: Outcome) -> Outcome {
     let environment = [
         ("LD_PRELOAD", library.display().to_string()),
         ("FAKETIME", skew.to_owned()),

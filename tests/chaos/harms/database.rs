@@ -41,7 +41,7 @@ pub(super) async fn away(plan: Arc<Plan>) -> Outcome {
     let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(Duration::from_secs(1)).await;
     block_in_place(|| site.postgres.stop());
-    sleep(plan.pick(Duration::from_secs(10), Duration::from_secs(60))).await;
+    sleep(plan.pick(Duration::from_secs(10), Duration::from_mins(1))).await;
     block_in_place(|| site.postgres.start());
     let back = Instant::now();
     recover(&site, &late, back, &mut outcome).await;

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::{patience, probes, recover};
-use crate::{load::Upload, plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
+use crate::{album::Album, load::Upload, plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
 
 /// Images that are asked for and deleted at a time.
 const AT_A_TIME: usize = 6;
@@ -20,7 +20,7 @@ pub(super) async fn delete(plan: Arc<Plan>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = plan.random("deletions");
     let count: usize = plan.pick(60, 500);
-    let pictures = (0..2 * count).map(|number| plan.album.small(number)).collect();
+    let pictures = (0..2 * count).map(Album::small).collect();
     let uploads = site.front.upload_all(&plan, pictures).await;
     let late = probes(&site, 5).await;
     let names = names(&site, &uploads[..count]).await;

@@ -17,6 +17,7 @@ use futures::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 use crate::{
+    album::Album,
     load::{Rate, Upload},
     plan::Plan,
     report::Outcome,
@@ -35,7 +36,7 @@ pub(crate) struct Harm {
     pub(crate) run: fn(Arc<Plan>) -> LocalBoxFuture<'static, Outcome>,
 }
 
-const SHORT_LIMIT: Duration = Duration::from_secs(120);
+const SHORT_LIMIT: Duration = Duration::from_mins(2);
 const LONG_LIMIT: Duration = Duration::from_mins(20);
 
 /// How long thumbnails may take once a harm is over: retries are up to a minute apart.
@@ -110,7 +111,7 @@ fn patience(plan: &Plan) -> Duration {
 
 /// Images whose thumbnails nobody has asked for.
 async fn probes(site: &Site, count: usize) -> Vec<Upload> {
-    let pictures = (0..count).map(|number| site.plan.album.small(number)).collect();
+    let pictures = (0..count).map(Album::small).collect();
     site.front.upload_all(&site.plan, pictures).await
 }
 

@@ -8,23 +8,24 @@ use tokio::time::Instant;
 
 use super::{patience, probes, recover};
 use crate::{
-    album::{HEIGHTS, sha},
+    album::{Album, HEIGHTS, sha},
     plan::Plan,
     report::Outcome,
     site::Site,
 };
 
-/// Images that are asked for at a time.
-const AT_A_TIME: usize = 8;
+/// How long a request waits for its thumbnail.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// Both heights of each image are asked for at the same moment.
 pub(super) async fn together(plan: Arc<Plan>, harm: &'static str, workers: usize) -> Outcome {
     let site = Site::start(&plan, harm, 1, workers).await;
     let mut outcome = Outcome::default();
-    let pictures = (0..plan.pick(150, 1500)).map(|number| plan.album.small(number)).collect();
+    let pictures = (0..plan.pick(150, 1500)).map(Album::small).collect();
     let uploads = site.front.upload_all(&plan, pictures).await;
-    let asks = uploads.iter().map(|upload| site.front.ask(&plan, upload));
-    stream::iter(asks).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
+    // the workers are idle when both requests come, so that both jobs may start at the same moment
+    let asks = uploads.iter().map(|upload| site.front.ask_and_wait(&plan, upload, Some(WAIT)));
+    stream::iter(asks).buffer_unordered(workers).collect::<Vec<()>>().await;
     let late = probes(&site, 5).await;
     recover(&site, &late, Instant::now(), &mut outcome).await;
     let settled =
@@ -56,12 +57,11 @@ async fn note_doubles(site: &Site, outcome: &mut Outcome) {
 pub(super) async fn stampede(plan: Arc<Plan>) -> Outcome {
     let site = Site::start(&plan, "stampede", 2, 2).await;
     let mut outcome = Outcome::default();
-    let uploads = site.front.upload_all(&plan, vec![plan.album.large(0), plan.album.small(0)]).await;
+    let uploads = site.front.upload_all(&plan, vec![Album::large(0), Album::small(0)]).await;
     for upload in &uploads {
         let path = &upload.thumbnails[&HEIGHTS[1]];
         let started = Instant::now();
-        let requests =
-            (0..plan.pick(200, 1000)).map(|_| site.front.fetch(path, Some(Duration::from_secs(30))));
+        let requests = (0..plan.pick(200, 1000)).map(|_| site.front.fetch(path, Some(WAIT)));
         let replies = join_all(requests).await;
         outcome.recovery.push(started.elapsed());
         let mut bodies = BTreeSet::new();

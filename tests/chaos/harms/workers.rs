@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{light, patience, probes, recover};
 use crate::{
+    album::Album,
     load::{Load, Rate},
     plan::Plan,
     report::Outcome,
@@ -43,7 +44,7 @@ pub(super) async fn freeze(plan: Arc<Plan>) -> Outcome {
     let mut outcome = Outcome::default();
     let mut random = plan.random("worker-frozen");
     let late = probes(&site, plan.pick(5, 20)).await;
-    let backlog = (0..plan.pick(16, 60)).map(|number| plan.album.large(number)).collect();
+    let backlog = (0..plan.pick(16, 60)).map(Album::large).collect();
     let backlog = site.front.upload_all(&plan, backlog).await;
     for upload in &backlog {
         site.front.ask(&plan, upload).await;
@@ -53,7 +54,7 @@ pub(super) async fn freeze(plan: Arc<Plan>) -> Outcome {
     let held = site.count("SELECT count(*) FROM apalis.jobs WHERE status IN ('Queued', 'Running')").await;
     outcome.notes.push(format!("{held} jobs were under way when the worker stood still"));
     let load = Load::start(&site.front, &plan, light(), &mut random);
-    sleep(plan.pick(Duration::from_secs(25), Duration::from_secs(60))).await;
+    sleep(plan.pick(Duration::from_secs(25), Duration::from_mins(1))).await;
     site.signal_worker(0, Signal::CONT);
     let thawed = Instant::now();
     recover(&site, &late, thawed, &mut outcome).await;
