@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{patience, probes, recover};
+use super::{patience, probes};
 use crate::{
     load::Upload,
     objects::Objects,
@@ -47,13 +47,14 @@ async fn skew_by(plan: &Arc<Plan>, skew: &str, library: &Path, mut outcome: Outc
     let mut site = Site::start(plan, harm, 1, 1).await;
     site.start_api(&environment).await;
     site.start_worker(&environment);
-    for probe in probes(&site, plan.pick(10, 50)).await {
-        let asked = Instant::now();
-        recover(&site, std::slice::from_ref(&probe), asked, &mut outcome).await;
-        if asked.elapsed() > NORMAL_TIME {
-            outcome.findings.find_broken(format!("{skew}: a thumbnail took {} s", asked.elapsed().as_secs()));
-        }
+    let asked = probes(&site, plan.pick(10, 50)).await;
+    let answered = site.front.recover(plan, &asked, Instant::now(), NORMAL_TIME).await;
+    let late = answered.iter().filter(|answer| answer.is_none()).count();
+    if late > 0 {
+        let limit = NORMAL_TIME.as_secs();
+        outcome.findings.find_broken(format!("{skew}: {late} thumbnails took longer than {limit} s"));
     }
+    outcome.recovery.extend(answered.into_iter().flatten());
     let linked = probes(&site, 4).await;
     let links = create_links(&site, &linked, skew, &mut outcome).await;
     expect_live(&site, &links, skew, "at first", &mut outcome).await;
