@@ -72,9 +72,9 @@ async fn a_claim_leaves_the_thumbnail_whose_job_another_worker_is_just_fetching(
 async fn a_claim_takes_the_images_other_waiting_thumbnails_along() {
     let mut app = TestApp::start().await;
     let (_, jobs) = asked_for(&app, "Premium").await;
-    fetch(&mut *app.pool.acquire().await.expect("a connection"), "a").await;
+    fetch(&mut app.pool.acquire().await.expect("a connection"), "a").await;
     assert_eq!(heights(&claim(&app, &jobs[0], "a").await), [200, 400]);
-    fetch(&mut *app.pool.acquire().await.expect("a connection"), "b").await;
+    fetch(&mut app.pool.acquire().await.expect("a connection"), "b").await;
     assert_eq!(heights(&claim(&app, &jobs[1], "b").await), [0; 0], "its thumbnail is taken");
     sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
         .execute(&app.pool)

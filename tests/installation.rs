@@ -234,7 +234,7 @@ async fn cleanups_at_the_same_time_keep_database_and_marker_together() {
     for cleanup in cleanups.collect::<Vec<_>>() {
         cleanup.await.expect("a cleanup").expect("a store of its own");
     }
-    let known = db::installation::get(&mut *app.pool.acquire().await.expect("a connection")).await;
+    let known = db::installation::get(&mut app.pool.acquire().await.expect("a connection")).await;
     let marker = app.storage.read_marker().await.expect("a look");
     assert_eq!(marker, Some(known.expect("an installation").marker()));
 }

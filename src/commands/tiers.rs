@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use shared::{
     administration::{TierChange, load_tiers, plan_tiers},
     clock::Clock,
