@@ -31,4 +31,5 @@ mod thumbnails;
 mod tiers;
 mod time_limits;
 mod transient;
+mod upgrade;
 mod waiting;
