@@ -20,7 +20,7 @@ use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use worker::queue::{JobError, Queues};
 
-use crate::harness::{TestApp, fresh_database, pictures, wait_until};
+use crate::harness::{Proxy, TestApp, fresh_database, pictures, wait_until};
 
 #[derive(Serialize, Deserialize)]
 struct Probe {
@@ -351,5 +351,20 @@ async fn a_worker_that_lost_all_its_connections_costs_its_job_no_attempt() {
     }
     release.add_permits(10);
     wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 1)").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_connections_were_lost_without_a_sign_is_started_again() {
+    let database = fresh_database().await;
+    let proxy = Proxy::start(&database).await;
+    let through = postgres::connect_for_queue(proxy.options(&database), 10).await.expect("a pool");
+    let worker = ProbeWorker::start(&through, LIMIT, |_: Probe| async { Ok(()) });
+    let direct = postgres::connect(database, 2).await.expect("a pool");
+    enqueue(&direct, 0).await;
+    wait_until(&direct, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
+    proxy.silence();
+    enqueue(&direct, 1).await;
+    wait_until(&direct, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
     worker.stop().await;
 }

@@ -91,6 +91,19 @@ pub async fn release(connection: &mut PgConnection, process: &str) -> sqlx::Resu
     Ok(released.execute(connection).await?.rows_affected())
 }
 
+/// Whether this worker is registered and has not been seen for `age`.
+pub async fn is_silent(connection: &mut PgConnection, worker: &str, age: Duration) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT FROM apalis.workers WHERE id = $1 AND last_seen < now() - $2::interval
+           ) AS "exists!""#,
+        worker,
+        interval(age)?,
+    )
+    .fetch_one(connection)
+    .await
+}
+
 /// Whether a worker whose name starts with `host` and a hyphen has been seen within `age`.
 pub async fn has_live_worker(connection: &mut PgConnection, host: &str, age: Duration) -> sqlx::Result<bool> {
     sqlx::query_scalar!(

@@ -17,14 +17,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{backoff::Backoff, postgres::connect_listener};
+use crate::{backoff::Backoff, log_limit::LogLimit, postgres::connect_listener};
 
 /// Notifications that a slow subscriber may be behind before it misses some.
 const BACKLOG: usize = 1024;
 /// The longest time to connect and to start listening.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// At most one warning of a lost connection in this time.
-const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What a subscriber hears.
 #[derive(Clone, Debug)]
@@ -134,7 +132,7 @@ struct Listener {
 impl Listener {
     async fn run(self) -> Infallible {
         let mut backoff = Backoff::default();
-        let mut warned_at: Option<Instant> = None;
+        let warnings = LogLimit::new();
         loop {
             let lost = match timeout(CONNECT_LIMIT, self.connect()).await {
                 Ok(Ok(connection)) => {
@@ -146,8 +144,7 @@ impl Listener {
                 Ok(Err(error)) => Lost::Failed(error),
                 Err(_) => Lost::Silent,
             };
-            if warned_at.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-                warned_at = Some(Instant::now());
+            if warnings.allows() {
                 tracing::warn!(
                     channel = self.channel,
                     reason = %lost,

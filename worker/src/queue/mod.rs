@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub use self::error::{JobError, Trouble, WorkerError};
 use self::{
     guard::guarded,
-    supervisor::{Supervised, supervise},
+    supervisor::{Pulse, Supervised, supervise},
     wake::{Notices, Wake},
 };
 
@@ -70,7 +70,9 @@ impl Queues {
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
         let (pool, notices, heartbeat) = (self.pool.clone(), self.notices.clone(), self.heartbeat);
-        self.supervise(J::QUEUE, move |context| {
+        let missed = u32::try_from(MISSED_HEARTBEATS).unwrap_or(u32::MAX);
+        let pulse = Pulse { pool: self.pool.clone(), limit: heartbeat * missed };
+        self.supervise(J::QUEUE, Some(pulse), move |context| {
             let (handler, worker) = (handler.clone(), context.name().to_owned());
             let handle = move |job: J, task: TaskId| {
                 let held = JobId::of_task(&task).map(|id| HeldJob { id, worker: worker.clone() });
@@ -94,7 +96,7 @@ impl Queues {
         H: Fn(u64) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        self.supervise("tick", move |context| {
+        self.supervise("tick", None, move |context| {
             let on_tick = on_tick.clone();
             let handle = move |tick: Tick| {
                 let ticked = guarded("tick", TICK_LIMIT, on_tick(tick.get_timestamp()));
@@ -106,11 +108,15 @@ impl Queues {
         self
     }
 
-    fn supervise<S>(&mut self, queue: &str, start: S)
+    fn supervise<S>(&mut self, queue: &str, pulse: Option<Pulse>, start: S)
     where
         S: Fn(WorkerContext) -> supervisor::Running + Send + 'static,
     {
-        self.workers.push(Supervised { name: format!("{}-{queue}", self.name), start: Box::new(start) });
+        self.workers.push(Supervised {
+            name: format!("{}-{queue}", self.name),
+            pulse,
+            start: Box::new(start),
+        });
     }
 
     /// Works until `stop`; then jobs that run get 25 s to end, and those that have not go back to their queues.
