@@ -21,6 +21,9 @@ mod s3_proxy;
 mod s3_server;
 mod site;
 mod tcp_proxy;
+#[path = "../harness/terminal.rs"]
+#[expect(dead_code, reason = "the integration tests need it, and the processes know it")]
+mod terminal;
 mod verify;
 
 use std::{
@@ -33,6 +36,8 @@ use std::{
 use clap::Parser;
 use tokio::runtime::Builder;
 
+// where the processes look for it
+use crate::terminal::Terminal;
 use crate::{
     harms::{HARMS, Harm},
     plan::Plan,

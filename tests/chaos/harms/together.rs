@@ -14,6 +14,8 @@ use crate::{
     site::Site,
 };
 
+/// Images that are asked for at a time where nobody waits.
+const AT_A_TIME: usize = 16;
 /// How long a request waits for its thumbnail.
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -23,9 +25,13 @@ pub(super) async fn together(plan: Arc<Plan>, harm: &'static str, workers: usize
     let mut outcome = Outcome::default();
     let pictures = (0..plan.pick(150, 1500)).map(Album::small).collect();
     let uploads = site.front.upload_all(&plan, pictures).await;
+    let (paced, burst) = uploads.split_at(uploads.len() / 2);
     // the workers are idle when both requests come, so that both jobs may start at the same moment
-    let asks = uploads.iter().map(|upload| site.front.ask_and_wait(&plan, upload, Some(WAIT)));
+    let asks = paced.iter().map(|upload| site.front.ask_and_wait(&plan, upload, Some(WAIT)));
     stream::iter(asks).buffer_unordered(workers).collect::<Vec<()>>().await;
+    // the workers have more to do than they can
+    let asks = burst.iter().map(|upload| site.front.ask(&plan, upload));
+    stream::iter(asks).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
     let late = probes(&site, 5).await;
     recover(&site, &late, Instant::now(), &mut outcome).await;
     let settled =
