@@ -264,6 +264,13 @@ impl Drop for Postgres {
     }
 }
 
+/// Ends every process that this one started, however that is.
+pub(crate) fn kill_children() {
+    for child in children(rustix::process::getpid()) {
+        let _ = kill_process(child, Signal::KILL);
+    }
+}
+
 /// The URL of the servers' database at this address.
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("postgres://{USER}@{address}/{DATABASE}?sslmode=disable")

@@ -27,14 +27,22 @@ mod terminal;
 mod verify;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use tokio::runtime::Builder;
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
 
 // where the processes look for it
 use crate::terminal::Terminal;
@@ -74,6 +82,7 @@ fn main() -> ExitCode {
     }
     // reqwest leaves the choice of the TLS provider to the process
     let _ = rustls::crypto::ring::default_provider().install_default();
+    thread::spawn(stop_on_signal);
     if run(&options) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -87,20 +96,46 @@ fn run(options: &Options) -> bool {
     let mut report = Report::default();
     // a harm that mostly waits shares that time with the others of its kind
     let (waiting, busy): (Vec<&Harm>, Vec<&Harm>) = wanted.into_iter().partition(|harm| harm.mostly_waits);
-    for harms in waiting.chunks(plan.waiting_at_once()).chain(busy.chunks(1)) {
-        thread::scope(|scope| {
-            let running: Vec<_> =
-                harms.iter().map(|harm| (harm, scope.spawn(|| run_one(harm, plan.clone())))).collect();
-            for (harm, thread) in running {
-                let crashed =
-                    |_| (Outcome::broken("the harm panicked; see above".to_owned()), Duration::ZERO);
-                let (outcome, took) = thread.join().unwrap_or_else(crashed);
-                report.add(harm.name, outcome, took);
-            }
-        });
-    }
+    run_all(&waiting, plan.waiting_at_once(), &plan, &mut report);
+    run_all(&busy, 1, &plan, &mut report);
     report.print();
     report.is_clean()
+}
+
+/// Runs the harms in their order, so many at a time.
+fn run_all(harms: &[&Harm], at_a_time: usize, plan: &Arc<Plan>, report: &mut Report) {
+    let next = AtomicUsize::new(0);
+    let (done, results) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..at_a_time {
+            let done = done.clone();
+            scope.spawn(|| {
+                let done = done;
+                while let Some(harm) = harms.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let run = AssertUnwindSafe(|| run_one(harm, plan.clone()));
+                    let crashed =
+                        |_| (Outcome::broken("the harm panicked; see above".to_owned()), Duration::ZERO);
+                    let (outcome, took) = catch_unwind(run).unwrap_or_else(crashed);
+                    done.send((harm.name, outcome, took)).expect("somebody who reports");
+                }
+            });
+        }
+        drop(done);
+        for (name, outcome, took) in results {
+            report.add(name, outcome, took);
+        }
+    });
+}
+
+/// Ends this process and all that it started when somebody presses Ctrl-C.
+fn stop_on_signal() {
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).expect("a signal");
+        tokio::select! { _ = terminate.recv() => {} _ = tokio::signal::ctrl_c() => {} }
+    });
+    cluster::kill_children();
+    std::process::exit(1);
 }
 
 /// Runs a harm to its end or to its limit, with a runtime of its own.

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use crate::{album::Album, cluster::Clusters, s3_server::S3Server};
 
 /// Harms that mostly wait and run at a time in the short form.
-const WAITING_AT_ONCE: usize = 4;
+const WAITING_AT_ONCE: usize = 5;
 
 /// The size of the run, its seed, and what is costly to make twice.
 pub(crate) struct Plan {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{patience, probes, recover};
+use super::{patience, probes};
 use crate::{plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
 
 /// Copies of the one image, each with a pending thumbnail.
@@ -54,8 +54,6 @@ pub(super) async fn wait(plan: Arc<Plan>) -> Outcome {
     ));
     outcome.recovery.extend(answered.into_iter().flatten());
     discard(&site).await;
-    let unanswered = Instant::now();
-    recover(&site, &late[..1], unanswered, &mut outcome).await;
     let differing = site.sizes_that_differ().await;
     if differing > 0 {
         outcome.findings.find_wrong(format!("{differing} rows and objects do not agree on a size"));

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use sqlx::{Connection, PgConnection};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{patience, probes, recover};
+use super::{patience, probes};
 use crate::{
     cluster,
     load::{Load, Rate, Upload},
@@ -16,8 +17,8 @@ use crate::{
 
 /// Images of which each kind of row is locked.
 const LOCKED: usize = 4;
-/// While rows of others are locked a first request may take this long.
-const LATENCY_MAX: Duration = Duration::from_secs(10);
+/// While rows of others are locked a first request may take as long as a client may wait in one request.
+const LATENCY_MAX: Duration = Duration::from_secs(30);
 
 /// Rows of images, of thumbnails and of jobs are locked, each kind of other images, while workers want them.
 pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
@@ -29,7 +30,7 @@ pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
         site.front.ask(&plan, victim).await;
     }
     let rounds: usize = plan.pick(15, 60);
-    let mut others = probes(&site, rounds).await;
+    let others = probes(&site, rounds).await;
     let mut session = lock(&site, &victims).await;
     let locked = Instant::now();
     site.start_worker(&[]);
@@ -37,19 +38,23 @@ pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
     let rate = Rate { clients: 1, pause: Duration::from_millis(500), is_large: false };
     let load = Load::start(&site.front, &plan, rate, &mut random);
     let until = locked + Duration::from_secs(rounds as u64);
-    while let Some(other) = others.pop()
-        && Instant::now() < until
-    {
-        let asked = Instant::now();
-        recover(&site, &[other], asked, &mut outcome).await;
-        if asked.elapsed() > LATENCY_MAX {
-            let took = asked.elapsed().as_secs();
-            outcome
-                .findings
-                .find_broken(format!("another image's thumbnail took {took} s while rows were locked"));
+    let asks = others.iter().enumerate().map(|(second, other)| {
+        let (front, plan) = (&site.front, &plan);
+        async move {
+            let asked = locked + Duration::from_secs(second as u64);
+            tokio::time::sleep_until(asked).await;
+            front.recover(plan, std::slice::from_ref(other), asked, LATENCY_MAX).await
         }
-        sleep(Duration::from_secs(1).saturating_sub(asked.elapsed())).await;
+    });
+    let answered: Vec<_> = join_all(asks).await.concat();
+    let late = answered.iter().filter(|answer| answer.is_none()).count();
+    if late > 0 {
+        let limit = LATENCY_MAX.as_secs();
+        outcome
+            .findings
+            .find_broken(format!("{late} first requests of other images took longer than {limit} s"));
     }
+    outcome.recovery.extend(answered.into_iter().flatten());
     tokio::time::sleep_until(until).await;
     outcome.notes.push("recovery: first requests of other images while the rows were locked".to_owned());
     sqlx::raw_sql("ROLLBACK").execute(&mut session).await.expect("the end of the locks");
