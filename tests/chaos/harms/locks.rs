@@ -17,8 +17,10 @@ use crate::{
 
 /// Images of which each kind of row is locked.
 const LOCKED: usize = 4;
-/// While rows of others are locked a first request may take as long as a client may wait in one request.
-const LATENCY_MAX: Duration = Duration::from_secs(30);
+/// While rows of others are locked a first request may take this long.
+const LATENCY_MAX: Duration = Duration::from_secs(10);
+/// After this long it is given up.
+const GIVE_UP: Duration = Duration::from_secs(45);
 
 /// Rows of images, of thumbnails and of jobs are locked, each kind of other images, while workers want them.
 pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
@@ -43,11 +45,12 @@ pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
         async move {
             let asked = locked + Duration::from_secs(second as u64);
             tokio::time::sleep_until(asked).await;
-            front.recover(plan, std::slice::from_ref(other), asked, LATENCY_MAX).await
+            front.recover(plan, std::slice::from_ref(other), asked, GIVE_UP).await
         }
     });
     let answered: Vec<_> = join_all(asks).await.concat();
-    let late = answered.iter().filter(|answer| answer.is_none()).count();
+    let is_late = |answer: &&Option<Duration>| answer.is_none_or(|took| took > LATENCY_MAX);
+    let late = answered.iter().filter(is_late).count();
     if late > 0 {
         let limit = LATENCY_MAX.as_secs();
         outcome
