@@ -73,7 +73,6 @@ CREATE FUNCTION is_given_up(job_type text, created_at timestamptz) RETURNS boole
     $$;
 
 -- Guards for apalis 1.0.0's jobs table:
---  * a late lock of a worker that lost the job must not take it from its new worker;
 --  * the acknowledgement of a job that panicked or timed out keeps 'Running': make it 'Failed';
 --  * a failed job is due again after a delay that doubles (2, 4, 8 … at most 300 seconds, ± 25 %);
 --  * a failure that may pass ("transient: …") costs no attempt and is due after at most 60 seconds, ± 25 %;
@@ -82,13 +81,8 @@ CREATE FUNCTION is_given_up(job_type text, created_at timestamptz) RETURNS boole
 CREATE OR REPLACE FUNCTION guard_job() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
-DECLARE
-    is_acknowledged boolean := NEW.done_at IS NOT NULL AND NEW.done_at IS DISTINCT FROM OLD.done_at;
 BEGIN
-    IF NEW.status = 'Running' AND NOT is_acknowledged AND NEW.lock_by IS DISTINCT FROM OLD.lock_by THEN
-        RETURN NULL;
-    END IF;
-    IF NEW.status = 'Running' AND is_acknowledged THEN
+    IF NEW.status = 'Running' AND NEW.done_at IS NOT NULL AND NEW.done_at IS DISTINCT FROM OLD.done_at THEN
         NEW.status := 'Failed';
     END IF;
     IF NEW.status = 'Failed' AND OLD.status IS DISTINCT FROM 'Failed' THEN
@@ -157,7 +151,7 @@ CREATE TRIGGER workers_last_seen
     EXECUTE FUNCTION set_last_seen();
 
 -- Gives back what workers of a process that lives had and lost: jobs that they still hold, and attempts that their
--- loss was charged for. A worker's id is its process, its queue and how often it was restarted.
+-- loss was charged for. Rows that somebody has locked are left for the next time. A worker's id is its process, its queue and how often it was restarted.
 CREATE FUNCTION return_jobs_of_live_process() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -170,11 +164,17 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         UPDATE apalis.jobs
         SET status = 'Pending', lock_by = NULL, lock_at = NULL, done_at = NULL
-        WHERE status IN ('Queued', 'Running') AND lock_by = ANY (earlier) AND lock_by <> NEW.id;
+        WHERE id IN (
+            SELECT id FROM apalis.jobs
+            WHERE status IN ('Queued', 'Running') AND lock_by = ANY (earlier) AND lock_by <> NEW.id
+            FOR UPDATE SKIP LOCKED);
     END IF;
     UPDATE apalis.jobs
     SET attempts = greatest(attempts - 1, 0), lost_by = NULL
-    WHERE lost_by = ANY (earlier) AND status <> 'Killed';
+    WHERE id IN (
+        SELECT id FROM apalis.jobs
+        WHERE lost_by = ANY (earlier) AND status <> 'Killed'
+        FOR UPDATE SKIP LOCKED);
     RETURN NULL;
 END
 $$;

@@ -203,7 +203,7 @@ async fn a_busy_worker_leaves_the_other_jobs_to_others() {
             Ok(())
         }
     });
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')").await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Queued')").await;
     let free = ProbeWorker::start(&pool, LIMIT, |_: Probe| async { Ok(()) });
     // apalis fetches one ahead of the one that runs, and no more
     wait_until(&pool, "SELECT count(*) >= 4 FROM apalis.jobs WHERE status = 'Done'").await;
@@ -294,7 +294,7 @@ async fn a_stop_waits_for_all_jobs_that_run_and_records_their_ends() {
     for number in 0..JOBS {
         enqueue(&pool, number).await;
     }
-    wait_until(&pool, "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Running'").await;
+    wait_until(&pool, "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Queued'").await;
     worker.stop.cancel();
     tokio::time::sleep(Duration::from_millis(100)).await;
     release.add_permits(JOBS);
@@ -312,7 +312,7 @@ async fn a_job_that_does_not_end_before_the_stop_goes_back_to_its_queue_and_cost
         std::future::pending::<Result<(), JobError>>()
     });
     enqueue(&pool, 0).await;
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')").await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Queued')").await;
     worker.stop().await;
     wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Pending' AND attempts = 0)")
         .await;
@@ -333,7 +333,7 @@ async fn a_worker_that_lost_all_its_connections_costs_its_job_no_attempt() {
         }
     });
     enqueue(&pool, 0).await;
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Running')").await;
+    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Queued')").await;
     for run in 2..=4 {
         // each poll fails until the worker ends and another is started
         let lost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -360,10 +360,17 @@ async fn a_worker_whose_connections_were_lost_without_a_sign_is_started_again() 
     let proxy = Proxy::start(&database).await;
     let through = postgres::connect_for_queue(proxy.options(&database), 10).await.expect("a pool");
     let worker = ProbeWorker::start(&through, LIMIT, |_: Probe| async { Ok(()) });
-    let direct = postgres::connect(database, 2).await.expect("a pool");
+    let direct = postgres::connect(database, 3).await.expect("a pool");
     enqueue(&direct, 0).await;
     wait_until(&direct, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
+    // in the middle of a statement: the server's answer never comes
+    let mut lock = postgres::begin(&direct).await.expect("a transaction");
+    sqlx::query("LOCK TABLE apalis.jobs").execute(&mut *lock).await.expect("a lock");
+    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%get_jobs%')";
+    wait_until(&direct, waiting).await;
     proxy.silence();
+    lock.rollback().await.expect("a rollback");
     enqueue(&direct, 1).await;
     wait_until(&direct, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
     worker.stop().await;

@@ -186,11 +186,13 @@ async fn sessions_that_serve_requests_and_jobs_are_limited_and_those_of_the_comm
     };
     let queue = postgres::connect_for_queue(app.database.clone(), 1).await.expect("a pool");
     let unlimited = postgres::connect_unlimited(app.database.clone(), 1).await.expect("a pool");
-    for (name, limit) in
-        [("lock_timeout", "5s"), ("statement_timeout", "30s"), ("idle_in_transaction_session_timeout", "30s")]
-    {
-        assert_eq!(setting(&app.pool, name).await, limit, "{name}");
-        assert_eq!(setting(&queue, name).await, limit, "{name}");
+    for (name, of_requests, of_jobs) in [
+        ("lock_timeout", "5s", "500ms"),
+        ("statement_timeout", "30s", "30s"),
+        ("idle_in_transaction_session_timeout", "30s", "30s"),
+    ] {
+        assert_eq!(setting(&app.pool, name).await, of_requests, "{name}");
+        assert_eq!(setting(&queue, name).await, of_jobs, "{name}");
         assert_eq!(setting(&unlimited, name).await, "0", "{name}");
     }
     assert_eq!(setting(&unlimited, "client_connection_check_interval").await, "1s");

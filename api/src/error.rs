@@ -1,7 +1,7 @@
 //! Errors as RFC 9457 problem details, each with a stable code. A handler returns a [`Problem`]; the layer in
 //! [`crate::problem_responses`] turns it into the response, as only that knows the request's id.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io::ErrorKind};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -208,7 +208,13 @@ impl From<StorageError> for Problem {
 
 impl From<std::io::Error> for Problem {
     fn from(error: std::io::Error) -> Self {
-        Self::internal(&error)
+        match error.kind() {
+            ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotFound => Self::unavailable_because(&error),
+            _ => Self::internal(&error),
+        }
     }
 }
 
@@ -238,7 +244,7 @@ impl From<AccessDenied> for Problem {
 impl From<InspectError> for Problem {
     fn from(error: InspectError) -> Self {
         let code = match error {
-            InspectError::Io(error) => return Self::internal(&error),
+            InspectError::Io(error) => return error.into(),
             InspectError::Empty => Code::EmptyFile,
             InspectError::NotAnImage => Code::NotAnImage,
             InspectError::Unsupported { .. } => Code::UnsupportedImage,

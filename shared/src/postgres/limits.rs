@@ -2,8 +2,11 @@
 
 use sqlx::PgConnection;
 
-/// A statement waits this long for a lock.
+/// A statement of a request waits this long for a lock.
 const LOCK_LIMIT: &str = "5s";
+/// A worker's statement waits this long for a lock. Meanwhile it keeps a place from other jobs, and apalis waits with
+/// all of them; the job is tried again in any case.
+const WORKER_LOCK_LIMIT: &str = "500ms";
 /// A statement runs this long.
 const STATEMENT_LIMIT: &str = "30s";
 /// A transaction rests this long between two statements.
@@ -24,11 +27,20 @@ pub(super) async fn watch_the_client(connection: &mut PgConnection) -> sqlx::Res
     Ok(())
 }
 
-/// Sets the limits of statements as well.
-pub(super) async fn limit_statements(connection: &mut PgConnection) -> sqlx::Result<()> {
+/// Sets the limits of a request's statements as well.
+pub(super) async fn limit_requests(connection: &mut PgConnection) -> sqlx::Result<()> {
+    limit_statements(connection, LOCK_LIMIT).await
+}
+
+/// Sets the limits of a worker's statements as well.
+pub(super) async fn limit_jobs(connection: &mut PgConnection) -> sqlx::Result<()> {
+    limit_statements(connection, WORKER_LOCK_LIMIT).await
+}
+
+async fn limit_statements(connection: &mut PgConnection, lock_limit: &str) -> sqlx::Result<()> {
     let limits = format!(
         "{CLIENT_WATCH}
-         SET lock_timeout = '{LOCK_LIMIT}';
+         SET lock_timeout = '{lock_limit}';
          SET statement_timeout = '{STATEMENT_LIMIT}';
          SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_LIMIT}';"
     );

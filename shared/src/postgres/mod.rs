@@ -48,13 +48,17 @@ pub enum SchemaError {
 /// Opens a pool of at most `connections` connections whose statements are limited, for what answers requests; fails
 /// soon when there is no server.
 pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
-    limited(connections).connect_with(identified(options)).await
+    limited(connections)
+        .after_connect(|connection, _| Box::pin(limits::limit_requests(connection)))
+        .connect_with(identified(options))
+        .await
 }
 
 /// As [`connect`], for a queue, which begins transactions without [`begin`]: a connection that was left inside of one is
 /// closed.
 pub async fn connect_for_queue(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
     limited(connections)
+        .after_connect(|connection, _| Box::pin(limits::limit_jobs(connection)))
         // the pool's own test, which asks only whether the server answers, is part of this one
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_outside_of_transactions(connection)))
@@ -91,7 +95,6 @@ fn limited(connections: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_LIMIT)
-        .after_connect(|connection, _| Box::pin(limits::limit_statements(connection)))
         .after_release(|connection, _| Box::pin(comes_back_in_time(connection)))
 }
 

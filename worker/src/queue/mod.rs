@@ -155,6 +155,9 @@ where
     let config = Config::default()
         .queue(J::QUEUE)
         .batch_size(concurrency.saturating_mul(BATCH_FOR_EACH_JOB))
+        // another write for each job, which says nothing that 'Queued' does not; on a row that somebody has locked it
+        // would end the worker
+        .lock_tasks(false)
         // the default finds a dead worker's jobs after five minutes
         .heartbeat_interval(heartbeat)
         .missed_heartbeats(MISSED_HEARTBEATS);
