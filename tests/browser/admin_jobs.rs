@@ -23,14 +23,14 @@ async fn jobs_that_were_given_up_are_retried() {
     let mut app = TestApp::start().await;
     app.create_admin("ada", "Basic").await;
     let urls = ask_for_thumbnails(&app.logged_in("ada").await, 3).await;
-    // a storage that cannot write thumbnails, and a queue that tries once
+    // a storage that has not taken thumbnails for a day
     let folder = app.data_dir().join("media/thumbnails");
     fs::write(&folder, "not a folder").expect("a file");
-    let once = "UPDATE apalis.jobs SET max_attempts = 1";
-    sqlx::query(once).execute(&app.pool).await.expect("one attempt each");
+    let old = "UPDATE apalis.jobs SET created_at = now() - interval '1 day', max_attempts = 1";
+    sqlx::query(old).execute(&app.pool).await.expect("old jobs");
     app.run_jobs().await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    ada.wait_for_text("making it failed again and again; the storage may be out of order").await;
+    ada.wait_for_text("The storage could not be reached for 24 hours.").await;
     ada.click_text("Administration").await;
     ada.click_text("Jobs").await;
     ada.wait_for_path("/admin/jobs").await;
