@@ -1,4 +1,4 @@
--- A thumbnail whose image is deleted ends as well: whoever waits for it is told at once. The image's row is gone by
+-- A thumbnail whose image is deleted ends as well: requests that wait for it are told at once. The image's row is gone by
 -- then, and its owner with it.
 CREATE FUNCTION notify_thumbnail_deleted() RETURNS trigger
     LANGUAGE plpgsql

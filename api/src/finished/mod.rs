@@ -1,4 +1,4 @@
-//! The ends of thumbnails, whichever process made them: one task of the process hears of them from the database, reads
+//! The ends of thumbnails, whichever process made them: one task of the process learns of them from the database, reads
 //! them once, and tells the requests that wait and the streams of events.
 
 mod waiters;

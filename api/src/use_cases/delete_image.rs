@@ -44,7 +44,7 @@ pub(crate) async fn delete_image(pool: &PgPool, user: &User, id: ImageId) -> Res
 /// Deletes an image that the caller's transaction has locked.
 pub(super) async fn delete_locked(connection: &mut PgConnection, image: &Image) -> Result<(), Problem> {
     let thumbnails = db::thumbnails::of_images(connection, &[image.id]).await?;
-    // every attempt: one may be under way or have left its object, and deleting what is not there costs nothing
+    // every attempt: one may be under way or have left its object; deleting a missing object costs nothing
     let thumbnails = thumbnails.iter().flat_map(|thumbnail| {
         let attempts = thumbnail.attempt.up_to_this();
         attempts.map(|attempt| StorageKey::thumbnail(thumbnail.id, attempt, image.format))

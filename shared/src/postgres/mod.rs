@@ -86,7 +86,7 @@ async fn connect_listener(options: PgConnectOptions) -> sqlx::Result<PgListener>
         .after_connect(|connection, _| Box::pin(limits::watch_the_client(connection)))
         .connect_lazy_with(identified(options));
     let mut listener = PgListener::connect_with(&alone).await?;
-    // its owner has to hear of a loss before anything is heard again
+    // its owner has to learn of a loss before the next notification
     listener.eager_reconnect(false);
     Ok(listener)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::{installation::InstallationError, storage::StorageError};
+use shared::{installation::InstallationError, postgres, storage::StorageError};
 use tokio::task::JoinError;
 
 /// A job did not succeed.
@@ -61,6 +61,9 @@ impl From<StorageError> for JobError {
 
 impl From<sqlx::Error> for JobError {
     fn from(error: sqlx::Error) -> Self {
+        if let Some(explanation) = postgres::explain(&error) {
+            tracing::error!("{explanation}");
+        }
         Trouble::from(error).into()
     }
 }
