@@ -11,6 +11,8 @@ CREATE INDEX thumbnails_failure_reason_idx ON thumbnails (failure_reason, id) WH
 CREATE TABLE installation (
     only_row boolean PRIMARY KEY DEFAULT true CONSTRAINT installation_has_one_row CHECK (only_row),
     id uuid NOT NULL,
+    -- the server and the database in which the installation lives; a copy finds another home here than its own
+    home text NOT NULL,
     -- null: the store has no marker of this installation yet
     storage_marked_at timestamptz,
     -- each cleanup writes a new generation here and then to the marker; a copy of the database knows neither of these
@@ -19,6 +21,14 @@ CREATE TABLE installation (
     -- the folder of the store from which the next cleanup goes on looking for orphans
     next_shard int NOT NULL DEFAULT 0 CONSTRAINT installation_shard_range CHECK (next_shard BETWEEN 0 AND 255)
 );
+
+-- The identity of the server's data, which a physical standby shares, and of the database on it.
+CREATE FUNCTION database_home() RETURNS text
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT (SELECT system_identifier FROM pg_control_system())::text || '/' || oid::text
+    FROM pg_database WHERE datname = current_database()
+    $$;
 
 -- Originals that are being stored. The transaction that inserts the image deletes its row here.
 CREATE TABLE uploads_under_way (
@@ -126,7 +136,7 @@ BEGIN
             WHEN starts_with(NEW.last_result ->> 'Err', 'transient: storage') THEN
                 'The storage could not be reached for 24 hours. Try again later.'
             WHEN starts_with(NEW.last_result ->> 'Err', 'transient: original') THEN
-                'The original file is missing from the storage.'
+                'The original file is missing from the storage, or damaged there.'
             WHEN starts_with(NEW.last_result ->> 'Err', 'transient: ') THEN
                 'This thumbnail could not be made within 24 hours. Try again later.'
             ELSE 'Making this thumbnail failed again and again. An administrator can see why.'

@@ -41,7 +41,7 @@ pub(crate) struct Config {
         long,
         env = "RUST_LOG",
         global = true,
-        default_value = "info,sqlx=warn,apalis=warn",
+        default_value = "info,sqlx=warn,apalis=off",
         help_heading = "Log"
     )]
     pub(crate) log: String,

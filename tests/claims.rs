@@ -124,19 +124,37 @@ async fn made(app: &mut TestApp) -> String {
 }
 
 #[tokio::test]
-async fn the_length_of_a_file_is_that_of_its_object_whatever_the_row_says() {
+async fn the_length_of_an_original_is_that_of_its_object_whatever_the_row_says() {
+    let app = TestApp::start().await;
+    let image = app.user("Premium").await.uploaded("a.png", pictures::png(60, 60)).await;
+    let url = image["file_urls"]["original"].as_str().expect("a link");
+    sqlx::query("UPDATE images SET bytes = bytes + 1000").execute(&app.pool).await.expect("a wrong size");
+    let nobody = app.anonymous();
+    let answer = nobody.get(url).await.expect(StatusCode::OK);
+    assert_eq!(answer.body, pictures::png(60, 60));
+    assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+    let end = nobody.get_with(url, &[("range", "bytes=-10")]).await.expect(StatusCode::PARTIAL_CONTENT);
+    assert_eq!(end.body, answer.body[answer.body.len() - 10..]);
+    let beyond = format!("bytes={}-", answer.body.len());
+    nobody.get_with(url, &[("range", &beyond)]).await.expect_problem(416, "range-not-satisfiable");
+}
+
+#[tokio::test]
+async fn a_ready_thumbnail_of_another_size_than_its_row_says_is_made_again() {
     let mut app = TestApp::start().await;
     let url = made(&mut app).await;
     let nobody = app.anonymous();
     let before = nobody.get(&url).await.expect(StatusCode::OK).body;
-    sqlx::query("UPDATE thumbnails SET bytes = bytes + 1000").execute(&app.pool).await.expect("a wrong size");
-    let answer = nobody.get(&url).await.expect(StatusCode::OK);
-    assert_eq!(answer.header("content-length"), before.len().to_string());
-    assert_eq!(answer.body, before);
-    let end = nobody.get_with(&url, &[("range", "bytes=-10")]).await.expect(StatusCode::PARTIAL_CONTENT);
-    assert_eq!(end.body, before[before.len() - 10..]);
-    let beyond = format!("bytes={}-", before.len());
-    nobody.get_with(&url, &[("range", &beyond)]).await.expect_problem(416, "range-not-satisfiable");
+    app.start_worker().await;
+    for headers in [&[("prefer", "wait=30")][..], &[("prefer", "wait=30"), ("range", "bytes=0-")]] {
+        let (id, attempt) = app.only_ready_thumbnail().await;
+        let key = StorageKey::thumbnail(id, attempt, imaging::Format::Png);
+        app.storage.put(&key, before[..100].to_vec().into()).await.expect("a cut file");
+        let answer = nobody.get_with(&url, headers).await;
+        assert!(answer.status.is_success());
+        assert_eq!(answer.body, before);
+    }
+    app.stop_worker().await;
 }
 
 #[tokio::test]

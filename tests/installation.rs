@@ -10,7 +10,7 @@ use shared::{
     installation::{self, InstallationError},
     storage::StorageKey,
 };
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use worker::Context;
 
 use crate::harness::{Client, TestApp, fresh_database, pictures, processes::Pictier};
@@ -210,6 +210,77 @@ async fn a_copy_of_the_database_deletes_nothing_until_it_adopts_the_store() {
 }
 
 #[tokio::test]
+async fn a_fresh_copy_of_the_database_does_not_take_the_store_over() {
+    let data = tempfile::tempdir().expect("a folder");
+    let original = used_folder(data.path()).await;
+    let copy = copied(&original).await;
+    let before = files(&data.path().join("media"));
+    // the copy's cleanup comes first
+    let (succeeded, said) = role(data.path(), &copy, &["cleanup"]);
+    assert!(!succeeded && said.contains("is a copy"), "{said}");
+    assert_eq!(said.matches("is a copy").count(), 3, "two log lines and one message: {said}");
+    let (succeeded, said) = role(data.path(), &copy, &["cleanup", "--originals", "--yes"]);
+    assert!(succeeded && said.contains("names every original"), "{said}");
+    assert_eq!(files(&data.path().join("media")), before);
+    let (succeeded, said) = role(data.path(), &original, &["cleanup"]);
+    assert!(succeeded, "{said}");
+    let (succeeded, said) = role(data.path(), &copy, &["adopt-storage", "--yes"]);
+    assert!(succeeded, "{said}");
+    let (succeeded, said) = role(data.path(), &copy, &["cleanup"]);
+    assert!(succeeded, "{said}");
+    let (succeeded, said) = role(data.path(), &original, &["cleanup"]);
+    assert!(!succeeded && said.contains("is a copy"), "the store is the copy's now: {said}");
+}
+
+/// A copy of a database to which nobody is connected.
+async fn copied(database: &PgConnectOptions) -> PgConnectOptions {
+    let name = format!("copy_{}", uuid::Uuid::new_v4().simple());
+    let from = database.get_database().expect("a name");
+    let copy = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {from}"));
+    let mut connection =
+        PgConnection::connect_with(&database.clone().database("postgres")).await.expect("a connection");
+    sqlx::query(copy).execute(&mut connection).await.expect("a copy");
+    database.clone().database(&name)
+}
+
+#[tokio::test]
+async fn a_worker_on_a_copy_deletes_no_object_that_the_originals_worker_kept() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Basic").await;
+    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
+    client.get(url(&image, "200 px high")).await.expect(StatusCode::ACCEPTED);
+    run(&app, "UPDATE installation SET home = 'another'").await;
+    // the claim is lost while the thumbnail is made
+    for statement in [
+        "CREATE FUNCTION lose_claim() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RETURN NULL; END $$",
+        "CREATE TRIGGER lose_claim BEFORE UPDATE OF state ON thumbnails FOR EACH ROW
+            WHEN (NEW.state = 'ready') EXECUTE FUNCTION lose_claim()",
+    ] {
+        run(&app, statement).await;
+    }
+    app.start_worker().await;
+    app.wait_until("SELECT EXISTS (SELECT FROM apalis.jobs WHERE transient_failures > 0)").await;
+    assert_eq!(app.objects().await.iter().filter(|key| key.starts_with("thumbnails/")).count(), 1);
+    run(&app, "DROP TRIGGER lose_claim ON thumbnails").await;
+    run(&app, "UPDATE apalis.jobs SET run_at = now()").await;
+    app.stop_worker().await;
+}
+
+#[tokio::test]
+async fn a_damaged_marker_is_mended_by_adopting_the_store() {
+    let data = tempfile::tempdir().expect("a folder");
+    let database = used_folder(data.path()).await;
+    fs::write(data.path().join("media/pictier.json"), "{").expect("a damaged marker");
+    let (succeeded, said) = role(data.path(), &database, &["cleanup"]);
+    assert!(!succeeded && said.contains("adopt-storage"), "{said}");
+    let (succeeded, said) = role(data.path(), &database, &["adopt-storage", "--yes"]);
+    assert!(succeeded && said.contains("a damaged marker"), "{said}");
+    let (succeeded, said) = role(data.path(), &database, &["cleanup"]);
+    assert!(succeeded, "{said}");
+}
+
+#[tokio::test]
 async fn a_cleanup_that_was_killed_between_database_and_marker_is_no_copy() {
     let app = TestApp::start().await;
     worker::clean_up(&context(&app)).await.expect("a cleanup");
@@ -249,6 +320,7 @@ async fn a_marker_of_another_installation_that_appears_meanwhile_stops_requests_
     app.storage.write_marker(marker).await.expect("another's marker");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     client.upload("b.png", pictures::png(10, 10)).await.expect_problem(503, "unavailable");
+    client.get("/readyz").await.expect_problem(503, "unavailable");
     let refused = installation::renew_generation(&app.pool, &app.storage).await;
     assert!(matches!(refused, Err(InstallationError::Foreign { .. })));
 }

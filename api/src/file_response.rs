@@ -24,6 +24,8 @@ pub(crate) struct FileResponse {
     pub(crate) key: StorageKey,
     /// Names the content: objects never change under their keys.
     pub(crate) etag: String,
+    /// The size in bytes that the row says, where an object of another size can be made again.
+    pub(crate) expected_bytes: Option<u64>,
     pub(crate) content_type: &'static str,
     pub(crate) cache: Cache,
     /// A name for saving it, where the URL has none.
@@ -60,30 +62,33 @@ impl FileResponse {
         Self {
             key: StorageKey::original(image.original, image.format),
             etag: format!("\"{}\"", image.original),
+            expected_bytes: None,
             content_type: image.format.media_type(),
             cache,
             file_name,
         }
     }
 
-    /// What an attempt at a thumbnail made.
+    /// What an attempt at a thumbnail made, of so many bytes.
     pub(crate) fn thumbnail(
         id: ThumbnailId,
         attempt: Attempt,
         format: Format,
+        bytes: u64,
         cache: Cache,
         file_name: Option<String>,
     ) -> Self {
         Self {
             key: StorageKey::thumbnail(id, attempt, format),
             etag: format!("\"{id}-{attempt}\""),
+            expected_bytes: Some(bytes),
             content_type: format.media_type(),
             cache,
             file_name,
         }
     }
 
-    /// The answer to a request with these headers; `None` when the object is not there.
+    /// The answer to a request with these headers; `None` when the object is not there, or of another size than expected.
     ///
     /// Sizes are the object's own, never a row's: a wrong `Content-Length` would put a connection out of step.
     pub(crate) async fn respond(
@@ -111,6 +116,9 @@ impl FileResponse {
         let Some(object) = storage.get(&self.key, range.clone()).await? else {
             return Ok(None);
         };
+        if self.expected_bytes.is_some_and(|expected| expected != object.size()) {
+            return Ok(None);
+        }
         let status = match &range {
             None => StatusCode::OK,
             Some(range) => {

@@ -58,8 +58,8 @@ pub enum InstallationError {
     },
     /// The marker is of a generation that this database did not write.
     #[error(
-        "this database is a copy, or an older backup, of the one that {place} belongs to. Nothing is deleted from the \
-         store until `pictier adopt-storage` says that the store belongs to this database."
+        "this database is a copy, or a restored backup, of the one that {place} belongs to. Nothing is deleted from the \
+         store until `pictier adopt-storage` says that it belongs to this database."
     )]
     Copy {
         /// The folder or bucket.
@@ -142,7 +142,7 @@ async fn accept(
     if marker.installation != installation.id {
         return Err(foreign(storage, installation, marker));
     }
-    if !installation.knows(marker.generation) {
+    if !installation.owns(marker.generation) {
         tracing::error!("{}", InstallationError::Copy { place: storage.place() });
     } else if !installation.is_marked {
         db::installation::set_marked(&mut *pool.acquire().await?).await?;
@@ -185,7 +185,7 @@ async fn owned_marker(connection: &mut PgConnection, storage: &Storage) -> Resul
     if marker.installation != installation.id {
         return Err(foreign(storage, &installation, marker));
     }
-    if !installation.knows(marker.generation) {
+    if !installation.owns(marker.generation) {
         return Err(InstallationError::Copy { place: storage.place() });
     }
     Ok(marker)
@@ -201,7 +201,10 @@ pub async fn renew_generation(pool: &PgPool, storage: &Storage) -> Result<(), In
     // committed before the marker is written, so that the database knows every generation that the store may have
     let mut connection = pool.acquire().await?;
     db::installation::set_generation(&mut connection, next.generation, Some(marker.generation)).await?;
-    storage.write_marker(next).await?;
+    // without the new marker the database still knows the one that is there; a full disk must not prevent deletions
+    if let Err(error) = storage.write_marker(next).await {
+        tracing::warn!(%error, "cannot renew the marker");
+    }
     lock.commit().await?;
     Ok(())
 }
@@ -214,6 +217,7 @@ pub async fn adopt(pool: &PgPool, storage: &Storage) -> Result<(), InstallationE
     let marker = Marker { installation: installation.id, generation: Uuid::new_v4() };
     let mut connection = pool.acquire().await?;
     db::installation::set_generation(&mut connection, marker.generation, None).await?;
+    db::installation::set_home(&mut connection).await?;
     storage.write_marker(marker).await?;
     db::installation::set_marked(&mut connection).await?;
     lock.commit().await?;

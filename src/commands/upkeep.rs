@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use futures::TryStreamExt;
-use shared::{clock::Clock, db, installation, storage::Storage};
+use shared::{
+    clock::Clock,
+    db, installation,
+    storage::{Storage, StorageError},
+};
 use worker::Context;
 
 use super::consent::Consent;
@@ -88,9 +92,11 @@ pub(crate) async fn adopt_storage(
     let storage = Storage::open(&config.storage)?;
     let images = db::installation::count_images(&mut *pool.acquire().await?).await?;
     let originals = storage.list_originals().try_fold(0_u64, |count, _| async move { Ok(count + 1) }).await?;
-    let marker = match storage.read_marker().await? {
-        None => "no marker".to_owned(),
-        Some(marker) => format!("the marker of installation {}", marker.installation),
+    let marker = match storage.read_marker().await {
+        Ok(None) => "no marker".to_owned(),
+        Ok(Some(marker)) => format!("the marker of installation {}", marker.installation),
+        Err(StorageError::BadMarker { error, .. }) => format!("a damaged marker ({error})"),
+        Err(error) => return Err(error.into()),
     };
     println!("The database has {images} images.");
     println!("{} has {originals} originals and {marker}.", storage.place());

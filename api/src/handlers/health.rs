@@ -1,8 +1,13 @@
 //! Whether the process lives, and whether it can work.
 
+use std::time::Duration;
+
 use axum::extract::State;
 
 use crate::{AppState, error::Problem};
+
+/// The storage answers within this time, or counts as away.
+const STORAGE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Is the process alive?
 #[utoipa::path(
@@ -17,7 +22,7 @@ pub(crate) async fn is_alive() -> &'static str {
 
 /// Can the process work?
 ///
-/// Ready when the database answers and the service is not stopping.
+/// Ready when the database and the storage answer, they belong together, and the service is not stopping.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -30,6 +35,10 @@ pub(crate) async fn is_ready(State(state): State<AppState>) -> Result<&'static s
     }
     if !state.database.answers().await {
         return Err(Problem::unavailable("The database does not answer."));
+    }
+    let looked = tokio::time::timeout(STORAGE_LIMIT, state.storage.verify()).await;
+    if !looked.is_ok_and(|looked| looked.is_ok()) {
+        return Err(Problem::unavailable("The storage does not answer, or it belongs to another database."));
     }
     Ok("ready\n")
 }

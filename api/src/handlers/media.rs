@@ -219,8 +219,9 @@ async fn ready_file(
         let (id, attempt) = (thumbnail.id, thumbnail.attempt);
         let current = match thumbnail.state {
             ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
-            ThumbnailState::Ready { .. } => {
-                let file = FileResponse::thumbnail(id, attempt, served.format, cache, file_name.clone());
+            ThumbnailState::Ready { bytes, .. } => {
+                let file =
+                    FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name.clone());
                 match file.respond(&state.storage, request).await? {
                     Some(response) => return Ok(Made::File(response)),
                     None => remake_thumbnail(state, id, attempt).await?,

@@ -32,7 +32,7 @@ pub(crate) async fn request_thumbnail(state: &AppState, id: ThumbnailId) -> Resu
     current_state(&mut tx, id).await
 }
 
-/// Has a thumbnail made again whose object of this attempt is missing from the store; what it is then.
+/// Has a thumbnail made again whose object of this attempt is missing or of another size; what it is then.
 pub(crate) async fn remake_thumbnail(
     state: &AppState,
     id: ThumbnailId,
@@ -41,7 +41,7 @@ pub(crate) async fn remake_thumbnail(
     // a store that is away has no objects at all: that says nothing about this one
     state.storage.verify_now().await?;
     if db::thumbnails::discard_file(&mut *state.pool.acquire().await?, id, attempt).await? {
-        tracing::warn!(thumbnail = %id, %attempt, "a thumbnail's file is missing; it is made again");
+        tracing::warn!(thumbnail = %id, %attempt, "a thumbnail's file is missing or damaged; it is made again");
     }
     request_thumbnail(state, id).await
 }

@@ -17,6 +17,8 @@ pub struct Assignment {
     pub image: ImageId,
     /// The original's key.
     pub original: StorageKey,
+    /// The original's size in bytes.
+    pub original_bytes: u64,
     /// From the lowest; at least one.
     pub thumbnails: Vec<Claim>,
 }
@@ -78,7 +80,7 @@ pub async fn claim(
            UPDATE thumbnails th SET job_id = $1, attempt = th.attempt + 1
            FROM (SELECT id FROM own UNION ALL SELECT id FROM others) AS claimed, images i
            WHERE th.id = claimed.id AND i.id = th.image_id
-           RETURNING th.id, th.image_id, th.height, th.attempt, i.original_id, i.format"#,
+           RETURNING th.id, th.image_id, th.height, th.attempt, i.original_id, i.format, i.bytes"#,
         job.to_string(),
         worker,
     );
@@ -87,7 +89,9 @@ pub async fn claim(
         let format = images::format(&row.format)?;
         let (id, attempt) = (ThumbnailId(row.id), Attempt(unsigned(row.attempt)?));
         let height = Height::try_from(i64::from(row.height)).map_err(undecodable)?;
+        let original_bytes = unsigned(row.bytes)?;
         let assignment = assignment.get_or_insert_with(|| Assignment {
+            original_bytes,
             image: ImageId(row.image_id),
             original: StorageKey::original(OriginalId(row.original_id), format),
             thumbnails: Vec::new(),

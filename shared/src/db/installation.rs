@@ -14,6 +14,8 @@ use crate::{
 pub struct Installation {
     /// Names the installation, in the database and in the marker.
     pub id: Uuid,
+    /// Whether the database is where the installation lives; a copy is not.
+    pub is_at_home: bool,
     /// Whether the marker was ever written.
     pub is_marked: bool,
     /// The generation that was written last.
@@ -23,9 +25,9 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Whether a marker of this generation is one that this database wrote.
-    pub fn knows(&self, generation: Uuid) -> bool {
-        self.generation == generation || self.previous_generation == Some(generation)
+    /// Whether the database is the one that wrote a marker of this generation, and not a copy or an older backup of it.
+    pub fn owns(&self, generation: Uuid) -> bool {
+        self.is_at_home && (self.generation == generation || self.previous_generation == Some(generation))
     }
 
     /// The marker as the database has it.
@@ -37,7 +39,7 @@ impl Installation {
 /// The installation of this database; the first call gives it its id.
 pub async fn get(connection: &mut PgConnection) -> sqlx::Result<Installation> {
     sqlx::query!(
-        "INSERT INTO installation (id, generation) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        "INSERT INTO installation (id, home, generation) VALUES ($1, database_home(), $2) ON CONFLICT DO NOTHING",
         Uuid::new_v4(),
         Uuid::new_v4(),
     )
@@ -45,7 +47,7 @@ pub async fn get(connection: &mut PgConnection) -> sqlx::Result<Installation> {
     .await?;
     sqlx::query_as!(
         Installation,
-        r#"SELECT id, storage_marked_at IS NOT NULL AS "is_marked!", generation, previous_generation
+        r#"SELECT id, home = database_home() AS "is_at_home!", storage_marked_at IS NOT NULL AS "is_marked!", generation, previous_generation
            FROM installation"#,
     )
     .fetch_one(connection)
@@ -69,6 +71,12 @@ pub async fn set_generation(
     sqlx::query!("UPDATE installation SET generation = $1, previous_generation = $2", generation, current)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Makes this database the home of the installation.
+pub async fn set_home(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE installation SET home = database_home()").execute(connection).await?;
     Ok(())
 }
 

@@ -63,7 +63,10 @@ pub enum StorageError {
         installation: uuid::Uuid,
     },
     /// The marker is not JSON of a known form.
-    #[error("{} in {place} cannot be read: {error}", Marker::PATH)]
+    #[error(
+        "{} in {place} cannot be read: {error}; restore it, or run `pictier adopt-storage`",
+        Marker::PATH
+    )]
     BadMarker {
         /// The folder or bucket.
         place: String,

@@ -10,8 +10,7 @@ use shared::{
         claims::{Assignment, Claim, MadeFile},
     },
     domain::ImageId,
-    postgres,
-    storage::StorageKey,
+    installation, postgres,
 };
 
 use crate::{
@@ -35,7 +34,7 @@ pub(crate) async fn generate_thumbnail(
     let Some(assignment) = claimed else {
         return Ok(());
     };
-    let original = read_original(&context, &assignment.original).await?;
+    let original = read_original(&context, &assignment).await?;
     let heights = assignment.thumbnails.iter().map(|claim| claim.height.px()).collect();
     let rendition = match decode_pool.thumbnails(original, heights).await? {
         Ok(rendition) => rendition,
@@ -56,8 +55,12 @@ pub(crate) async fn generate_thumbnail(
     Ok(())
 }
 
-async fn read_original(context: &Context, key: &StorageKey) -> Result<Bytes, JobError> {
+async fn read_original(context: &Context, assignment: &Assignment) -> Result<Bytes, JobError> {
+    let key = &assignment.original;
     if let Some(object) = context.storage.get(key, None).await? {
+        if object.size() != assignment.original_bytes {
+            return Err(Trouble::OriginalDamaged(key.to_string()).into());
+        }
         return Ok(object.bytes().await?);
     }
     // a store that is away has no objects at all; only one that is there can have lost this one
@@ -93,6 +96,7 @@ async fn keep(
     placeholder: &[u8],
 ) -> Result<bool, JobError> {
     let file = MadeFile { width: made.width, height: made.height, bytes: made.bytes.len() as u64 };
+    context.storage.verify().await?;
     context.storage.put(&claim.target, made.bytes.into()).await?;
     let mut tx = postgres::begin(&context.pool).await?;
     // the image before the thumbnail, as a deletion of the image locks them: the other order could deadlock
@@ -103,6 +107,8 @@ async fn keep(
     } else {
         tx.rollback().await?;
         tracing::info!(thumbnail = %claim.id, attempt = %claim.attempt, "the claim was lost; nothing is kept");
+        // on a copy of the database, the original's worker may have made the same attempt and kept it
+        installation::check_ownership(&mut *context.pool.acquire().await?, &context.storage).await?;
         context.storage.delete(vec![claim.target.clone()]).await?;
     }
     Ok(is_kept)

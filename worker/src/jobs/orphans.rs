@@ -97,6 +97,7 @@ async fn delete_seen_twice(context: &Context, due: &[String]) -> Result<u64, Job
 
 /// Originals in the store that nothing in the database names. No job deletes them: somebody has to look first.
 pub async fn unknown_originals(context: &Context) -> Result<Vec<StorageKey>, JobError> {
+    context.storage.verify_now().await?;
     let mut unknown = Vec::new();
     let mut batches = context.storage.list_originals().try_chunks(BATCH_OBJECTS);
     while let Some(objects) = batches.try_next().await.map_err(|error| error.1)? {

@@ -13,7 +13,7 @@ use tokio::task::JoinError;
 pub enum JobError {
     /// Trouble that may pass. The job is tried again without a limit on its attempts, for a day.
     #[error("transient: {0}")]
-    Transient(#[from] Trouble),
+    Transient(Trouble),
     /// The job itself failed. It is tried again until its attempts are used up.
     #[error("{0}")]
     Failed(String),
@@ -43,6 +43,9 @@ pub enum Trouble {
     /// The store is there and the original is not.
     #[error("original: {0} is missing from the storage")]
     OriginalMissing(String),
+    /// The original is of another size than it was when it was uploaded.
+    #[error("original: {0} is damaged in the storage")]
+    OriginalDamaged(String),
     /// The job took longer than it may. The process may have been frozen, so that says nothing about the job.
     #[error("time: took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -52,6 +55,13 @@ pub enum Trouble {
 #[derive(Debug, thiserror::Error)]
 #[error("a queue's task ended: {0}")]
 pub struct WorkerError(#[from] JoinError);
+
+// without a source: the text of the trouble has its cause already
+impl From<Trouble> for JobError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Transient(trouble)
+    }
+}
 
 impl From<StorageError> for JobError {
     fn from(error: StorageError) -> Self {

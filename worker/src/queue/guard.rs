@@ -17,8 +17,13 @@ where
         Ok(Err(panic)) => Err(JobError::Panicked(message(panic.as_ref()))),
         Err(_) => Err(Trouble::TimedOut(limit).into()),
     };
-    if let Err(error) = &result {
-        tracing::warn!(queue, %error, "a job failed");
+    match &result {
+        Ok(()) => {}
+        // said once a minute, not for each job that waits
+        Err(error @ JobError::Transient(Trouble::Installation(_))) => {
+            tracing::debug!(queue, %error, "a job waits")
+        }
+        Err(error) => tracing::warn!(queue, %error, "a job failed"),
     }
     result
 }

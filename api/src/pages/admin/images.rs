@@ -151,12 +151,16 @@ pub(crate) async fn show_preview(
 ) -> Result<Response, Problem> {
     let mut connection = state.pool.acquire().await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
-    let is_ready = |thumbnail: &&Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
+    let lowest = thumbnails.iter().find_map(|thumbnail| match thumbnail.state {
+        ThumbnailState::Ready { bytes, .. } => Some((thumbnail, bytes)),
+        _ => None,
+    });
     let no_preview = || Problem::not_found("preview");
-    let lowest = thumbnails.iter().find(is_ready).ok_or_else(no_preview)?;
+    let (lowest, bytes) = lowest.ok_or_else(no_preview)?;
     let served = db::thumbnails::served(&mut connection, lowest.id).await?.ok_or_else(no_preview)?;
     drop(connection);
-    let file = FileResponse::thumbnail(lowest.id, lowest.attempt, served.format, Cache::TierGated, None);
+    let file =
+        FileResponse::thumbnail(lowest.id, lowest.attempt, served.format, bytes, Cache::TierGated, None);
     file.respond(&state.storage, &headers).await?.ok_or_else(no_preview)
 }
 
