@@ -21,7 +21,7 @@ where
         Ok(()) => {}
         // said once a minute, not for each job that waits
         Err(error @ JobError::Transient(Trouble::Installation(_))) => {
-            tracing::debug!(queue, %error, "a job waits")
+            tracing::debug!(queue, %error, "a job waits");
         }
         Err(error) => tracing::warn!(queue, %error, "a job failed"),
     }
