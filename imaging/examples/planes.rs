@@ -9,7 +9,7 @@ use std::{
 
 use imaging::{
     Deadline,
-    jpeg::{self, Scale},
+    jpeg::{self, Damage, Scale},
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,7 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let eighths: usize = arguments.next().map_or(Ok(8), |eighths| eighths.parse())?;
     let component: usize = arguments.next().map_or(Ok(0), |component| component.parse())?;
     let scale = Scale::ALL.into_iter().find(|scale| scale.side() == eighths).ok_or("1, 2, 4 or 8 eighths")?;
-    let planes = jpeg::decode(&fs::read(file)?, |_, _, _| scale, 64, &Deadline::none())?;
+    let file = fs::read(file)?;
+    let planes = jpeg::decode(&file, |_, _, _| scale.into(), 64, Damage::Refused, &Deadline::none())?;
     let plane = planes.planes.get(component).ok_or("it has no such component")?;
     let (width, height) = (plane.width.ceil() as usize, plane.height.ceil() as usize);
     let mut output = io::stdout().lock();

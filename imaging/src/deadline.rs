@@ -20,7 +20,7 @@ struct Limit {
 
 /// The deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("decoding took too long")]
+#[error("Decoding the picture took too long.")]
 pub struct DeadlineExceeded;
 
 impl Deadline {

@@ -25,4 +25,4 @@ pub use inspect::{InspectError, Inspection, inspect};
 pub use limits::Limits;
 pub use orientation::Orientation;
 pub use placeholder::placeholder_png;
-pub use thumbnail::{Options, Rendition, Thumbnail, ThumbnailError, pictures, thumbnails};
+pub use thumbnail::{Options, Rendition, Thumbnail, ThumbnailError, memory_needed, pictures, thumbnails};

@@ -78,6 +78,28 @@ pub(crate) fn palette(side: u8) -> Vec<u8> {
     [b"\x89PNG\r\n\x1A\n", &chunks.concat()[..]].concat()
 }
 
+/// An interlaced PNG of RGBA, small enough for a block that is not compressed (W3C PNG specification, section 8.2).
+pub(crate) fn interlaced(picture: &DynamicImage) -> Vec<u8> {
+    let picture = picture.to_rgba8();
+    let (width, height) = picture.dimensions();
+    let mut rows = Vec::new();
+    for (first_x, first_y, step_x, step_y) in
+        [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    {
+        if first_x >= width {
+            continue;
+        }
+        for y in (first_y..height).step_by(step_y) {
+            rows.push(0);
+            rows.extend((first_x..width).step_by(step_x).flat_map(|x| picture.get_pixel(x, y).0));
+        }
+    }
+    let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    let header = [&sides[..], &[8, 6, 0, 0, 1]].concat();
+    let chunks = [chunk(b"IHDR", &header), chunk(b"IDAT", &stored(&rows)), chunk(b"IEND", b"")];
+    [b"\x89PNG\r\n\x1A\n", &chunks.concat()[..]].concat()
+}
+
 /// A zlib stream of one block that is not compressed (RFC 1950, RFC 1951 section 3.2.4).
 fn stored(content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).expect("a short content");

@@ -10,6 +10,7 @@
 mod fixtures;
 mod hostile;
 mod inspecting;
+mod kinds;
 mod reference;
 mod scaled;
 mod seeds;

@@ -2,7 +2,7 @@
 
 use imaging::{
     Deadline,
-    jpeg::{self, ColourModel, Scale},
+    jpeg::{self, ColourModel, Damage, Scale},
 };
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::*;
@@ -93,8 +93,8 @@ pub(crate) fn variant() -> impl Strategy<Value = Variant> {
 }
 
 fn decoded(file: &[u8], scales: [Scale; 2]) -> jpeg::Planes {
-    let choose = |_, index: usize, _| scales[index.min(1)];
-    jpeg::decode(file, choose, 64, &Deadline::none()).expect("planes")
+    let choose = |_, index: usize, _| scales[index.min(1)].into();
+    jpeg::decode(file, choose, 64, Damage::Refused, &Deadline::none()).expect("planes")
 }
 
 /// Each plane has the size that the scale says, and each of its samples is within a level of the reference; at 1/8, where
@@ -201,7 +201,9 @@ fn what_is_left_out_of_a_scan_is_noticed() {
     };
     let whole = whole.encode(3);
     let end = whole.len() - 2;
-    let decode = |file: &[u8]| jpeg::decode(file, |_, _, _| Scale::Eighth, 64, &Deadline::none()).map(drop);
+    let decode = |file: &[u8]| {
+        jpeg::decode(file, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none()).map(drop)
+    };
     assert_eq!(decode(&whole), Ok(()));
     // less data, more data, no end, and another picture behind it
     for damaged in [
@@ -217,7 +219,9 @@ fn what_is_left_out_of_a_scan_is_noticed() {
 #[test]
 fn more_scans_than_the_limit_are_refused() {
     let file = BY_LIBJPEG[0];
-    let decode = |max_scans| jpeg::decode(file, |_, _, _| Scale::Eighth, max_scans, &Deadline::none());
+    let decode = |max_scans| {
+        jpeg::decode(file, |_, _, _| Scale::Eighth.into(), max_scans, Damage::Refused, &Deadline::none())
+    };
     assert!(decode(9).is_err());
     assert!(decode(10).is_ok());
 }
@@ -226,7 +230,7 @@ fn more_scans_than_the_limit_are_refused() {
 fn a_deadline_stops_a_decode() {
     let past = Deadline::after(std::time::Duration::ZERO);
     for file in BY_LIBJPEG {
-        let outcome = jpeg::decode(file, |_, _, _| Scale::Full, 64, &past);
+        let outcome = jpeg::decode(file, |_, _, _| Scale::Full.into(), 64, Damage::Refused, &past);
         assert!(matches!(outcome, Err(jpeg::JpegError::DeadlineExceeded(_))));
     }
 }
@@ -245,7 +249,9 @@ fn the_colour_model_is_guessed_as_libjpeg_does() {
     };
     let file = variant.encode(5);
     let model = |file: &[u8]| {
-        jpeg::decode(file, |_, _, _| Scale::Eighth, 64, &Deadline::none()).expect("planes").model
+        jpeg::decode(file, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none())
+            .expect("planes")
+            .model
     };
     let adobe = |transform| segment(0xEE, &[b"Adobe\0\x64\0\0\0\0", &[transform][..]].concat());
     let jfif = usize::from(file[5]) + 2;
@@ -280,6 +286,7 @@ fn a_second_frame_behind_the_last_scan_that_is_needed_is_refused() {
     let length = 2 + usize::from(file[frame + 3]);
     let end = file.len() - 2;
     let twice = [&file[..end], &file[frame..frame + length], &file[end..]].concat();
-    let outcome = jpeg::decode(&twice, |_, _, _| Scale::Eighth, 64, &Deadline::none());
+    let outcome =
+        jpeg::decode(&twice, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none());
     assert!(matches!(outcome, Err(jpeg::JpegError::Corrupt(_))));
 }

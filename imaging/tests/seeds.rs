@@ -7,8 +7,8 @@ use jpeg_encoder::{ColorType, SamplingFactor};
 
 use crate::{
     fixtures::{
-        chunk, cmyk, corners, encode, exif, jpeg, palette, png, progressive, segment, with_chunks,
-        with_segments,
+        chunk, cmyk, corners, encode, exif, interlaced, jpeg, palette, png, progressive, segment,
+        with_chunks, with_segments,
     },
     scaled::{BY_LIBJPEG, Variant},
 };
@@ -49,6 +49,7 @@ pub(crate) fn pictures() -> Vec<Vec<u8>> {
     ] {
         pictures.push(encode(&kind, image::ImageFormat::Png));
     }
+    pictures.push(interlaced(&picture));
     pictures
 }
 

@@ -6,8 +6,8 @@ use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaIm
 use imaging::{Deadline, Format, InspectError, Limits, Options, Rendition, ThumbnailError, thumbnails};
 
 use crate::fixtures::{
-    chunk, cmyk, corners, encode, exif, jpeg, palette, png, progressive, segment, with_chunks, with_header,
-    with_segments,
+    chunk, cmyk, corners, encode, exif, interlaced, jpeg, palette, png, progressive, segment, with_chunks,
+    with_header, with_segments,
 };
 
 fn rendered(bytes: &[u8], heights: &[u32]) -> Result<Rendition, ThumbnailError> {
@@ -325,9 +325,25 @@ fn one_decode_serves_several_heights_as_well_as_one() {
 }
 
 #[test]
-fn what_makes_a_decoder_panic_is_an_error() {
-    // a colour component of 2 × 3 samples where luma has one, found by fuzzing
+fn what_made_a_decoder_panic_is_an_error() {
+    // a colour component of 2 × 3 samples where luma has one, and no end of damage, found by fuzzing
     let file = include_bytes!("pictures/sampling-of-2-by-3.jpg");
     let error = rendered(file, &[77]).expect_err("no picture");
     assert!(matches!(error, ThumbnailError::Decode { .. }), "{error}");
+}
+
+#[test]
+fn an_interlaced_png_has_the_thumbnails_of_a_plain_one() {
+    for (width, height, heights) in [(117, 93, &[12, 7][..]), (300, 40, &[2]), (5, 3, &[1]), (90, 60, &[60])]
+    {
+        let colour = |x: u32, y: u32| {
+            Rgba([x, y, x * y, x * 7].map(|value| u8::try_from(value % 256).expect("a sample")))
+        };
+        let picture = DynamicImage::ImageRgba8(RgbaImage::from_fn(width, height, colour));
+        let made = |file: &[u8]| {
+            let (options, limits) = (Options::default(), Limits::default());
+            imaging::pictures(file, heights, &options, &limits, &Deadline::none()).expect("pictures")
+        };
+        assert_eq!(made(&interlaced(&picture)), made(&encode(&picture, ImageFormat::Png)));
+    }
 }

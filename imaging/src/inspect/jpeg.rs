@@ -6,8 +6,8 @@ use super::{Extent, InspectError, Inspection, check_size, read_array, read_vec};
 use crate::{
     Format, Limits, Orientation,
     jpeg::marker::{
-        APP1, DAC, DHT, EOI, JPG, RST0, RST7, SOF0_BASELINE, SOF1_EXTENDED, SOF2_PROGRESSIVE, SOF15, SOI,
-        SOS, TEM,
+        APP1, DAC, DHT, DNL, EOI, JPG, RST0, RST7, SOF0_BASELINE, SOF1_EXTENDED, SOF2_PROGRESSIVE, SOF15,
+        SOI, SOS, TEM, is_metadata, is_within_scan,
     },
 };
 
@@ -19,6 +19,7 @@ const EXIF_HEADER: &[u8] = b"Exif\0\0";
 /// What a frame header says (T.81 section B.2.2).
 struct Frame {
     width: u32,
+    /// 0 until a DNL segment behind the first scan tells it.
     height: u32,
 }
 
@@ -28,42 +29,48 @@ pub(super) fn inspect<R: BufRead + Seek>(
     extent: Extent,
 ) -> Result<Inspection, InspectError> {
     let _soi = read_array::<2>(source)?;
-    let (mut frame, mut orientation, mut scans) = (None, None, 0);
+    let (mut frame, mut orientation, mut scans): (Option<Frame>, _, _) = (None, None, 0);
     let mut marker = next_marker(source)?;
     loop {
         match marker {
             EOI => break,
             SOI => {
-                return Err(InspectError::Corrupt { reason: "an image starts within the image" });
+                return Err(InspectError::Corrupt { reason: "Another picture starts within the picture." });
             }
             TEM | RST0..=RST7 => {}
             SOS => {
                 scans += 1;
-                if frame.is_none() {
-                    return Err(InspectError::Corrupt { reason: "a scan stands before the frame header" });
-                }
+                let Some(Frame { height, width }) = &mut frame else {
+                    let reason = "The picture's data come before its description.";
+                    return Err(InspectError::Corrupt { reason });
+                };
                 if scans > limits.max_scans {
                     return Err(InspectError::TooManyScans { limit: limits.max_scans });
                 }
-                if extent == Extent::Head {
+                if extent == Extent::Head && *height > 0 {
                     break;
                 }
-                skip_segment(source)?;
+                skip_segment(source, marker)?;
                 marker = skip_entropy_coded_data(source)?;
+                if *height == 0 {
+                    *height = read_number_of_lines(source, marker)?;
+                    check_size(*width, *height, limits)?;
+                    marker = next_marker(source)?;
+                }
                 continue;
             }
-            DHT | DAC | JPG => skip_segment(source)?,
+            DHT | DAC | JPG => skip_segment(source, marker)?,
             SOF0_BASELINE..=SOF15 if frame.is_some() => {
-                return Err(InspectError::Corrupt { reason: "it has two frame headers" });
+                return Err(InspectError::Corrupt { reason: "The file describes two pictures." });
             }
             SOF0_BASELINE..=SOF15 => frame = Some(read_frame(source, marker, limits)?),
             APP1 if orientation.is_none() => orientation = read_exif(source, limits)?,
-            _ => skip_segment(source)?,
+            _ => skip_segment(source, marker)?,
         }
         marker = next_marker(source)?;
     }
     let Some(frame) = frame.filter(|_| scans > 0) else {
-        return Err(InspectError::Corrupt { reason: "it has no picture" });
+        return Err(InspectError::Corrupt { reason: "The file has no picture." });
     };
     let orientation = orientation.unwrap_or(Orientation::UPRIGHT);
     let (width, height) = orientation.turn((frame.width, frame.height));
@@ -104,61 +111,75 @@ fn skip_until_ff(source: &mut impl BufRead) -> Result<(), InspectError> {
     }
 }
 
-/// The marker that ends a scan. Stuffed zeros and restart markers belong to the scan (T.81 sections B.1.1.5, E.1.4).
+/// The marker that ends a scan. Stuffed zeros and restart markers belong to it (T.81 sections B.1.1.5, E.1.4).
 fn skip_entropy_coded_data(source: &mut impl BufRead) -> Result<u8, InspectError> {
     loop {
         match next_marker(source)? {
-            RST0..=RST7 => {}
+            marker if is_within_scan(marker) => {}
             marker => return Ok(marker),
         }
     }
 }
 
-/// The length in bytes of what follows a segment's length field (T.81 section B.1.1.4).
-fn segment_length(source: &mut impl BufRead) -> Result<u16, InspectError> {
+/// The length in bytes of what follows a segment's length field, which counts itself (T.81 section B.1.1.4).
+fn segment_length(source: &mut impl BufRead, marker: u8) -> Result<u16, InspectError> {
     let length = u16::from_be_bytes(read_array(source)?);
-    length
-        .checked_sub(2)
-        .ok_or(InspectError::Corrupt { reason: "a segment is shorter than its length field" })
+    if length < 2 && !is_metadata(marker) {
+        return Err(InspectError::Corrupt { reason: "A segment is shorter than its length field." });
+    }
+    Ok(length.saturating_sub(2))
 }
 
-fn skip_segment<R: BufRead + Seek>(source: &mut R) -> Result<(), InspectError> {
-    let length = segment_length(source)?;
+fn skip_segment<R: BufRead + Seek>(source: &mut R, marker: u8) -> Result<(), InspectError> {
+    let length = segment_length(source, marker)?;
     source.seek_relative(i64::from(length))?;
     Ok(())
+}
+
+/// The height in px, which stands behind the first scan (T.81 section B.2.5).
+fn read_number_of_lines(source: &mut impl BufRead, marker: u8) -> Result<u32, InspectError> {
+    if marker != DNL || segment_length(source, marker)? != 2 {
+        return Err(InspectError::Corrupt { reason: "The picture's height is missing." });
+    }
+    match u16::from_be_bytes(read_array(source)?) {
+        0 => Err(InspectError::Corrupt { reason: "The picture is 0 px high." }),
+        height => Ok(u32::from(height)),
+    }
 }
 
 fn read_frame(source: &mut impl BufRead, marker: u8, limits: &Limits) -> Result<Frame, InspectError> {
     let reason = match marker {
         SOF0_BASELINE | SOF1_EXTENDED | SOF2_PROGRESSIVE => None,
-        0xC3 => Some("lossless JPEG"),
-        0xC5..=0xC7 => Some("hierarchical JPEG"),
-        _ => Some("arithmetic-coded JPEG"),
+        0xC3 => Some("Lossless JPEG is not supported."),
+        0xC5..=0xC7 => Some("Hierarchical JPEG is not supported."),
+        _ => Some("Arithmetic-coded JPEG is not supported."),
     };
     if let Some(reason) = reason {
         return Err(InspectError::Unsupported { reason });
     }
-    let length = usize::from(segment_length(source)?);
+    let length = usize::from(segment_length(source, marker)?);
     let header = read_vec(source, length)?;
     let &[precision, height_high, height_low, width_high, width_low, count, ref components @ ..] =
         header.as_slice()
     else {
-        return Err(InspectError::Corrupt { reason: "the frame header is too short" });
+        return Err(InspectError::Corrupt { reason: "The frame header is too short." });
     };
     let height = u32::from(u16::from_be_bytes([height_high, height_low]));
     let width = u32::from(u16::from_be_bytes([width_high, width_low]));
     if width == 0 {
-        return Err(InspectError::Corrupt { reason: "it is 0 px wide" });
+        return Err(InspectError::Corrupt { reason: "The picture is 0 px wide." });
     }
-    if height == 0 {
-        return Err(InspectError::Unsupported { reason: "a JPEG that tells its height after the picture" });
-    }
-    check_size(width, height, limits)?;
+    // a height that comes later is at least 1
+    check_size(width, height.max(1), limits)?;
     if precision != 8 {
-        return Err(InspectError::Unsupported { reason: "JPEG of other than 8 bits a sample" });
+        return Err(InspectError::Unsupported {
+            reason: "JPEG with other than 8 bits per sample is not supported.",
+        });
     }
     if !matches!(count, 1 | 3 | 4) {
-        return Err(InspectError::Unsupported { reason: "JPEG of other than 1, 3 or 4 components" });
+        return Err(InspectError::Unsupported {
+            reason: "JPEG with other than 1, 3 or 4 components is not supported.",
+        });
     }
     check_components(components, usize::from(count))?;
     Ok(Frame { width, height })
@@ -167,9 +188,7 @@ fn read_frame(source: &mut impl BufRead, marker: u8, limits: &Limits) -> Result<
 /// Each component has an identifier, its sampling factors and its quantization table, a byte each.
 fn check_components(components: &[u8], count: usize) -> Result<(), InspectError> {
     if components.len() != count * 3 {
-        return Err(InspectError::Corrupt {
-            reason: "the frame header has another length than its components",
-        });
+        return Err(InspectError::Corrupt { reason: "The frame header does not fit its components." });
     }
     let is_factor = |factor: u8| (1..=4).contains(&factor);
     if components
@@ -178,7 +197,7 @@ fn check_components(components: &[u8], count: usize) -> Result<(), InspectError>
     {
         return Ok(());
     }
-    Err(InspectError::Corrupt { reason: "a sampling factor is not 1 to 4" })
+    Err(InspectError::Corrupt { reason: "A sampling factor is not 1 to 4." })
 }
 
 /// The orientation of an EXIF block, if the segment is one.
@@ -186,7 +205,7 @@ fn read_exif<R: BufRead + Seek>(
     source: &mut R,
     limits: &Limits,
 ) -> Result<Option<Orientation>, InspectError> {
-    let length = segment_length(source)?;
+    let length = segment_length(source, APP1)?;
     if u64::from(length) > limits.max_metadata_bytes {
         source.seek_relative(i64::from(length))?;
         return Ok(None);

@@ -29,28 +29,28 @@ pub struct Inspection {
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// It has no bytes.
-    #[error("the file is empty")]
+    #[error("The file is empty. Choose a PNG or JPEG file.")]
     Empty,
     /// It is something else.
-    #[error("the content is neither PNG nor JPEG")]
+    #[error("The file is neither PNG nor JPEG. Save the picture as one of them.")]
     NotAnImage,
     /// It is a PNG or JPEG of a kind that next to nobody uses.
-    #[error("this kind of image is not supported: {reason}")]
+    #[error("{reason} Save the picture as an ordinary PNG or JPEG.")]
     Unsupported {
-        /// Which kind.
+        /// Which kind, in a sentence.
         reason: &'static str,
     },
     /// It ends before the image does.
-    #[error("the file ends before the image does; it may not have been copied whole")]
+    #[error("The file ends in the middle of the picture. Copy it again.")]
     Truncated,
     /// Its structure contradicts itself.
-    #[error("the image is damaged: {reason}")]
+    #[error("The picture is damaged. {reason}")]
     Corrupt {
-        /// What was found.
+        /// What was found, in a sentence.
         reason: &'static str,
     },
     /// It has more pixels than [`Limits::max_pixels`].
-    #[error("the image has {pixels} pixels; the limit is {limit}")]
+    #[error("The picture has {} megapixels. At most {} are allowed.", megapixels(*pixels), megapixels(*limit))]
     TooManyPixels {
         /// Width times height.
         pixels: u64,
@@ -58,7 +58,7 @@ pub enum InspectError {
         limit: u64,
     },
     /// A side is longer than [`Limits::max_side_px`].
-    #[error("a side of the image is {side_px} px long; the limit is {limit}")]
+    #[error("A side of the picture is {side_px} px long. At most {limit} px are allowed.")]
     SideTooLong {
         /// The longer side.
         side_px: u32,
@@ -66,14 +66,24 @@ pub enum InspectError {
         limit: u32,
     },
     /// It has more scans than [`Limits::max_scans`].
-    #[error("the image has more than {limit} scans")]
+    #[error("The picture has more than {limit} scans, which is the limit. Save it as a baseline JPEG.")]
     TooManyScans {
         /// The limit.
         limit: u32,
     },
     /// Its source cannot be read.
-    #[error("reading the file: {0}")]
+    #[error("The file cannot be read: {0}")]
     Io(io::Error),
+}
+
+/// Rounded up to a tenth, so that what is above a limit is not shown as equal to it.
+fn megapixels(pixels: u64) -> String {
+    let tenths = pixels.div_ceil(100_000);
+    if tenths.is_multiple_of(10) {
+        (tenths / 10).to_string()
+    } else {
+        format!("{}.{}", tenths / 10, tenths % 10)
+    }
 }
 
 /// A file that ends where more was expected is truncated; any other failure is the source's.

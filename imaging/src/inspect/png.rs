@@ -25,12 +25,12 @@ pub(super) fn inspect<R: BufRead + Seek>(
         match &kind {
             b"IEND" => break,
             b"IHDR" => {
-                return Err(InspectError::Corrupt { reason: "it has two headers" });
+                return Err(InspectError::Corrupt { reason: "The file has two headers." });
             }
             b"PLTE" => has_palette = true,
             b"IDAT" => {
                 if header.colour_type == PALETTE && !has_palette {
-                    return Err(InspectError::Corrupt { reason: "it has no palette" });
+                    return Err(InspectError::Corrupt { reason: "The picture has no palette." });
                 }
                 has_pixels = true;
             }
@@ -46,7 +46,7 @@ pub(super) fn inspect<R: BufRead + Seek>(
         source.seek_relative(i64::from(length) + CHECKSUM_BYTES)?;
     }
     if !has_pixels {
-        return Err(InspectError::Corrupt { reason: "it has no picture" });
+        return Err(InspectError::Corrupt { reason: "The file has no picture." });
     }
     let orientation = orientation.unwrap_or(Orientation::UPRIGHT);
     let (width, height) = orientation.turn((header.width, header.height));
@@ -59,7 +59,7 @@ const CHECKSUM_BYTES: i64 = 4;
 fn read_chunk_start(source: &mut impl BufRead) -> Result<(u32, [u8; 4]), InspectError> {
     let length = u32::from_be_bytes(read_array(source)?);
     if length > MAX_INTEGER {
-        return Err(InspectError::Corrupt { reason: "a chunk is longer than a PNG can have" });
+        return Err(InspectError::Corrupt { reason: "A chunk is longer than PNG allows." });
     }
     Ok((length, read_array(source)?))
 }
@@ -74,7 +74,7 @@ struct Header {
 fn read_header(source: &mut impl BufRead) -> Result<Header, InspectError> {
     let (length, kind) = read_chunk_start(source)?;
     if &kind != b"IHDR" || length != 13 {
-        return Err(InspectError::Corrupt { reason: "it does not start with a header" });
+        return Err(InspectError::Corrupt { reason: "The file does not start with a header." });
     }
     let fields: [u8; 13] = read_array(source)?;
     let checksum = u32::from_be_bytes(read_array(source)?);
@@ -82,12 +82,12 @@ fn read_header(source: &mut impl BufRead) -> Result<Header, InspectError> {
     hasher.update(&kind);
     hasher.update(&fields);
     if hasher.finalize() != checksum {
-        return Err(InspectError::Corrupt { reason: "the header's checksum is wrong" });
+        return Err(InspectError::Corrupt { reason: "The header's checksum is wrong." });
     }
     let [w0, w1, w2, w3, h0, h1, h2, h3, depth, colour_type, compression, filter, interlace] = fields;
     let (width, height) = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
     if width == 0 || height == 0 || width > MAX_INTEGER || height > MAX_INTEGER {
-        return Err(InspectError::Corrupt { reason: "a side has an impossible length" });
+        return Err(InspectError::Corrupt { reason: "A side of the picture has an impossible length." });
     }
     let is_possible = match colour_type {
         0 => matches!(depth, 1 | 2 | 4 | 8 | 16),
@@ -96,7 +96,7 @@ fn read_header(source: &mut impl BufRead) -> Result<Header, InspectError> {
         _ => false,
     };
     if !is_possible || compression != 0 || filter != 0 || interlace > 1 {
-        return Err(InspectError::Corrupt { reason: "the header has an impossible colour type or method" });
+        return Err(InspectError::Corrupt { reason: "The header has an impossible colour type or method." });
     }
     Ok(Header { width, height, colour_type })
 }

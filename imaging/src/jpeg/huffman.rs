@@ -52,7 +52,7 @@ impl Codes {
             code += u32::from(count);
             index += i32::from(count);
             if code > 1 << length {
-                return Err(JpegError::Corrupt("a Huffman table has more codes than fit"));
+                return Err(JpegError::Corrupt("A Huffman table is invalid."));
             }
             limits[slot] = code << (16 - length);
             code <<= 1;
@@ -98,7 +98,7 @@ impl DcTable {
     pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
         // T.81 table F.1 goes to 11; 12-bit images, which are not read, to 15
         if spec.symbols.iter().any(|&size| size > 15) {
-            return Err(JpegError::Corrupt("a DC table has a symbol above 15"));
+            return Err(JpegError::Corrupt("A Huffman table is invalid."));
         }
         let codes = Codes::new(spec)?;
         let mut fast = table(0);
@@ -191,6 +191,27 @@ impl AcTable {
         }
         let value = bits.take_signed(size);
         (bits.place(), run, value)
+    }
+
+    /// The coefficient right behind the mean, not read but looked at; 0 when there are zeros before the next one. Needs 28
+    /// bits.
+    #[inline]
+    pub(super) fn first(&self, mut bits: Bits, window: &WindowBytes) -> i32 {
+        let entry = u32::from(self.value[bits.peek()]);
+        if entry == 0 {
+            return self.first_slowly(bits.place(), window);
+        }
+        let value = bits.take_entry(entry, (entry >> SIZE_SHIFT) & 0xF);
+        if entry >> RUN_SHIFT == 0 { value } else { 0 }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_slowly(&self, place: Place, window: &WindowBytes) -> i32 {
+        let mut bits = place.bits();
+        bits.refill(window);
+        let (_, run, value) = self.read(bits);
+        if run == 0 { value } else { 0 }
     }
 
     /// Passes over the coefficients of a block from `index` (1 to 63) on (T.81 section F.2.2.2), none of them decoded.

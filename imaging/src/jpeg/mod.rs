@@ -1,13 +1,13 @@
 //! A scaled decoder for JPEG (ITU-T T.81): baseline, extended sequential and progressive Huffman images of 8 bits a
-//! sample, in grey, YCbCr or RGB, at 1/8, 1/4, 1/2 and in full.
+//! sample, in grey, YCbCr, RGB, CMYK or YCCK, at 1/8, 1/4, 1/2 and in full.
 //!
 //! Nearly all the work of decoding is reading Huffman codes. At a scale of N/8 only the lowest N × N of a block's 64
 //! coefficients count; the others are passed over, several at a table look-up, and of a progressive image the scans
 //! are left out that hold none of them.
 //!
-//! It is strict: what does not end exactly where it should is an error, so that a reader that knows how to conceal
-//! damage can be asked instead. It never panics, allocates what the planes (and for progressive images the
-//! coefficients that count) need, and looks at its deadline at every row of blocks.
+//! It is strict at first: what does not end exactly where it should is an error. Asked again, it conceals damage: see
+//! [`Damage`]. It never panics, allocates what the planes (and for progressive images the coefficients that count) need,
+//! and looks at its deadline at every row of blocks.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -32,7 +32,8 @@ pub use header::ColourModel;
 pub use plane::{Plane, Planes};
 pub use profile::{icc_profile, is_by_adobe};
 
-use header::{Frame, Next, Segments, Tables};
+use header::{Component, Frame, Next, Segments, Tables};
+use transform::Sides;
 
 use crate::{Deadline, DeadlineExceeded};
 
@@ -64,50 +65,118 @@ impl Scale {
     }
 }
 
-/// Why an image is not decoded here; another reader may still know what to do with it.
+/// The scales of a plane's two directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scales {
+    /// Of a row's samples.
+    pub horizontal: Scale,
+    /// Of the rows.
+    pub vertical: Scale,
+}
+
+impl From<Scale> for Scales {
+    fn from(scale: Scale) -> Self {
+        Self { horizontal: scale, vertical: scale }
+    }
+}
+
+/// The share of the picture's samples that a component has in each direction: 1, or 1/2 when two share one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// Of a row's samples.
+    pub horizontal: f64,
+    /// Of the rows.
+    pub vertical: f64,
+}
+
+/// What is done about damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// It is an error.
+    Refused,
+    /// Decoding goes on at the next restart marker, which may be a wrong one; up to there, or to the end of the scan, the
+    /// last mean of each component fills the picture.
+    Concealed,
+}
+
+/// Why an image is not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JpegError {
     /// It is of a kind that this decoder does not know.
-    #[error("not read here: {0}")]
+    #[error("{0}")]
     Unsupported(&'static str),
     /// It ends before it should.
-    #[error("the file ends before the image does")]
+    #[error("The file ends in the middle of the picture.")]
     Truncated,
     /// It contradicts itself.
     #[error("{0}")]
     Corrupt(&'static str),
     /// There is no memory for its planes.
-    #[error("there is not enough memory")]
+    #[error("There is not enough memory to decode the picture.")]
     OutOfMemory,
     /// It took too long.
     #[error(transparent)]
     DeadlineExceeded(#[from] DeadlineExceeded),
 }
 
-/// Decodes a file to planes. `choose` gives the scale of a component from its number, what it means, and its share of the
-/// picture's rows: 1, or 1/2 when two rows share its samples. A progressive image of more than `max_scans` is refused.
+/// Decodes a file to planes. `choose` gives the scales of a component from its number, what it means, and its share of the
+/// picture's samples; where they differ by more than 2, the smaller one is raised. A file of more than `max_scans` is
+/// refused.
 pub fn decode(
     file: &[u8],
-    choose: impl Fn(ColourModel, usize, f64) -> Scale,
+    choose: impl Fn(ColourModel, usize, Share) -> Scales,
     max_scans: u32,
+    damage: Damage,
     deadline: &Deadline,
 ) -> Result<Planes, JpegError> {
     let (mut segments, mut tables) = (Segments::new(file), Tables::default());
     let Next::Frame(frame) = segments.next(&mut tables, None)? else {
-        return Err(JpegError::Corrupt("it has no frame header"));
+        return Err(JpegError::Corrupt("The file has no picture."));
     };
-    let model = tables.colour_model(&frame)?;
-    let share = |vertical: usize| vertical as f64 / frame.max_vertical as f64;
-    let sides: Vec<usize> = (0..)
-        .zip(&frame.components)
-        .map(|(index, component)| choose(model, index, share(component.vertical)).side())
-        .collect();
+    let model = tables.colour_model(&frame);
+    let sides = sides(&frame, model, choose);
+    let (read, conditions) = (&mut segments, (damage, deadline));
     let planes = if frame.is_progressive {
-        progressive::decode(file, &frame, &mut segments, &mut tables, &sides, max_scans, deadline)?
+        progressive::decode(file, &frame, read, &mut tables, &sides, max_scans, conditions)?
     } else {
-        decode_sequential(file, &frame, &mut segments, &mut tables, &sides, max_scans, deadline)?
+        decode_sequential(file, &frame, read, &mut tables, &sides, max_scans, conditions)?
     };
-    Ok(Planes { model, planes })
+    Ok(Planes { model, width: frame.width, height: frame.height, planes })
+}
+
+/// The bytes that [`decode`] holds at a time at most, besides the file, by the frame header alone.
+pub fn memory_needed(
+    file: &[u8],
+    choose: impl Fn(ColourModel, usize, Share) -> Scales,
+) -> Result<u64, JpegError> {
+    let (mut segments, mut tables) = (Segments::new(file), Tables::default());
+    let Next::Frame(frame) = segments.next(&mut tables, None)? else {
+        return Err(JpegError::Corrupt("The file has no picture."));
+    };
+    let sides = sides(&frame, tables.colour_model(&frame), choose);
+    let bytes = frame.components.iter().zip(sides).map(|(component, Sides { wide, high })| {
+        let blocks = component.stored_blocks_wide as u64 * component.stored_blocks_high as u64;
+        let coefficients = if frame.is_progressive { store::block_bytes(wide * high) } else { 0 };
+        blocks * ((wide * high) as u64 + coefficients)
+    });
+    Ok(bytes.sum())
+}
+
+/// The samples to a block of each component.
+fn sides(
+    frame: &Frame,
+    model: ColourModel,
+    choose: impl Fn(ColourModel, usize, Share) -> Scales,
+) -> Vec<Sides> {
+    let of_component = |(index, component): (usize, &Component)| {
+        let share = Share {
+            horizontal: component.horizontal as f64 / frame.max_horizontal as f64,
+            vertical: component.vertical as f64 / frame.max_vertical as f64,
+        };
+        let scales = choose(model, index, share);
+        Sides::at_least(scales.horizontal.side(), scales.vertical.side())
+    };
+    frame.components.iter().enumerate().map(of_component).collect()
 }
 
 /// Reads scans until each component had its own; nothing may come behind them.
@@ -116,32 +185,33 @@ fn decode_sequential(
     frame: &Frame,
     segments: &mut Segments<'_>,
     tables: &mut Tables,
-    sides: &[usize],
+    sides: &[Sides],
     max_scans: u32,
-    deadline: &Deadline,
+    (damage, deadline): (Damage, &Deadline),
 ) -> Result<Vec<Plane>, JpegError> {
     let mut planes = Vec::new();
-    for (index, &side) in sides.iter().enumerate() {
-        planes.push(Plane::new(frame, index, side)?);
+    for (index, &sides) in sides.iter().enumerate() {
+        planes.push(Plane::new(frame, index, sides)?);
     }
     let mut is_decoded = vec![false; sides.len()];
     for _ in 0..max_scans {
         let scan = match segments.next(tables, Some(frame))? {
             Next::Scan(scan) => scan,
             Next::End if !is_decoded.contains(&false) => return Ok(planes),
-            Next::End => return Err(JpegError::Corrupt("a component has no scan")),
-            Next::Frame(_) => return Err(JpegError::Corrupt("it has two frame headers")),
+            Next::End => return Err(JpegError::Corrupt("A colour component has no data.")),
+            Next::Frame(_) => return Err(JpegError::Corrupt("The file describes two pictures.")),
         };
         for component in &scan.components {
-            if std::mem::replace(&mut is_decoded[component.index], true) {
-                return Err(JpegError::Corrupt("a component has two scans"));
+            let is_again = std::mem::replace(&mut is_decoded[component.index], true);
+            if is_again && damage == Damage::Refused {
+                return Err(JpegError::Corrupt("A colour component has two scans."));
             }
         }
         segments.position =
-            sequential::decode_scan(file, frame, &scan, tables, &mut planes, sides, deadline)?;
+            sequential::decode_scan(file, frame, &scan, tables, (&mut planes, sides), (damage, deadline))?;
     }
     match segments.next(tables, Some(frame))? {
         Next::End if !is_decoded.contains(&false) => Ok(planes),
-        _ => Err(JpegError::Unsupported("so many scans")),
+        _ => Err(JpegError::Unsupported("The picture has too many scans.")),
     }
 }

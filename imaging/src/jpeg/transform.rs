@@ -1,5 +1,5 @@
-//! Inverse transforms of a block's lowest frequencies (T.81 section A.3.3): an N × N corner of the coefficients gives
-//! N × N samples, which is the block scaled to N/8. This is what libjpeg, from release 7 on, defines as scaled
+//! Inverse transforms of a block's lowest frequencies (T.81 section A.3.3): a W × H corner of the coefficients gives
+//! W × H samples, which is the block scaled to W/8 and H/8. This is what libjpeg, from release 7 on, defines as scaled
 //! decoding; at 1/8 it is the block's mean.
 //!
 //! The factors are those of Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11
@@ -13,14 +13,37 @@ type Fixed = Wrapping<i32>;
 /// Coefficients of a block in zigzag order (T.81 figure A.6).
 pub(super) type Coefficients = [i32; 64];
 
-/// Where in zigzag order the coefficients of the N × N corner are, row by row.
-const CORNER_2: [usize; 4] = [0, 1, 2, 4];
-const CORNER_4: [usize; 16] = [0, 1, 5, 6, 2, 4, 7, 13, 3, 8, 12, 17, 9, 11, 18, 24];
-const CORNER_8: [usize; 64] = [
+/// The place of each coefficient in zigzag order, row by row.
+const ZIGZAG: [usize; 64] = [
     0, 1, 5, 6, 14, 15, 27, 28, 2, 4, 7, 13, 16, 26, 29, 42, 3, 8, 12, 17, 25, 30, 41, 43, 9, 11, 18, 24, 31,
     40, 44, 53, 10, 19, 23, 32, 39, 45, 52, 54, 20, 22, 33, 38, 46, 51, 55, 60, 21, 34, 37, 47, 50, 56, 59,
     61, 35, 36, 48, 49, 57, 58, 62, 63,
 ];
+
+/// How many samples a block becomes in each direction: 1, 2, 4 or 8, and one at most twice the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sides {
+    pub(super) wide: usize,
+    pub(super) high: usize,
+}
+
+impl Sides {
+    /// At least so many samples.
+    pub(super) fn at_least(wide: usize, high: usize) -> Self {
+        Self { wide: wide.max(high / 2), high: high.max(wide / 2) }
+    }
+
+    /// Where in zigzag order the coefficients are that these sides need, row by row.
+    pub(super) fn corner(self) -> Vec<usize> {
+        let Self { wide, high } = self;
+        (0..high).flat_map(|y| (0..wide).map(move |x| ZIGZAG[y * 8 + x])).collect()
+    }
+
+    /// The last coefficient in zigzag order that these sides need.
+    pub(super) fn last(self) -> usize {
+        last_of_corner(self.wide, self.high)
+    }
+}
 
 /// Fractional bits of the factors.
 const FACTOR_BITS: usize = 13;
@@ -29,24 +52,31 @@ const COLUMN_BITS: usize = 2;
 /// The transform is 8 times too large.
 const SCALE_BITS: usize = 3;
 
-/// Where in zigzag order the coefficients are that a scale of `side`/8 needs.
-pub(super) fn corner(side: usize) -> &'static [usize] {
-    match side {
-        1 => &CORNER_2[..1],
-        2 => &CORNER_2,
-        4 => &CORNER_4,
-        _ => &CORNER_8,
+/// Where in zigzag order the coefficients of the W × H corner are.
+const fn corner<const W: usize, const H: usize>() -> [[usize; W]; H] {
+    let mut corner = [[0; W]; H];
+    let mut y = 0;
+    while y < H {
+        let mut x = 0;
+        while x < W {
+            corner[y][x] = ZIGZAG[y * 8 + x];
+            x += 1;
+        }
+        y += 1;
     }
+    corner
 }
 
-/// The last coefficient in zigzag order that a scale of `side`/8 needs.
-pub(super) const fn last_of_corner(side: usize) -> usize {
-    match side {
-        1 => 0,
-        2 => 4,
-        4 => 24,
-        _ => 63,
+/// The last coefficient in zigzag order of a corner.
+pub(super) const fn last_of_corner(wide: usize, high: usize) -> usize {
+    let (mut last, mut at) = (0, 0);
+    while at < 64 {
+        if at % 8 < wide && at / 8 < high && ZIGZAG[at] > last {
+            last = ZIGZAG[at];
+        }
+        at += 1;
     }
+    last
 }
 
 /// The sample of a block of which only the mean counts.
@@ -62,49 +92,81 @@ fn sample(value: Fixed, bits: usize) -> u8 {
     level.0.clamp(0, 255) as u8
 }
 
+/// What [`samples`] gives of a block's mean and its horizontal slope, without factors.
 #[inline]
-pub(super) fn samples_2(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 2]; 2] {
-    let [dc, x, y, xy] = CORNER_2.map(|at| Wrapping(coefficients[at]) * Wrapping(quantization[at]));
+pub(super) fn samples_2_by_1(dc: i32, slope: i32, quantization: &Coefficients) -> [[u8; 2]; 1] {
+    let (mean, slope) =
+        (Wrapping(dc) * Wrapping(quantization[0]), Wrapping(slope) * Wrapping(quantization[1]));
+    [[sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)]]
+}
+
+/// What [`samples`] gives of the four lowest frequencies, without factors.
+#[inline]
+pub(super) fn samples_2_by_2(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 2]; 2] {
+    let [dc, x, y, xy] = [0, 1, 2, 4].map(|at| Wrapping(coefficients[at]) * Wrapping(quantization[at]));
     let row =
         |mean: Fixed, slope: Fixed| [sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)];
     [row(dc + y, x + xy), row(dc - y, x - xy)]
 }
 
+/// The samples of a block from its lowest frequencies: columns first, then rows.
 #[inline]
-pub(super) fn samples_4(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 4]; 4] {
-    separable(coefficients, quantization, &CORNER_4, inverse_4)
-}
-
-#[inline]
-pub(super) fn samples_8(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 8]; 8] {
-    separable(coefficients, quantization, &CORNER_8, inverse_8)
-}
-
-/// Columns first, then rows.
-#[inline]
-fn separable<const N: usize>(
+pub(super) fn samples<const W: usize, const H: usize>(
     coefficients: &Coefficients,
     quantization: &Coefficients,
-    corner: &[usize],
-    inverse: impl Fn([Fixed; N]) -> [Fixed; N],
-) -> [[u8; N]; N] {
+) -> [[u8; W]; H]
+where
+    [Fixed; W]: Inverse,
+    [Fixed; H]: Inverse,
+{
     // most blocks of a sky or a wall are flat
-    if coefficients[1..=last_of_corner(N)].iter().all(|&coefficient| coefficient == 0) {
-        return [[sample_1(coefficients[0], quantization[0]); N]; N];
+    if coefficients[1..=const { last_of_corner(W, H) }].iter().all(|&coefficient| coefficient == 0) {
+        return [[sample_1(coefficients[0], quantization[0]); W]; H];
     }
-    let mut rows = [[Wrapping(0); N]; N];
-    for (row, positions) in rows.iter_mut().zip(corner.chunks_exact(N)) {
-        for (value, &at) in row.iter_mut().zip(positions) {
-            *value = Wrapping(coefficients[at & 63]) * Wrapping(quantization[at & 63]);
-        }
-    }
+    let positions = const { corner::<W, H>() };
+    let rows =
+        positions.map(|row| row.map(|at| Wrapping(coefficients[at & 63]) * Wrapping(quantization[at & 63])));
     let half = Wrapping(1 << (FACTOR_BITS - COLUMN_BITS - 1));
-    let columns: [[Fixed; N]; N] = from_fn(|x| inverse(from_fn(|y| rows[y][x])));
+    let columns: [[Fixed; H]; W] = from_fn(|x| from_fn::<_, H, _>(|y| rows[y][x]).inverse());
     let rows = columns.map(|column| column.map(|value| (value + half) >> (FACTOR_BITS - COLUMN_BITS)));
     from_fn(|y| {
-        let row = inverse(from_fn(|x| rows[x][y]));
+        let row = from_fn::<_, W, _>(|x| rows[x][y]).inverse();
         row.map(|value| sample(value, FACTOR_BITS + COLUMN_BITS + SCALE_BITS))
     })
+}
+
+/// A transform of one dimension, whose results have `FACTOR_BITS` more fractional bits.
+pub(super) trait Inverse {
+    fn inverse(self) -> Self;
+}
+
+impl Inverse for [Fixed; 1] {
+    #[inline]
+    fn inverse(self) -> Self {
+        self.map(|value| value << FACTOR_BITS)
+    }
+}
+
+impl Inverse for [Fixed; 2] {
+    #[inline]
+    fn inverse(self) -> Self {
+        let [mean, slope] = self;
+        [(mean + slope) << FACTOR_BITS, (mean - slope) << FACTOR_BITS]
+    }
+}
+
+impl Inverse for [Fixed; 4] {
+    #[inline]
+    fn inverse(self) -> Self {
+        inverse_4(self)
+    }
+}
+
+impl Inverse for [Fixed; 8] {
+    #[inline]
+    fn inverse(self) -> Self {
+        inverse_8(self)
+    }
 }
 
 /// A factor as a fixed-point number.
@@ -148,28 +210,54 @@ fn inverse_8([c0, c1, c2, c3, c4, c5, c6, c7]: [Fixed; 8]) -> [Fixed; 8] {
 mod tests {
     use super::*;
 
-    /// The definition (T.81 section A.3.3), for N points.
-    fn reference<const N: usize>(coefficients: &Coefficients, quantization: &Coefficients) -> [[f64; N]; N] {
-        let basis = |frequency: usize, at: usize| {
+    /// The definition (T.81 section A.3.3), for W × H points.
+    fn reference<const W: usize, const H: usize>(
+        coefficients: &Coefficients,
+        quantization: &Coefficients,
+    ) -> [[f64; W]; H] {
+        let basis = |frequency: usize, at: usize, points: usize| {
             let scale = if frequency == 0 { 0.5_f64.sqrt() } else { 1.0 };
-            let angle = (2 * at + 1) as f64 * frequency as f64 * std::f64::consts::PI / (2 * N) as f64;
+            let angle = (2 * at + 1) as f64 * frequency as f64 * std::f64::consts::PI / (2 * points) as f64;
             scale * angle.cos()
         };
-        std::array::from_fn(|y| {
-            std::array::from_fn(|x| {
-                let terms = corner(N).iter().enumerate().map(|(index, &at)| {
+        let corner = Sides { wide: W, high: H }.corner();
+        from_fn(|y| {
+            from_fn(|x| {
+                let terms = corner.iter().enumerate().map(|(index, &at)| {
                     let value = f64::from(coefficients[at] * quantization[at]);
-                    value * basis(index % N, x) * basis(index / N, y)
+                    value * basis(index % W, x, W) * basis(index / W, y, H)
                 });
                 (terms.sum::<f64>() / 4.0 + 128.0).clamp(0.0, 255.0)
             })
         })
     }
 
-    fn assert_near<const N: usize>(found: [[u8; N]; N], expected: [[f64; N]; N]) {
+    fn assert_as_defined<const W: usize, const H: usize>(block: &Coefficients, quantization: &Coefficients)
+    where
+        [Fixed; W]: Inverse,
+        [Fixed; H]: Inverse,
+    {
+        let (found, expected) =
+            (samples::<W, H>(block, quantization), reference::<W, H>(block, quantization));
         for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-            assert!((f64::from(*found) - expected).abs() < 1.0, "{found} for {expected}");
+            assert!((f64::from(*found) - expected).abs() < 1.0, "{W} × {H}: {found} for {expected}");
         }
+    }
+
+    /// Calls a function for all sides that a block may have.
+    macro_rules! for_all_sides {
+        ($function:ident, $block:expr, $quantization:expr) => {
+            $function::<1, 1>($block, $quantization);
+            $function::<2, 1>($block, $quantization);
+            $function::<1, 2>($block, $quantization);
+            $function::<2, 2>($block, $quantization);
+            $function::<4, 2>($block, $quantization);
+            $function::<2, 4>($block, $quantization);
+            $function::<4, 4>($block, $quantization);
+            $function::<8, 4>($block, $quantization);
+            $function::<4, 8>($block, $quantization);
+            $function::<8, 8>($block, $quantization);
+        };
     }
 
     proptest::proptest! {
@@ -180,30 +268,33 @@ mod tests {
         ) {
             let mut block = [0; 64];
             block[..32].copy_from_slice(&coefficients);
-            let quantization = [step; 64];
-            assert_near([[sample_1(block[0], step)]], reference::<1>(&block, &quantization).map(|row| row.map(|value| {
-                128.0 + (value - 128.0) / 1.0
-            })));
-            assert_near(samples_2(&block, &quantization), reference::<2>(&block, &quantization));
-            assert_near(samples_4(&block, &quantization), reference::<4>(&block, &quantization));
-            assert_near(samples_8(&block, &quantization), reference::<8>(&block, &quantization));
+            for_all_sides!(assert_as_defined, &block, &[step; 64]);
+            assert_eq!(samples_2_by_2(&block, &[step; 64]), samples::<2, 2>(&block, &[step; 64]));
+            assert_eq!(samples_2_by_1(block[0], block[1], &[step; 64]), samples::<2, 1>(&block, &[step; 64]));
         }
 
         #[test]
         fn absurd_coefficients_do_no_harm(value in proptest::num::i32::ANY, step in 0..=65_535_i32) {
-            let (block, quantization) = ([value; 64], [step; 64]);
-            sample_1(value, step);
-            samples_2(&block, &quantization);
-            samples_4(&block, &quantization);
-            samples_8(&block, &quantization);
+            for_all_sides!(samples, &[value; 64], &[step; 64]);
+            samples_2_by_2(&[value; 64], &[step; 64]);
+            samples_2_by_1(value, value, &[step; 64]);
         }
     }
 
     #[test]
     fn a_corner_lies_within_its_last_coefficient() {
-        for side in [1, 2, 4, 8] {
-            assert_eq!(corner(side).len(), side * side);
-            assert_eq!(corner(side).iter().max(), Some(&last_of_corner(side)));
+        for (wide, high) in [(1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (4, 4), (4, 8), (8, 8)] {
+            let sides = Sides { wide, high };
+            assert_eq!(sides.corner().len(), wide * high);
+            assert_eq!(sides.corner().iter().max(), Some(&sides.last()));
+        }
+    }
+
+    #[test]
+    fn no_side_is_longer_than_twice_the_other() {
+        for (asked, given) in [((8, 1), (8, 4)), ((1, 4), (2, 4)), ((2, 1), (2, 1)), ((4, 4), (4, 4))] {
+            let Sides { wide, high } = Sides::at_least(asked.0, asked.1);
+            assert_eq!((wide, high), given);
         }
     }
 }

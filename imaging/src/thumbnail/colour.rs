@@ -35,12 +35,19 @@ pub(super) fn interleave([first, second, third]: &[Vec<u8>; 3], is_ycbcr: bool) 
     samples
 }
 
-/// The amounts of ink in samples of CMYK or YCCK. Adobe's programs store the amount of white instead (as Adobe
-/// technical note 5116 leaves out); YCCK is the YCbCr of the three colours that the inks take away.
-pub(super) fn inks(mut samples: Vec<u8>, is_ycck: bool, is_inverted: bool) -> Vec<u8> {
+/// The amounts of ink in planes of CMYK or YCCK of the same size, four samples to a pixel. Adobe's programs store the
+/// amount of white instead (as Adobe technical note 5116 leaves out); YCCK is the YCbCr of the three colours that the inks
+/// take away.
+pub(super) fn inks(
+    [first, second, third, black]: &[Vec<u8>; 4],
+    is_ycck: bool,
+    is_inverted: bool,
+) -> Vec<u8> {
+    let mut samples = vec![0; first.len() * 4];
     let (pixels, _) = samples.as_chunks_mut::<4>();
-    for pixel in pixels {
-        let [first, second, third, black] = *pixel;
+    for ((((pixel, &first), &second), &third), &black) in
+        pixels.iter_mut().zip(first).zip(second).zip(third).zip(black)
+    {
         let mut stored = [first, second, third, black];
         if is_ycck {
             let [red, green, blue] = rgb_of_ycbcr([first, second, third]);
@@ -77,9 +84,10 @@ mod tests {
 
     #[test]
     fn inks_are_the_amounts_whether_stored_inverted_or_not() {
-        let cyan = vec![255, 0, 0, 0];
-        assert_eq!(inks(cyan.clone(), false, false), cyan);
-        assert_eq!(inks(vec![0, 255, 255, 255], false, true), cyan);
+        let cyan = [255, 0, 0, 0];
+        let planes = |pixel: [u8; 4]| pixel.map(|sample| vec![sample]);
+        assert_eq!(inks(&planes(cyan), false, false), cyan);
+        assert_eq!(inks(&planes([0, 255, 255, 255]), false, true), cyan);
         assert_eq!(plain_rgb_of_inks(&cyan), [0, 255, 255]);
         assert_eq!(plain_rgb_of_inks(&[0, 0, 0, 255]), [0, 0, 0]);
     }

@@ -19,6 +19,7 @@ mod decode;
 mod encode;
 mod profile;
 mod resize;
+mod upsample;
 
 use image::{DynamicImage, metadata};
 
@@ -29,6 +30,13 @@ use crate::{Deadline, DeadlineExceeded, Format, InspectError, Inspection, Limits
 /// The longer side in px of the picture that a thumbhash is made of. It keeps at most seven waves a side, for which this
 /// is plenty.
 const PLACEHOLDER_PX: u32 = 32;
+
+/// Tables, the window over a file's bytes, and what a decoder needs whatever the size.
+const FIXED_BYTES: u64 = 1 << 20;
+/// Of a thumbnail as a file, for each of its pixels: a PNG of noise.
+const FILE_PIXEL_BYTES: u64 = 5;
+/// Of a thumbnail while it is resized, converted and turned, for each of its pixels.
+const WORK_PIXEL_BYTES: u64 = 24;
 
 /// How thumbnails are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,23 +78,26 @@ pub struct Thumbnail {
     pub bytes: Vec<u8>,
 }
 
-/// Why there is no thumbnail. Trying again gives the same, but for the deadline.
+/// Why there is no thumbnail. Trying again gives the same, except when time or memory was short.
 #[derive(Debug, thiserror::Error)]
 pub enum ThumbnailError {
     /// The file is not taken.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// The pixels cannot be decoded.
-    #[error("the image is damaged: {reason}")]
+    #[error("{reason}")]
     Decode {
-        /// What the decoder says.
+        /// What the decoder says, in a sentence.
         reason: String,
     },
+    /// There is no memory for the pixels now; another time there may be.
+    #[error("There is not enough memory to decode the picture.")]
+    OutOfMemory,
     /// It took too long.
     #[error(transparent)]
     DeadlineExceeded(#[from] DeadlineExceeded),
     /// The thumbnail cannot be written.
-    #[error("the thumbnail cannot be written: {reason}")]
+    #[error("The thumbnail cannot be written: {reason}")]
     Encode {
         /// What the encoder says.
         reason: String,
@@ -135,6 +146,37 @@ pub fn pictures(
     heights.iter().map(|&height| source.picture(size(&source.inspection, height, options))).collect()
 }
 
+/// The bytes that making thumbnails of these heights, in px, takes besides the file: an upper estimate, from the file's
+/// header alone. The file must be taken by [`inspect`](crate::inspect()).
+pub fn memory_needed(
+    original: &[u8],
+    heights: &[u32],
+    options: &Options,
+    limits: &Limits,
+) -> Result<u64, InspectError> {
+    let inspection = inspect::inspect_head(original, limits)?;
+    let decoded = decode::memory_needed(original, &inspection, share(&inspection, heights, options));
+    let pixels = |&height: &u32| {
+        let (width, height) = size(&inspection, height, options);
+        u64::from(width) * u64::from(height)
+    };
+    let all: u64 = heights.iter().map(pixels).sum();
+    let largest = heights.iter().map(pixels).max().unwrap_or_default();
+    Ok(FIXED_BYTES + decoded + all * FILE_PIXEL_BYTES + largest * WORK_PIXEL_BYTES)
+}
+
+/// How much of the picture's sides the largest thumbnail is.
+fn share(inspection: &Inspection, heights: &[u32], options: &Options) -> f64 {
+    // of a narrow picture the width is rounded up to a pixel, and may be the larger part
+    let share = |(width, height): (u32, u32)| {
+        let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole.max(1));
+        share(width, inspection.width).max(share(height, inspection.height))
+    };
+    let placeholder = placeholder_size(inspection.width, inspection.height);
+    let sizes = heights.iter().map(|&height| share(size(inspection, height, options)));
+    sizes.fold(share(placeholder), f64::max)
+}
+
 /// A file, inspected and decoded as large as its largest thumbnail needs.
 struct Source {
     inspection: Inspection,
@@ -151,16 +193,7 @@ impl Source {
     ) -> Result<Self, ThumbnailError> {
         let inspection = inspect::inspect_head(original, limits)?;
         deadline.check()?;
-        // of a narrow picture the width is rounded up to a pixel, and may be the larger part
-        let share = |(width, height): (u32, u32)| {
-            let share = |part: u32, whole: u32| f64::from(part) / f64::from(whole.max(1));
-            share(width, inspection.width).max(share(height, inspection.height))
-        };
-        let placeholder = placeholder_size(inspection.width, inspection.height);
-        let share = heights
-            .iter()
-            .map(|&height| share(size(&inspection, height, options)))
-            .fold(share(placeholder), f64::max);
+        let share = share(&inspection, heights, options);
         let decoded = decode::decode(original, &inspection, share, limits, deadline)?;
         deadline.check()?;
         Ok(Self { inspection, decoded })

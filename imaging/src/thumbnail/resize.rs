@@ -9,26 +9,59 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use super::{
     ThumbnailError, colour,
-    decode::{Decoded, Inks, Picture, Pixels},
+    decode::{Decoded, Picture, Pixels},
+    upsample::doubled,
 };
 use crate::jpeg::{ColourModel, Plane, Planes};
 
 /// What was decoded in `width` × `height` px, its colours in sRGB.
-pub(super) fn resize(decoded: &Decoded, (width, height): (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
+pub(super) fn resize(decoded: &Decoded, size: (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
     let profile = decoded.profile.as_ref();
     let picture = match &decoded.pixels {
-        Pixels::Planes(planes) => resize_planes(planes, (width, height))?,
-        Pixels::Picture(picture) => resize_picture(picture, (width, height))?,
-        Pixels::Cmyk(inks) => {
-            let inks = resize_inks(inks, (width, height))?;
-            let rgb = profile.and_then(|profile| profile.rgb_of_inks(&inks));
-            let rgb = rgb.unwrap_or_else(|| colour::plain_rgb_of_inks(&inks));
-            return RgbImage::from_raw(width, height, rgb)
-                .map(DynamicImage::ImageRgb8)
-                .ok_or_else(wrong_size);
-        }
+        Pixels::Planes { planes, is_by_adobe } => match planes.model {
+            ColourModel::Grey => {
+                let [grey] = resize_planes(planes, size)?;
+                let grey = GrayImage::from_raw(size.0, size.1, grey).map(DynamicImage::ImageLuma8);
+                grey.ok_or_else(wrong_size)?
+            }
+            model @ (ColourModel::YCbCr | ColourModel::Rgb) => rgb_picture(
+                colour::interleave(&resize_planes(planes, size)?, model == ColourModel::YCbCr),
+                size,
+            )?,
+            model @ (ColourModel::Cmyk | ColourModel::Ycck) => {
+                let samples = resize_planes(planes, size)?;
+                let inks = colour::inks(&samples, model == ColourModel::Ycck, *is_by_adobe);
+                let rgb = profile.and_then(|profile| profile.rgb_of_inks(&inks));
+                return rgb_picture(rgb.unwrap_or_else(|| colour::plain_rgb_of_inks(&inks)), size);
+            }
+        },
+        Pixels::Picture(picture) => resize_picture(picture, size)?,
     };
     Ok(profile.and_then(|profile| profile.to_srgb(&picture)).unwrap_or(picture))
+}
+
+fn rgb_picture(rgb: Vec<u8>, (width, height): (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
+    RgbImage::from_raw(width, height, rgb).map(DynamicImage::ImageRgb8).ok_or_else(wrong_size)
+}
+
+/// The samples of each component, of which there must be as many as the colours have.
+fn resize_planes<const N: usize>(planes: &Planes, size: (u32, u32)) -> Result<[Vec<u8>; N], ThumbnailError> {
+    let mut resized = Vec::new();
+    for plane in &planes.planes {
+        // with twice as many samples as the thumbnail it makes no difference
+        let is_half = |side: f64, px: usize, wanted: u32| {
+            (side * 2.0 - px as f64).abs() < f64::EPSILON && side < f64::from(wanted) * 2.0
+        };
+        let is_wider = is_half(plane.width, planes.width, size.0);
+        let is_higher = is_half(plane.height, planes.height, size.1);
+        resized.push(if is_wider || is_higher {
+            resize_plane(&doubled(plane, is_wider, is_higher), size)?
+        } else {
+            resize_plane(plane, size)?
+        });
+    }
+    let wrong = || failed("The picture has another number of components than its colours.");
+    resized.try_into().map_err(|_| wrong())
 }
 
 fn failed(error: impl std::fmt::Display) -> ThumbnailError {
@@ -36,25 +69,11 @@ fn failed(error: impl std::fmt::Display) -> ThumbnailError {
 }
 
 fn wrong_size() -> ThumbnailError {
-    failed("it has less samples than its size says")
+    failed("The picture has less samples than its size says.")
 }
 
 fn lanczos() -> ResizeOptions {
     ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-}
-
-fn resize_planes(planes: &Planes, (width, height): (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
-    let mut resized = Vec::new();
-    for plane in &planes.planes {
-        resized.push(resize_plane(plane, (width, height))?);
-    }
-    if let [grey] = &mut resized[..] {
-        let grey = GrayImage::from_raw(width, height, std::mem::take(grey)).ok_or_else(wrong_size)?;
-        return Ok(DynamicImage::ImageLuma8(grey));
-    }
-    let resized = resized.try_into().map_err(|_| failed("it has an odd number of components"))?;
-    let rgb = colour::interleave(&resized, planes.model == ColourModel::YCbCr);
-    RgbImage::from_raw(width, height, rgb).map(DynamicImage::ImageRgb8).ok_or_else(wrong_size)
 }
 
 /// Takes just so many samples as the picture is wide and high.
@@ -65,13 +84,6 @@ fn resize_plane(plane: &Plane, (width, height): (u32, u32)) -> Result<Vec<u8>, T
     let mut target = Image::new(width, height, PixelType::U8);
     let options = lanczos().crop(0.0, 0.0, plane.width, plane.height);
     Resizer::new().resize(&source, &mut target, &options).map_err(failed)?;
-    Ok(target.into_vec())
-}
-
-fn resize_inks(inks: &Inks, (width, height): (u32, u32)) -> Result<Vec<u8>, ThumbnailError> {
-    let source = ImageRef::new(inks.width, inks.height, &inks.samples, PixelType::U8x4).map_err(failed)?;
-    let mut target = Image::new(width, height, PixelType::U8x4);
-    Resizer::new().resize(&source, &mut target, &lanczos().use_alpha(false)).map_err(failed)?;
     Ok(target.into_vec())
 }
 

@@ -1,5 +1,6 @@
 //! Decoding, no larger than the thumbnails need.
 
+mod adam7;
 mod jpeg;
 mod png;
 
@@ -18,11 +19,13 @@ pub(super) struct Decoded {
 /// Samples of eight bits.
 pub(super) enum Pixels {
     /// A JPEG's components, often smaller than the picture.
-    Planes(Planes),
+    Planes {
+        planes: Planes,
+        /// Whether Adobe's segment is there, whose programs store inks inverted.
+        is_by_adobe: bool,
+    },
     /// Grey or RGB, with or without alpha.
     Picture(Picture),
-    /// Inks: cyan, magenta, yellow and black, of which 255 is the full amount.
-    Cmyk(Inks),
 }
 
 /// Pixels, often fewer than the picture has.
@@ -36,20 +39,18 @@ pub(super) struct Picture {
     pub(super) is_premultiplied: bool,
 }
 
-/// A picture in four inks.
-pub(super) struct Inks {
-    /// Four samples to a pixel, row by row.
-    pub(super) samples: Vec<u8>,
-    /// In px.
-    pub(super) width: u32,
-    /// In px.
-    pub(super) height: u32,
-}
-
 impl Picture {
     pub(super) fn whole(pixels: DynamicImage) -> Self {
         let (width, height) = (f64::from(pixels.width()), f64::from(pixels.height()));
         Self { pixels, width, height, is_premultiplied: false }
+    }
+}
+
+/// The bytes that [`decode`] holds at most, besides the file.
+pub(super) fn memory_needed(original: &[u8], inspection: &Inspection, share: f64) -> u64 {
+    match inspection.format {
+        Format::Jpeg => jpeg::memory_needed(original, share),
+        Format::Png => png::memory_needed(inspection.width, inspection.height, share),
     }
 }
 
@@ -65,8 +66,4 @@ pub(super) fn decode(
         Format::Jpeg => jpeg::decode(original, share, limits, deadline),
         Format::Png => png::decode(original, share, limits, deadline),
     }
-}
-
-fn undecodable(error: impl std::fmt::Display) -> ThumbnailError {
-    ThumbnailError::Decode { reason: error.to_string() }
 }

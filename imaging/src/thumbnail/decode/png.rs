@@ -1,12 +1,15 @@
 //! PNG, row by row: each square of pixels becomes their mean, in a picture about twice as large as the thumbnail, so that
 //! the memory is that of a row and of the small picture.
 
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
 use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
-use png::{ColorType, DecodeOptions, Decoder, Reader, Transformations};
+use png::{ColorType, DecodeOptions, Decoder, DecodingError, Reader, Transformations};
 
-use super::{Decoded, Picture, Pixels, undecodable};
+use super::{
+    Decoded, Picture, Pixels,
+    adam7::{self, Squares},
+};
 use crate::{
     Deadline, Limits,
     deadline::UntilDeadline,
@@ -20,6 +23,26 @@ const ROWS_ENOUGH: f64 = 1.85;
 const MAX_ROWS_IN_SUM: usize = 257;
 /// RGBA of 16 bits each.
 const MAX_PIXEL_BYTES: u64 = 8;
+/// Of RGBA.
+const MAX_CHANNELS: u64 = 4;
+
+fn damaged(reason: &str) -> ThumbnailError {
+    ThumbnailError::Decode { reason: reason.to_owned() }
+}
+
+/// The decoder's own words are for programmers.
+fn undecodable(error: DecodingError) -> ThumbnailError {
+    damaged(match error {
+        DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            "The file ends in the middle of the picture."
+        }
+        DecodingError::LimitsExceeded => "The picture needs more memory than allowed.",
+        DecodingError::Format(error) if error.to_string().starts_with("CRC") => {
+            "A checksum of the picture is wrong."
+        }
+        _ => "The picture's compressed data are damaged.",
+    })
+}
 
 type PngReader<'a> = Reader<UntilDeadline<Cursor<&'a [u8]>>>;
 
@@ -49,20 +72,34 @@ fn decode_until(
     decoder.set_limits(decoder_limits(original, limits));
     let mut reader = decoder.read_info().map_err(undecodable)?;
     let profile = reader.info().icc_profile.as_deref().and_then(Profile::read);
-    // truncated, so that the small picture is never smaller than wanted
-    let factor = (1.0 / (share * ROWS_ENOUGH)).max(1.0) as usize;
-    let picture = if factor == 1 || reader.info().interlaced {
+    let factor = factor(share);
+    let picture = if factor == 1 {
         Picture::whole(read_whole(&mut reader)?)
     } else {
         match reader.output_color_type().0 {
-            ColorType::Grayscale => shrink::<1>(&mut reader, factor)?,
-            ColorType::GrayscaleAlpha => shrink::<2>(&mut reader, factor)?,
-            ColorType::Rgb => shrink::<3>(&mut reader, factor)?,
-            ColorType::Rgba => shrink::<4>(&mut reader, factor)?,
-            ColorType::Indexed => return Err(undecodable("its palette was not applied")),
+            ColorType::Grayscale => small::<1>(&mut reader, factor)?,
+            ColorType::GrayscaleAlpha => small::<2>(&mut reader, factor)?,
+            ColorType::Rgb => small::<3>(&mut reader, factor)?,
+            ColorType::Rgba => small::<4>(&mut reader, factor)?,
+            ColorType::Indexed => return Err(damaged("The palette was not applied.")),
         }
     };
     Ok(Decoded { pixels: Pixels::Picture(picture), profile })
+}
+
+/// The bytes that [`decode`] holds at most.
+pub(super) fn memory_needed(width: u32, height: u32, share: f64) -> u64 {
+    let (width, height, factor) = (u64::from(width), u64::from(height), factor(share) as u64);
+    // as stored and as expanded, and the sums
+    let rows = width * (2 * MAX_PIXEL_BYTES + 3 * MAX_CHANNELS);
+    let small = width.div_ceil(factor) * height.div_ceil(factor) * MAX_CHANNELS;
+    let sums = if factor > adam7::MAX_NARROW_SIDE as u64 { 8 } else { 2 };
+    rows + small * if factor == 1 { 1 } else { sums }
+}
+
+/// How many pixels a square of the small picture is wide; rounded down, so that it is never smaller than wanted.
+fn factor(share: f64) -> usize {
+    (1.0 / (share * ROWS_ENOUGH)).max(1.0) as usize
 }
 
 /// What the decoder may hold besides the picture: rows, and metadata that nobody wants. Metadata as they are stored,
@@ -75,9 +112,9 @@ fn decoder_limits(original: &[u8], limits: &Limits) -> png::Limits {
 }
 
 fn read_whole(reader: &mut PngReader<'_>) -> Result<DynamicImage, ThumbnailError> {
-    let size = reader.output_buffer_size().ok_or_else(|| undecodable("it is too large"))?;
+    let size = reader.output_buffer_size().ok_or_else(|| damaged("The picture is too large."))?;
     let mut samples = Vec::new();
-    samples.try_reserve_exact(size).map_err(undecodable)?;
+    samples.try_reserve_exact(size).map_err(|_| ThumbnailError::OutOfMemory)?;
     samples.resize(size, 0);
     let frame = reader.next_frame(&mut samples).map_err(undecodable)?;
     samples.truncate(frame.buffer_size());
@@ -97,35 +134,77 @@ fn picture(
         3 => RgbImage::from_raw(width, height, samples).map(DynamicImage::ImageRgb8),
         _ => RgbaImage::from_raw(width, height, samples).map(DynamicImage::ImageRgba8),
     };
-    picture.ok_or_else(|| undecodable("it has less samples than its size says"))
+    picture.ok_or_else(|| damaged("The picture has less samples than its size says."))
 }
 
 /// The mean of each square of `factor` × `factor` px; at the right and lower edges, of what is left of it.
-fn shrink<const CHANNELS: usize>(
+fn small<const CHANNELS: usize>(
     reader: &mut PngReader<'_>,
     factor: usize,
 ) -> Result<Picture, ThumbnailError> {
     let (width, height) = reader.info().size();
+    let (small_width, small_height) = (width.div_ceil(factor as u32), height.div_ceil(factor as u32));
+    let means = match (reader.info().interlaced, factor) {
+        (false, _) => shrink::<CHANNELS>(reader, factor)?,
+        (true, ..=adam7::MAX_NARROW_SIDE) => shrink_interlaced::<CHANNELS, 2>(reader, factor)?,
+        (true, _) => shrink_interlaced::<CHANNELS, 8>(reader, factor)?,
+    };
+    Ok(Picture {
+        pixels: picture(means, CHANNELS, small_width, small_height)?,
+        width: f64::from(width) / factor as f64,
+        height: f64::from(height) / factor as f64,
+        is_premultiplied: matches!(CHANNELS, 2 | 4),
+    })
+}
+
+fn shrink<const CHANNELS: usize>(
+    reader: &mut PngReader<'_>,
+    factor: usize,
+) -> Result<Vec<u8>, ThumbnailError> {
+    let (width, height) = reader.info().size();
     let (width, height) = (width as usize, height as usize);
-    let (small_width, small_height) = (width.div_ceil(factor), height.div_ceil(factor));
-    let mut small = Vec::with_capacity(small_width * small_height * CHANNELS);
+    let mut means = Vec::with_capacity(width.div_ceil(factor) * height.div_ceil(factor) * CHANNELS);
     let mut sums = Sums::<CHANNELS>::new(width, factor);
     while let Some(row) = reader.next_row().map_err(undecodable)? {
         sums.add(row.data());
         if sums.rows == factor {
-            sums.write_means(factor, &mut small);
+            sums.write_means(factor, &mut means);
         }
     }
     if sums.rows > 0 {
-        sums.write_means(factor, &mut small);
+        sums.write_means(factor, &mut means);
     }
-    let side = |px: usize| u32::try_from(px).map_err(undecodable);
-    Ok(Picture {
-        pixels: picture(small, CHANNELS, side(small_width)?, side(small_height)?)?,
-        width: width as f64 / factor as f64,
-        height: height as f64 / factor as f64,
-        is_premultiplied: matches!(CHANNELS, 2 | 4),
-    })
+    Ok(means)
+}
+
+fn shrink_interlaced<const CHANNELS: usize, const BYTES: usize>(
+    reader: &mut PngReader<'_>,
+    factor: usize,
+) -> Result<Vec<u8>, ThumbnailError> {
+    let (width, height) = reader.info().size();
+    let (width, height) = (width as usize, height as usize);
+    let mut squares =
+        Squares::<CHANNELS, BYTES>::new(width, height, factor).ok_or(ThumbnailError::OutOfMemory)?;
+    for place in adam7::rows(width, height) {
+        let row = reader.next_row().map_err(undecodable)?;
+        squares.add(place, row.ok_or_else(|| damaged("Rows of the picture are missing."))?.data());
+    }
+    // behind the last row stands the checksum
+    reader.next_row().map_err(undecodable)?;
+    Ok(squares.into_means())
+}
+
+/// The samples multiplied by the last one where that is alpha.
+#[inline]
+pub(super) fn premultiplied<const CHANNELS: usize>(mut pixel: [u8; CHANNELS]) -> [u8; CHANNELS] {
+    if matches!(CHANNELS, 2 | 4) {
+        let alpha = u32::from(pixel[CHANNELS - 1]);
+        for sample in &mut pixel[..CHANNELS - 1] {
+            // divided by 255 and rounded, exactly
+            *sample = ((u32::from(*sample) * alpha * 257 + 32_768) >> 16) as u8;
+        }
+    }
+    pixel
 }
 
 /// The sums of a column's samples over the rows of a square.
@@ -153,12 +232,9 @@ impl<const CHANNELS: usize> Sums<CHANNELS> {
             let (sums, _) = self.narrow.as_chunks_mut::<CHANNELS>();
             let (pixels, _) = row.as_chunks::<CHANNELS>();
             for (sums, pixel) in sums.iter_mut().zip(pixels) {
-                let alpha = u32::from(pixel[CHANNELS - 1]);
-                for (sum, &sample) in sums[..CHANNELS - 1].iter_mut().zip(pixel) {
-                    // divided by 255 and rounded, exactly
-                    *sum += ((u32::from(sample) * alpha * 257 + 32_768) >> 16) as u16;
+                for (sum, sample) in sums.iter_mut().zip(premultiplied(*pixel)) {
+                    *sum += u16::from(sample);
                 }
-                sums[CHANNELS - 1] += alpha as u16;
             }
         } else {
             for (sum, &sample) in self.narrow.iter_mut().zip(row) {
@@ -200,18 +276,18 @@ fn write_means<T: Copy + Into<u64>, const CHANNELS: usize>(
         if columns.len() < factor {
             divisor = Divisor::new(columns.len() * rows);
         }
-        let mut totals = [divisor.by / 2; CHANNELS];
+        let mut totals = [0; CHANNELS];
         for column in columns {
             for (total, &sum) in totals.iter_mut().zip(column) {
                 *total += sum.into();
             }
         }
-        small.extend(totals.map(|total| divisor.divide(total) as u8));
+        small.extend(totals.map(|total| divisor.mean(total)));
     }
 }
 
 /// Divides many numbers by the same one, by a multiplication.
-struct Divisor {
+pub(super) struct Divisor {
     by: u64,
     reciprocal: u64,
 }
@@ -221,9 +297,14 @@ impl Divisor {
     const MAX: u64 = (MAX_ROWS_IN_SUM * MAX_ROWS_IN_SUM) as u64;
     const SHIFT: u32 = 44;
 
-    fn new(by: usize) -> Self {
+    pub(super) fn new(by: usize) -> Self {
         let by = by as u64;
         Self { by, reciprocal: (1_u64 << Self::SHIFT).div_ceil(by) }
+    }
+
+    /// The rounded mean of as many samples as the divisor says.
+    pub(super) fn mean(&self, sum: u64) -> u8 {
+        self.divide(sum + self.by / 2) as u8
     }
 
     /// The quotient of a number below 256 times the divisor. The reciprocal is too large by less than 1, which makes up
