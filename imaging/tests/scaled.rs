@@ -290,3 +290,17 @@ fn a_second_frame_behind_the_last_scan_that_is_needed_is_refused() {
         jpeg::decode(&twice, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none());
     assert!(matches!(outcome, Err(jpeg::JpegError::Corrupt(_))));
 }
+
+#[test]
+fn only_planes_as_stored_are_known_as_half_the_picture() {
+    let [subsampled, whole] = [BY_LIBJPEG[0], BY_LIBJPEG[1]];
+    for scale in Scale::ALL {
+        let halves = |file: &[u8]| -> Vec<_> {
+            let planes = decoded(file, [scale, scale]).planes;
+            planes.iter().map(|plane| (plane.is_half_wide, plane.is_half_high)).collect()
+        };
+        let chroma = (scale == Scale::Full, scale == Scale::Full);
+        assert_eq!(halves(subsampled), [(false, false), chroma, chroma]);
+        assert_eq!(halves(whole), [(false, false); 3]);
+    }
+}

@@ -141,7 +141,7 @@ pub fn decode(
     } else {
         decode_sequential(file, &frame, read, &mut tables, &sides, max_scans, conditions)?
     };
-    Ok(Planes { model, width: frame.width, height: frame.height, planes })
+    Ok(Planes { model, planes })
 }
 
 /// The bytes that [`decode`] holds at a time at most, besides the file, by the frame header alone.

@@ -17,6 +17,7 @@
 mod colour;
 mod decode;
 mod encode;
+mod means;
 mod profile;
 mod resize;
 mod upsample;

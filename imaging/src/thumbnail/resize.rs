@@ -49,11 +49,8 @@ fn resize_planes<const N: usize>(planes: &Planes, size: (u32, u32)) -> Result<[V
     let mut resized = Vec::new();
     for plane in &planes.planes {
         // with twice as many samples as the thumbnail it makes no difference
-        let is_half = |side: f64, px: usize, wanted: u32| {
-            (side * 2.0 - px as f64).abs() < f64::EPSILON && side < f64::from(wanted) * 2.0
-        };
-        let is_wider = is_half(plane.width, planes.width, size.0);
-        let is_higher = is_half(plane.height, planes.height, size.1);
+        let is_wider = plane.is_half_wide && plane.width < f64::from(size.0) * 2.0;
+        let is_higher = plane.is_half_high && plane.height < f64::from(size.1) * 2.0;
         resized.push(if is_wider || is_higher {
             resize_plane(&doubled(plane, is_wider, is_higher), size)?
         } else {

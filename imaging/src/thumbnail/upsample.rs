@@ -36,6 +36,9 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
         rows,
         width: times(is_wider, plane.width),
         height: times(is_higher, plane.height),
+        is_of_means: false,
+        is_half_wide: plane.is_half_wide && !is_wider,
+        is_half_high: plane.is_half_high && !is_higher,
     }
 }
 
@@ -56,7 +59,17 @@ mod tests {
     use super::*;
 
     fn plane(samples: &[u8], stride: usize, width: f64, height: f64) -> Plane {
-        Plane { samples: samples.to_vec(), stride, rows: samples.len() / stride, width, height }
+        let rows = samples.len() / stride;
+        Plane {
+            samples: samples.to_vec(),
+            stride,
+            rows,
+            width,
+            height,
+            is_of_means: false,
+            is_half_wide: true,
+            is_half_high: true,
+        }
     }
 
     #[test]

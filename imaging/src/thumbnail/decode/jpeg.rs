@@ -6,14 +6,14 @@ use super::{Decoded, Pixels};
 use crate::{
     Deadline, Limits, inspect,
     jpeg::{self, ColourModel, Damage, JpegError, Scale, Scales, Share},
-    thumbnail::{ThumbnailError, profile::Profile},
+    thumbnail::{ThumbnailError, means, profile::Profile},
 };
 
 /// How many times as many samples as the thumbnail a plane must at least have, so that the thumbnail is as good as one of
 /// the whole picture. The less was left out, the less is needed: a block's mean aliases most.
-const SAMPLES_ENOUGH: [(Scale, f64); 3] = [(Scale::Eighth, 1.75), (Scale::Quarter, 1.4), (Scale::Half, 1.15)];
+const SAMPLES_ENOUGH: [(Scale, f64); 3] = [(Scale::Eighth, 1.75), (Scale::Quarter, 1.5), (Scale::Half, 1.5)];
 /// The same for colour differences, of which the eye, and a thumbnail in 4:2:0, has half as many.
-const CHROMA_SAMPLES_ENOUGH: f64 = 0.85;
+const CHROMA_SAMPLES_ENOUGH: f64 = 1.2;
 
 /// Strictly at first; a file that is whole but damaged is decoded again, as far as it makes sense.
 pub(super) fn decode(
@@ -36,7 +36,15 @@ pub(super) fn decode(
         }
         outcome => outcome,
     };
-    let pixels = Pixels::Planes { planes: planes?, is_by_adobe: jpeg::is_by_adobe(original) };
+    let mut planes = planes?;
+    let model = planes.model;
+    for (index, plane) in planes.planes.iter_mut().enumerate() {
+        // the colour differences have nothing to gain
+        if plane.is_of_means && !model.is_chroma(index) {
+            means::sharpen(plane);
+        }
+    }
+    let pixels = Pixels::Planes { planes, is_by_adobe: jpeg::is_by_adobe(original) };
     Ok(Decoded { pixels, profile })
 }
 
