@@ -5,7 +5,7 @@ use std::io::Cursor;
 use imaging::{Deadline, Limits, Options, inspect, thumbnail_size, thumbnails};
 use proptest::prelude::*;
 
-use crate::seeds::pictures;
+use crate::{compare::assert_same_if_sound, seeds::pictures};
 
 /// Small enough to be quick, and small enough to be met.
 const LIMITS: Limits =
@@ -37,6 +37,17 @@ proptest! {
             bytes[index] = value;
         }
         survive(&bytes);
+    }
+
+    #[test]
+    fn what_a_mutated_jpeg_shows_is_what_the_standard_says(
+        mut bytes in whole(),
+        at in any::<prop::sample::Index>(),
+        value in any::<u8>(),
+    ) {
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+        assert_same_if_sound(&bytes);
     }
 
     #[test]

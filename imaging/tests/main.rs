@@ -7,6 +7,7 @@
     reason = "the sides and samples of pictures are small numbers"
 )]
 
+mod compare;
 mod fixtures;
 mod hostile;
 mod inspecting;

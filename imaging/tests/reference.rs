@@ -142,6 +142,16 @@ impl Reference {
         }
     }
 
+    /// The largest coefficient times its step, whatever its sign.
+    pub(crate) fn largest_coefficient(&self) -> i32 {
+        let of_component = |component: &Component| {
+            let products =
+                component.blocks.iter().flat_map(|block| block.iter().zip(&component.quantization));
+            products.map(|(value, step)| value.saturating_mul(*step).saturating_abs()).max()
+        };
+        self.components.iter().filter_map(of_component).max().unwrap_or_default()
+    }
+
     /// The largest sampling factors.
     pub(crate) fn factors(&self) -> (usize, usize) {
         let horizontal = self.components.iter().map(|component| component.horizontal).max();

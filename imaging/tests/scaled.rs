@@ -8,6 +8,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use proptest::prelude::*;
 
 use crate::{
+    compare,
     fixtures::{segment, with_segments},
     reference::Reference,
 };
@@ -97,37 +98,8 @@ fn decoded(file: &[u8], scales: [Scale; 2]) -> jpeg::Planes {
     jpeg::decode(file, choose, 64, Damage::Refused, &Deadline::none()).expect("planes")
 }
 
-/// Each plane has the size that the scale says, and each of its samples is within a level of the reference; at 1/8, where
-/// there is but one way to round, it is the same.
 fn assert_as_reference(file: &[u8], scales: [Scale; 2]) {
-    let reference = Reference::of(file);
-    let (max_horizontal, max_vertical) = reference.factors();
-    let planes = decoded(file, scales).planes;
-    assert_eq!(planes.len(), reference.components.len());
-    for (index, (plane, component)) in planes.iter().zip(&reference.components).enumerate() {
-        let side = scales[index.min(1)].side();
-        let share = |px: usize, factor: usize, max: usize| (px * factor * side) as f64 / (8 * max) as f64;
-        let width = share(reference.width, component.horizontal, max_horizontal);
-        let height = share(reference.height, component.vertical, max_vertical);
-        assert_eq!((plane.width, plane.height), (width, height));
-        assert!(plane.stride as f64 >= width && plane.rows as f64 >= height);
-        for block in 0..component.blocks.len() {
-            let (x, y) = (block % component.blocks_wide * side, block / component.blocks_wide * side);
-            // what lies beyond the picture may never have been decoded
-            if x as f64 >= width || y as f64 >= height {
-                continue;
-            }
-            for (at, expected) in component.samples(block, side).into_iter().enumerate() {
-                let found = f64::from(plane.samples[(y + at / side) * plane.stride + x + at % side]);
-                let tolerance = if side == 1 { 0.5 } else { 1.0 };
-                let difference = (found - expected).abs();
-                assert!(
-                    difference <= tolerance + 1e-9,
-                    "component {index}, block {block}: {found} for {expected}"
-                );
-            }
-        }
-    }
+    compare::assert_same(&decoded(file, scales), &Reference::of(file), scales);
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use crate::{
 /// the whole picture. The less was left out, the less is needed: a block's mean aliases most.
 const SAMPLES_ENOUGH: [(Scale, f64); 3] = [(Scale::Eighth, 1.75), (Scale::Quarter, 1.5), (Scale::Half, 1.5)];
 /// The same for colour differences, of which the eye, and a thumbnail in 4:2:0, has half as many.
-const CHROMA_SAMPLES_ENOUGH: f64 = 1.2;
+const CHROMA_SAMPLES_ENOUGH: f64 = 0.85;
 
 /// Strictly at first; a file that is whole but damaged is decoded again, as far as it makes sense.
 pub(super) fn decode(

@@ -1,0 +1,26 @@
+//! Whatever the bytes are, the planes at all scales are those of the reference decoder, where both take the file.
+
+#![no_main]
+
+#[path = "../../tests/compare.rs"]
+mod compare;
+#[path = "../../tests/reference.rs"]
+mod reference;
+
+use std::io::Cursor;
+
+use imaging::{Format, Limits, inspect};
+use libfuzzer_sys::fuzz_target;
+
+/// Small, as the reference is slow.
+const LIMITS: Limits =
+    Limits { max_pixels: 10_000, max_side_px: 1000, max_scans: 64, max_metadata_bytes: 1 << 16 };
+
+fuzz_target!(init: {
+    // the reference panics at what is not sound, and is caught; a difference still ends the process
+    std::panic::set_hook(Box::new(|_| {}));
+}, |bytes: &[u8]| {
+    if inspect(&mut Cursor::new(bytes), &LIMITS).is_ok_and(|found| found.format == Format::Jpeg) {
+        compare::assert_same_if_sound(bytes);
+    }
+});
