@@ -180,6 +180,7 @@ impl Service {
             limits: limits.clone(),
             retention: config::defaults(),
             concurrency: cores,
+            memory_mib: None,
             heartbeat: Duration::from_secs(5),
             cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
         };

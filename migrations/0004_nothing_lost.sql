@@ -137,6 +137,9 @@ BEGIN
                 'The storage could not be reached for 24 hours. Try again later.'
             WHEN starts_with(NEW.last_result ->> 'Err', 'transient: original') THEN
                 'The original file is missing from the storage, or damaged there.'
+            -- more memory than any worker had: the text says how much
+            WHEN starts_with(NEW.last_result ->> 'Err', 'transient: The picture needs') THEN
+                substring(NEW.last_result ->> 'Err' FROM length('transient: ') + 1)
             WHEN starts_with(NEW.last_result ->> 'Err', 'transient: ') THEN
                 'This thumbnail could not be made within 24 hours. Try again later.'
             ELSE 'Making this thumbnail failed again and again. An administrator can see why.'

@@ -259,6 +259,8 @@ async fn expiring_links_are_made_by_presets_and_by_seconds_and_revoked() {
     denied.expect(StatusCode::FORBIDDEN);
 }
 
+const WHY_DAMAGED: &str = "No thumbnail: The picture&#39;s compressed data are damaged.";
+
 #[tokio::test]
 async fn a_failed_thumbnail_says_why_and_is_tried_again() {
     let mut app = TestApp::start().await;
@@ -268,13 +270,11 @@ async fn a_failed_thumbnail_says_why_and_is_tried_again() {
     ada.get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let retry = format!("/images/{}/thumbnails/200/retry", image["pk"]);
-    ada.page("/")
-        .await
-        .expect_page(StatusCode::OK, &["No thumbnail: the image is damaged", &retry, "Try again"]);
+    ada.page("/").await.expect_page(StatusCode::OK, &[WHY_DAMAGED, &retry, "Try again"]);
     ada.send_form(&retry, &[]).await.expect_redirect(&format!("/images/{}", image["pk"]));
     ada.page("/").await.expect_page(StatusCode::OK, &["data-awaited"]);
     app.run_jobs().await;
-    ada.page("/").await.expect_page(StatusCode::OK, &["No thumbnail: the image is damaged"]);
+    ada.page("/").await.expect_page(StatusCode::OK, &[WHY_DAMAGED]);
 }
 
 #[tokio::test]

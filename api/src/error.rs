@@ -78,6 +78,7 @@ codes! {
     TruncatedImage UNPROCESSABLE_ENTITY "truncated-image" "The image ends too early",
     CorruptImage UNPROCESSABLE_ENTITY "corrupt-image" "The image is damaged",
     TooManyPixels UNPROCESSABLE_ENTITY "too-many-pixels" "The image has too many pixels",
+    SideTooLong UNPROCESSABLE_ENTITY "side-too-long" "A side of the image is too long",
     TooManyScans UNPROCESSABLE_ENTITY "too-many-scans" "The progressive image has too many scans",
     ThumbnailFailed UNPROCESSABLE_ENTITY "thumbnail-failed" "The thumbnail cannot be made",
     TooManyLogins TOO_MANY_REQUESTS "too-many-logins" "Too many failed logins",
@@ -250,7 +251,8 @@ impl From<InspectError> for Problem {
             InspectError::Unsupported { .. } => Code::UnsupportedImage,
             InspectError::Truncated => Code::TruncatedImage,
             InspectError::Corrupt { .. } => Code::CorruptImage,
-            InspectError::TooManyPixels { .. } | InspectError::SideTooLong { .. } => Code::TooManyPixels,
+            InspectError::TooManyPixels { .. } => Code::TooManyPixels,
+            InspectError::SideTooLong { .. } => Code::SideTooLong,
             InspectError::TooManyScans { .. } => Code::TooManyScans,
         };
         Self::new(code, error.to_string())

@@ -145,6 +145,10 @@ pub struct WorkerConfig {
     #[arg(long, env, global = true)]
     pub worker_concurrency: Option<usize>,
 
+    /// Memory in MiB that a worker's decodes may use at a time [default: half of the machine's or container's]
+    #[arg(long, env, global = true)]
+    pub worker_memory_mib: Option<u64>,
+
     /// Seconds between a worker's signs of life; after four missed ones its jobs go to another
     #[arg(long, env, global = true, default_value_t = 5)]
     pub worker_heartbeat_seconds: u64,

@@ -90,6 +90,7 @@ fn build_worker(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -
         limits: config.limits.clone(),
         retention: config.retention,
         concurrency: worker_concurrency(config),
+        memory_mib: config.worker.worker_memory_mib,
         heartbeat: Duration::from_secs(config.worker.worker_heartbeat_seconds.max(1)),
         cleanup_schedule,
     })

@@ -13,7 +13,7 @@ async fn a_tile_says_why_its_thumbnail_failed_and_tries_again() {
     ada.remember_page().await;
     ada.upload(&[("Rome.png", pictures::png_with_damaged_pixels())]).await;
     let why = ada.text(".tile .failed").await;
-    assert!(why.contains("No thumbnail: the image is damaged"), "{why}");
+    assert!(why.contains("No thumbnail: The picture's compressed data are damaged."), "{why}");
 
     app.stop_worker().await;
     ada.click_text("Try again").await;

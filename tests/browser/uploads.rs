@@ -81,8 +81,8 @@ async fn a_refused_file_has_the_reason_beside_its_name() {
     ])
     .await;
     for row in [
-        "words.png the content is neither PNG nor JPEG Dismiss",
-        "half.png the file ends before the image does; it may not have been copied whole Dismiss",
+        "words.png The file is neither PNG nor JPEG. Save the picture as one of them. Dismiss",
+        "half.png The file ends in the middle of the picture. Copy it again. Dismiss",
         "large.png The file has 200000 bytes; at most 100000 are taken. Dismiss",
     ] {
         ada.wait_for_text(row).await;

@@ -15,7 +15,7 @@ async fn images_are_kept_shown_and_deleted_without_scripts() {
     ada.upload(&[("<b>.png", b"no picture".to_vec()), ("Rome.png", pictures::png(600, 400))]).await;
     ada.expect_status("/images", 422);
     ada.click_text("Upload").await;
-    ada.wait_for_text("<b>.png the content is neither PNG nor JPEG").await;
+    ada.wait_for_text("<b>.png The file is neither PNG nor JPEG. Save the picture as one of them.").await;
     ada.wait_until_loaded(".tile img.thumbnail").await;
     ada.upload(&[("Oslo.png", pictures::png(600, 400))]).await;
     ada.click_text("Upload").await;

@@ -184,6 +184,7 @@ impl TestApp {
             limits: self.limits.clone(),
             retention: self.retention,
             concurrency: CONCURRENCY,
+            memory_mib: None,
             heartbeat: Duration::from_secs(1),
             cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
         }

@@ -4,24 +4,28 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use imaging::{Deadline, Limits, Options, Rendition, ThumbnailError};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::queue::JobError;
+use crate::{
+    memory::MemoryBudget,
+    queue::{JobError, Trouble},
+};
 
 /// A bounded number of decodes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct DecodePool {
     permits: Arc<Semaphore>,
     size: u32,
+    memory: MemoryBudget,
     limit: Duration,
     limits: Limits,
 }
 
 impl DecodePool {
-    /// At most `size` decodes at a time, each within `limit` of CPU time.
-    pub(crate) fn new(size: usize, limit: Duration, limits: Limits) -> Self {
+    /// At most `size` decodes at a time, each within `limit` of CPU time, and together within `memory`.
+    pub(crate) fn new(size: usize, memory: MemoryBudget, limit: Duration, limits: Limits) -> Self {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Self { permits: Arc::new(Semaphore::new(size as usize)), size, limit, limits }
+        Self { permits: Arc::new(Semaphore::new(size as usize)), size, memory, limit, limits }
     }
 
     /// Thumbnails of these heights in px. The outer error is ours and worth another try, the inner one is the image's.
@@ -32,11 +36,18 @@ impl DecodePool {
         original: Bytes,
         heights: Vec<u32>,
     ) -> Result<Result<Rendition, ThumbnailError>, JobError> {
-        let result = self.decode(original.clone(), heights.clone(), 1).await?;
+        let needed = imaging::memory_needed(&original, &heights, &Options::default(), &self.limits);
+        let needed = match needed {
+            Ok(needed) => needed.saturating_add(original.len() as u64),
+            Err(refused) => return Ok(Err(refused.into())),
+        };
+        let memory = Arc::new(self.memory.reserve(needed).await?);
+        let result = self.decode(original.clone(), heights.clone(), 1, memory.clone()).await?;
         match result {
             Err(ThumbnailError::DeadlineExceeded(_)) if self.size > 1 => {
-                self.decode(original, heights, self.size).await
+                self.decode(original, heights, self.size, memory).await
             }
+            Err(ThumbnailError::OutOfMemory) => Err(Trouble::MemoryUsedUp.into()),
             result => Ok(result),
         }
     }
@@ -47,13 +58,14 @@ impl DecodePool {
         original: Bytes,
         heights: Vec<u32>,
         permits: u32,
+        memory: Arc<OwnedSemaphorePermit>,
     ) -> Result<Result<Rendition, ThumbnailError>, JobError> {
         let permit = self.permits.clone().acquire_many_owned(permits).await;
         let permit = permit.map_err(|closed| JobError::Failed(closed.to_string()))?;
         let (limit, limits) = (self.limit, self.limits);
         let decoding = tokio::task::spawn_blocking(move || {
             // the request for it may be dropped, the thread cannot be stopped: the place is free when it ends
-            let _permit = permit;
+            let _held = (permit, memory);
             let deadline = Deadline::after_on(thread_cpu_time, limit);
             imaging::thumbnails(&original, &heights, &Options::default(), &limits, &deadline)
         });

@@ -4,6 +4,7 @@
 mod audit;
 mod decode_pool;
 mod jobs;
+mod memory;
 pub mod queue;
 mod repair;
 mod schedule;
@@ -32,6 +33,7 @@ pub use schedule::{ScheduleError, parse_schedule};
 use crate::{
     decode_pool::DecodePool,
     jobs::{delete_objects::delete_objects, generate_thumbnail::generate_thumbnail},
+    memory::MemoryBudget,
     queue::{Queues, WorkerError},
 };
 
@@ -57,6 +59,8 @@ pub struct Worker {
     pub retention: RetentionConfig,
     /// Thumbnails made at a time.
     pub concurrency: usize,
+    /// MiB that decodes may use at a time; half of the machine's when it is not said.
+    pub memory_mib: Option<u64>,
     /// Between two signs of life; after four missed ones the jobs go to another worker.
     pub heartbeat: Duration,
     /// When the cleanup runs.
@@ -90,7 +94,12 @@ impl Worker {
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let context = Context::new(self.pool.clone(), self.storage, self.clock, self.retention);
         let decode_limit = self.limits.decode_time();
-        let decode_pool = DecodePool::new(self.concurrency, decode_limit, self.limits.imaging());
+        let decode_pool = DecodePool::new(
+            self.concurrency,
+            MemoryBudget::new(self.memory_mib),
+            decode_limit,
+            self.limits.imaging(),
+        );
         let thumbnail_limit = decode_limit * DECODE_TIMES + FILE_TIME;
         tokio::spawn(context.clock.clone().follow(self.pool.clone(), stop.clone()));
         let queues = Queues::new(self.pool, self.heartbeat, stop.clone());

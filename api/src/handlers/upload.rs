@@ -44,7 +44,8 @@ pub(crate) struct UploadForm {
     extensions(("x-problems" = json!([
         "not-logged-in", "too-many-uploads", "unsupported-media-type", "malformed-multipart", "too-large",
         "request-timeout", "missing-file", "several-files", "invalid-field", "empty-file", "not-an-image",
-        "unsupported-image", "truncated-image", "corrupt-image", "too-many-pixels", "too-many-scans", "over-quota"
+        "unsupported-image", "truncated-image", "corrupt-image", "too-many-pixels", "side-too-long",
+        "too-many-scans", "over-quota"
     ]))),
 )]
 pub(crate) async fn upload_image(

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use imaging::{Thumbnail, ThumbnailError};
+use imaging::Thumbnail;
 use shared::{
     db::{
         self,
@@ -40,7 +40,7 @@ pub(crate) async fn generate_thumbnail(
         Ok(rendition) => rendition,
         Err(error) => {
             tracing::info!(image = %assignment.image, %error, "an image cannot be decoded");
-            return fail(&context, &assignment, &reason(&error)).await;
+            return fail(&context, &assignment, &error.to_string()).await;
         }
     };
     let image = assignment.image;
@@ -66,15 +66,6 @@ async fn read_original(context: &Context, assignment: &Assignment) -> Result<Byt
     // a store that is away has no objects at all; only one that is there can have lost this one
     context.storage.verify_now().await?;
     Err(Trouble::OriginalMissing(key.to_string()).into())
-}
-
-/// What the owner of the image is told; in which words a decoder complains is for the log.
-fn reason(error: &ThumbnailError) -> String {
-    match error {
-        ThumbnailError::Decode { .. } => "the image is damaged".to_owned(),
-        ThumbnailError::DeadlineExceeded(_) => "decoding the image took too long".to_owned(),
-        other => other.to_string(),
-    }
 }
 
 async fn fail(context: &Context, assignment: &Assignment, reason: &str) -> Result<(), JobError> {

@@ -46,6 +46,17 @@ pub enum Trouble {
     /// The original is of another size than it was when it was uploaded.
     #[error("original: {0} is damaged in the storage")]
     OriginalDamaged(String),
+    /// The image needs more memory than this machine has; another worker may have it.
+    #[error("The picture needs {needed_mib} MiB of memory, and this worker's machine has {machine_mib} MiB.")]
+    TooLittleMemory {
+        /// By the file's header.
+        needed_mib: u64,
+        /// What there is in all.
+        machine_mib: u64,
+    },
+    /// There was no memory when it was asked for.
+    #[error("There was not enough memory to decode the picture.")]
+    MemoryUsedUp,
     /// The job took longer than it may. The process may have been frozen, so that says nothing about the job.
     #[error("time: took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
