@@ -347,3 +347,18 @@ fn an_interlaced_png_has_the_thumbnails_of_a_plain_one() {
         assert_eq!(made(&interlaced(&picture)), made(&encode(&picture, ImageFormat::Png)));
     }
 }
+
+#[test]
+fn the_memory_that_is_needed_follows_from_the_header() {
+    let needed = |file: &[u8], heights: &[u32]| {
+        imaging::memory_needed(file, heights, &Options::default(), &Limits::default()).expect("an image")
+    };
+    let (sequential, progressive) = (jpeg(400, 300), progressive(400, 300));
+    // two bytes to a coefficient
+    assert!(needed(&progressive, &[200]) > needed(&sequential, &[200]) + 400 * 300 * 2);
+    assert!(needed(&sequential, &[200]) > needed(&sequential, &[20]) + 400 * 300);
+    assert!(needed(&png(400, 300), &[300]) > needed(&png(400, 300), &[20]) + 400 * 300 * 3);
+    let bomb = with_header(&png(1, 1), 16_384, 16_384, [8, 2, 0, 0, 0]);
+    let outcome = imaging::memory_needed(&bomb, &[200], &Options::default(), &Limits::default());
+    assert!(matches!(outcome, Err(InspectError::TooManyPixels { .. })));
+}
