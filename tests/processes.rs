@@ -103,7 +103,7 @@ async fn set_heights(pool: &PgPool) {
     db::tiers::update(&mut connection, tier.id, &tier.spec).await.expect("a changed tier");
 }
 
-/// Has the database count every time that a thumbnail becomes ready, whoever made it.
+/// Has the database count every time that a thumbnail becomes ready, in any process.
 async fn count_completions(pool: &PgPool) {
     for statement in [
         "CREATE TABLE completions (thumbnail uuid NOT NULL)",

@@ -22,7 +22,7 @@ fn url(image: &Value) -> String {
     image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
 }
 
-/// Has nothing hear of the ends of thumbnails any more, as if every connection that listens were dead.
+/// Stops all notifications of finished thumbnails, as if every listening connection were dead.
 async fn silence_notifications(app: &TestApp) {
     for trigger in ["thumbnails_finished", "thumbnails_deleted"] {
         let drop = sqlx::AssertSqlSafe(format!("DROP TRIGGER {trigger} ON thumbnails"));

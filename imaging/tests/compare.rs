@@ -9,7 +9,7 @@ use imaging::{
 
 use crate::reference::Reference;
 
-/// Above this a coefficient, times its step, is none of a picture of eight bits, and arithmetic may wrap.
+/// Above this a coefficient, times its step, cannot come from an 8-bit picture, and arithmetic may wrap.
 const MAX_COEFFICIENT: i32 = 4096;
 /// Samples of the largest picture that is worth the time of the reference.
 const MAX_SAMPLES: usize = 1 << 14;

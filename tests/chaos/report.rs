@@ -20,7 +20,7 @@ pub(crate) struct Findings {
     pub(crate) audit: usize,
     /// Rules of this one harm that were broken.
     pub(crate) broken: usize,
-    /// The cases, for whoever looks for the cause.
+    /// The cases, to find the cause.
     pub(crate) evidence: Vec<String>,
 }
 

@@ -39,7 +39,7 @@ pub(crate) enum Store {
     },
 }
 
-/// What is not as usual.
+/// Settings that differ from the usual ones.
 pub(crate) struct Setup {
     pub(crate) postgres: Postgres,
     /// The address at which the database is reached, if it is not the server's own.
@@ -285,7 +285,7 @@ async fn stop(process: Running, said: &mut Vec<String>) -> bool {
     process.stop().await.success()
 }
 
-/// Has the database count every time that a thumbnail becomes ready, whoever made it.
+/// Has the database count every time that a thumbnail becomes ready, in any process.
 const COUNT_COMPLETIONS: [&str; 3] = [
     "CREATE TABLE completions (thumbnail uuid NOT NULL, attempt bigint NOT NULL)",
     "CREATE FUNCTION count_completion() RETURNS trigger LANGUAGE plpgsql AS $$

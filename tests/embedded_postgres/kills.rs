@@ -107,7 +107,7 @@ async fn two_processes_that_start_at_the_same_instant_share_one_server_ten_times
         let created =
             pair.iter().flat_map(Running::said).filter(|line| line.contains("creating the database"));
         assert_eq!(created.count(), 1, "round {round}");
-        // whoever owns the server goes last, as its guests need it
+        // the process that owns the server goes last, as its guests need it
         let [one, two] = pair;
         let (owner, guest) =
             if one.said().iter().any(|line| line.contains("creating")) { (one, two) } else { (two, one) };

@@ -10,7 +10,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::{Context, queue::JobError};
+use crate::{Context, jobs::clean_up::abandoned_temp_files, queue::JobError};
 
 /// Rows and objects looked at in one go.
 const BATCH: usize = 1000;
@@ -102,8 +102,7 @@ impl fmt::Display for AuditReport {
 pub async fn audit(context: &Context) -> Result<AuditReport, JobError> {
     context.storage.verify_now().await?;
     let retention = context.retention;
-    let temp_file_age = Duration::from_secs(retention.temp_file_age_seconds);
-    let temp_files = context.storage.abandoned_temp_files(temp_file_age).await?;
+    let temp_files = abandoned_temp_files(context).await?;
     let (missing, resized): (Vec<_>, _) =
         damaged_objects(context).await?.into_iter().partition(|damaged| damaged.found.is_none());
     let objects_without_row = objects_without_row(context).await?;

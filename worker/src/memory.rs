@@ -9,7 +9,7 @@ use crate::queue::{JobError, Trouble};
 const MIB: u64 = 1 << 20;
 /// Where the operating system does not say how much there is.
 const UNKNOWN_MACHINE_BYTES: u64 = 2048 * MIB;
-/// What is no limit: cgroups write a number close to the largest one.
+/// From here on a number means "unlimited": cgroups write one close to the largest.
 const NO_LIMIT_BYTES: u64 = 1 << 60;
 
 /// A budget in whole MiB, first come, first served. Cheap to clone.

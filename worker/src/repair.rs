@@ -13,7 +13,7 @@ use shared::{
 use crate::{
     Context,
     audit::{Damaged, damaged_objects},
-    jobs::clean_up::delete_temp_files,
+    jobs::clean_up::{abandoned_temp_files, delete_temp_files},
     queue::JobError,
 };
 
@@ -78,8 +78,7 @@ pub async fn plan_repair(context: &Context) -> Result<RepairPlan, JobError> {
             KeyOwner::Original(_) => plan.lost_originals.push(damaged),
         }
     }
-    let age = std::time::Duration::from_secs(context.retention.temp_file_age_seconds);
-    plan.temp_files = context.storage.abandoned_temp_files(age).await?.len();
+    plan.temp_files = abandoned_temp_files(context).await?.len();
     let mut connection = context.pool.acquire().await?;
     plan.jobless_thumbnails = db::integrity::jobless_thumbnails(&mut connection, BATCH_ROWS).await?.len();
     plan.miscounted_users = db::integrity::miscounted_users(&mut connection, BATCH_ROWS).await?;

@@ -17,7 +17,7 @@ const LIMITS: Limits =
     Limits { max_pixels: 10_000, max_side_px: 1000, max_scans: 64, max_metadata_bytes: 1 << 16 };
 
 fuzz_target!(init: {
-    // the reference panics at what is not sound, and is caught; a difference still ends the process
+    // a panic of the reference at unsound input is caught; a difference still ends the process
     std::panic::set_hook(Box::new(|_| {}));
 }, |bytes: &[u8]| {
     if inspect(&mut Cursor::new(bytes), &LIMITS).is_ok_and(|found| found.format == Format::Jpeg) {

@@ -38,6 +38,9 @@ impl Installation {
 
 /// The installation of this database; the first call gives it its id.
 pub async fn get(connection: &mut PgConnection) -> sqlx::Result<Installation> {
+    if let Some(installation) = find(connection).await? {
+        return Ok(installation);
+    }
     sqlx::query!(
         "INSERT INTO installation (id, home, generation) VALUES ($1, database_home(), $2) ON CONFLICT DO NOTHING",
         Uuid::new_v4(),
@@ -45,12 +48,16 @@ pub async fn get(connection: &mut PgConnection) -> sqlx::Result<Installation> {
     )
     .execute(&mut *connection)
     .await?;
+    find(connection).await?.ok_or(sqlx::Error::RowNotFound)
+}
+
+async fn find(connection: &mut PgConnection) -> sqlx::Result<Option<Installation>> {
     sqlx::query_as!(
         Installation,
         r#"SELECT id, home = database_home() AS "is_at_home!", storage_marked_at IS NOT NULL AS "is_marked!", generation, previous_generation
            FROM installation"#,
     )
-    .fetch_one(connection)
+    .fetch_optional(connection)
     .await
 }
 

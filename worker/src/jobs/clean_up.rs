@@ -1,6 +1,6 @@
 //! Deleting what has expired and repairing what crashes left. `pictier cleanup` does the same, now.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use shared::{
     db,
@@ -115,11 +115,16 @@ async fn renew_generation(context: &Context) -> Result<(), JobError> {
     Ok(renewed?)
 }
 
+/// Temporary files of a certain age, which killed processes left on the local disk.
+pub(crate) async fn abandoned_temp_files(context: &Context) -> Result<Vec<PathBuf>, JobError> {
+    let age = Duration::from_secs(context.retention.temp_file_age_seconds);
+    Ok(context.storage.abandoned_temp_files(age).await?)
+}
+
 /// Deletes what killed processes left on the local disk. `pictier repair` does the same.
 pub(crate) async fn delete_temp_files(context: &Context) -> Result<u64, JobError> {
-    let age = Duration::from_secs(context.retention.temp_file_age_seconds);
     let mut deleted = 0;
-    for file in context.storage.abandoned_temp_files(age).await? {
+    for file in abandoned_temp_files(context).await? {
         match tokio::fs::remove_file(&file).await {
             Ok(()) => deleted += 1,
             // another cleanup was first

@@ -129,7 +129,7 @@ fn lock_or_wait(
     let mut is_announced = false;
     loop {
         match lock.try_lock() {
-            // also later: whoever started the server may have been killed
+            // also later: the process that started the server may have been killed
             Ok(()) => return Ok(Some(lock)),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
