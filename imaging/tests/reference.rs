@@ -14,6 +14,8 @@ pub(crate) struct Component {
     pub(crate) blocks_wide: usize,
     /// In zigzag order.
     pub(crate) blocks: Vec<[i32; 64]>,
+    /// By coefficient, how many of its bits are still unknown, for those of which a progressive scan was read.
+    unknown_bits: HashMap<usize, u8>,
 }
 
 /// The picture of a file.
@@ -81,6 +83,7 @@ impl Reference {
         let mut interval = 0;
         let mut position = 2;
         loop {
+            assert_eq!(file[position], 0xFF, "a marker follows each segment and scan");
             let marker = file[position + 1];
             if marker == 0xD9 {
                 return picture;
@@ -165,6 +168,9 @@ impl Reference {
     }
 
     fn read_scan(&mut self, scan: &Scan<'_>, segments: Vec<Vec<u8>>, interval: usize) {
+        if self.is_progressive {
+            self.check_progression(scan);
+        }
         let blocks = self.blocks_of(scan);
         let interval = if interval == 0 { blocks.len() } else { interval };
         for (units, bytes) in blocks.chunks(interval).zip(segments) {
@@ -177,6 +183,7 @@ impl Reference {
                     predictions[which] += dc_difference(&mut bits, dc);
                     block[0] = predictions[which];
                     read_band(&mut bits, block, ac, 1, 63, 0, &mut run_of_ends);
+                    assert_eq!(run_of_ends, 0, "only a progressive image ends several blocks at once");
                 } else if scan.first == 0 && scan.high == 0 {
                     predictions[which] += dc_difference(&mut bits, dc);
                     block[0] = predictions[which] << scan.low;
@@ -187,6 +194,17 @@ impl Reference {
                 } else {
                     refine_band(&mut bits, block, ac, scan, &mut run_of_ends);
                 }
+            }
+        }
+    }
+
+    /// A coefficient's first scan comes once, and each further one adds one bit (section G.1.1.1.2).
+    fn check_progression(&mut self, scan: &Scan<'_>) {
+        for &(index, ..) in &scan.components {
+            for coefficient in scan.first..=scan.last {
+                let known = self.components[index].unknown_bits.insert(coefficient, scan.low);
+                assert_eq!(known, (scan.high > 0).then_some(scan.high), "the scans follow each other");
+                assert!(scan.high == 0 || scan.low + 1 == scan.high, "a scan adds one bit");
             }
         }
     }
