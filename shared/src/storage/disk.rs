@@ -6,7 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub(super) const SPOOL_PREFIX: &str = "upload-";
+/// Uploads under way had names before this version.
+const SPOOL_PREFIX: &str = "upload-";
 
 /// Spooled uploads below `spool` and half-written objects below `root` that nothing has written to for `age`. The age
 /// is measured by the file system that keeps the files, so no process's clock matters.

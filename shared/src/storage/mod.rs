@@ -15,7 +15,7 @@ use object_store::{
     ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
     WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
-use tokio::io::AsyncReadExt;
+use tokio::{io::AsyncReadExt, runtime::Handle};
 
 pub use key::{KeyOwner, Shard, StorageKey};
 pub use marker::Marker;
@@ -83,6 +83,22 @@ pub struct Storage {
     spool: PathBuf,
     place: Place,
     verified: Arc<Verified>,
+}
+
+/// A multipart upload that is aborted when it is dropped before it is finished: a store keeps the parts, and charges
+/// for them, until it is told.
+struct Unfinished(Option<WriteMultipart>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let (Some(writer), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move {
+                if let Err(error) = writer.abort().await {
+                    tracing::warn!(%error, "A multipart upload that failed could not be aborted.");
+                }
+            });
+        }
+    }
 }
 
 /// Where the objects are.
@@ -157,36 +173,34 @@ impl Storage {
         self.place.to_string()
     }
 
-    /// An empty temporary file for an upload; it is deleted when dropped.
+    /// An empty temporary file without a name for an upload.
     pub fn spool(&self) -> Result<Spooled, StorageError> {
         Ok(Spooled::create(&self.spool)?)
     }
 
     /// Copies a spooled upload to its key with a part of it in memory at a time, and waits until it is durable.
     pub async fn store_spooled(&self, upload: &Spooled, key: &StorageKey) -> Result<(), StorageError> {
-        let mut file = upload.reader()?;
+        let mut file = tokio::fs::File::from_std(upload.open()?);
         if upload.bytes() <= self.part_bytes as u64 {
             let mut bytes = Vec::with_capacity(self.part_bytes);
             file.read_to_end(&mut bytes).await?;
             return self.put(key, bytes.into()).await;
         }
         let multipart = self.store.put_multipart(key.path()).await?;
-        let mut writer = WriteMultipart::new_with_chunk_size(multipart, self.part_bytes);
+        let mut unfinished =
+            Unfinished(Some(WriteMultipart::new_with_chunk_size(multipart, self.part_bytes)));
         let mut buffer = vec![0; self.part_bytes];
-        loop {
-            match file.read(&mut buffer).await {
-                Ok(0) => break,
-                Ok(read) => {
-                    writer.write(&buffer[..read]);
-                    writer.wait_for_capacity(1).await?;
-                }
-                Err(error) => {
-                    writer.abort().await?;
-                    return Err(error.into());
-                }
+        while let Some(writer) = &mut unfinished.0 {
+            let read = file.read(&mut buffer).await?;
+            if read == 0 {
+                break;
             }
+            writer.write(&buffer[..read]);
+            writer.wait_for_capacity(1).await?;
         }
-        writer.finish().await?;
+        if let Some(writer) = unfinished.0.take() {
+            writer.finish().await?;
+        }
         Ok(())
     }
 

@@ -1,22 +1,26 @@
-//! Uploads on their way: a temporary file each, so that memory stays flat whatever the upload's size.
+//! Uploads under way: a temporary file each, so that memory stays flat whatever the upload's size.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Seek},
+    path::Path,
+};
 
-use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
-/// An upload in a temporary file, which is deleted when this is dropped.
+/// An upload in a temporary file. The file has no name, so nothing is left of it when this is dropped or the process is
+/// killed.
 #[derive(Debug)]
 pub struct Spooled {
-    file: NamedTempFile,
+    file: File,
     writer: tokio::fs::File,
     bytes: u64,
 }
 
 impl Spooled {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
-        let file = tempfile::Builder::new().prefix(super::disk::SPOOL_PREFIX).tempfile_in(folder)?;
-        let writer = tokio::fs::File::from_std(file.reopen()?);
+        let file = tempfile::tempfile_in(folder)?;
+        let writer = tokio::fs::File::from_std(file.try_clone()?);
         Ok(Self { file, writer, bytes: 0 })
     }
 
@@ -37,12 +41,33 @@ impl Spooled {
         self.bytes
     }
 
-    /// The file from its start, for readers that block.
-    pub fn open(&self) -> io::Result<fs::File> {
-        self.file.reopen()
+    /// The file from its start. Whoever reads it shares the position with those who opened it before.
+    pub fn open(&self) -> io::Result<File> {
+        let mut file = self.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
     }
+}
 
-    pub(super) fn reader(&self) -> io::Result<tokio::fs::File> {
-        Ok(tokio::fs::File::from_std(self.file.reopen()?))
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_spooled_upload_has_no_name_and_can_be_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut spooled = Spooled::create(folder.path()).expect("a file");
+        spooled.write(b"two ").await.expect("a piece");
+        spooled.write(b"pieces").await.expect("a piece");
+        spooled.finish().await.expect("a whole file");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a listing").count(), 0);
+        assert_eq!(spooled.bytes(), 10);
+        for _ in 0..2 {
+            let mut text = String::new();
+            spooled.open().expect("the file").read_to_string(&mut text).expect("its text");
+            assert_eq!(text, "two pieces");
+        }
     }
 }
