@@ -1,7 +1,11 @@
 //! Errors as RFC 9457 problem details, each with a stable code. A handler returns a [`Problem`]; the layer in
 //! [`crate::problem_responses`] turns it into the response, as only that knows the request's id.
 
-use std::{error::Error, fmt, io::ErrorKind};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, ErrorKind},
+};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -85,7 +89,9 @@ codes! {
     TooManyUploads TOO_MANY_REQUESTS "too-many-uploads" "Too many uploads within a minute",
     Internal INTERNAL_SERVER_ERROR "internal-error" "The server made a mistake",
     Unavailable SERVICE_UNAVAILABLE "unavailable" "The service is not ready",
+    UnknownHost MISDIRECTED_REQUEST "unknown-host" "The service is not reached under this host name",
     OverQuota INSUFFICIENT_STORAGE "over-quota" "The account's storage is full",
+    StorageFull INSUFFICIENT_STORAGE "storage-full" "The disk of the service is full",
 }
 
 /// By hand, as the derived schema does not see the names that the macro above gives.
@@ -153,6 +159,16 @@ impl Problem {
         Self::new(Code::Unavailable, detail).retry_after(UNAVAILABLE_SECONDS)
     }
 
+    /// The storage or the local disk failed: a full one is told apart.
+    fn storage_failed(cause: &(dyn Error + 'static)) -> Self {
+        if !is_full(cause) {
+            return Self::unavailable_because(cause);
+        }
+        tracing::warn!(cause = %Chain(cause), "the disk is full");
+        Self::new(Code::StorageFull, "The disk of the service is full. Try again later.")
+            .retry_after(FULL_SECONDS)
+    }
+
     fn unavailable_because(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "not available");
         Self::unavailable("The database or the storage does not answer. Try again soon.")
@@ -161,6 +177,22 @@ impl Problem {
 
 /// When a client may try again what was not available, in seconds.
 const UNAVAILABLE_SECONDS: i64 = 5;
+
+/// When a client may try again what a full disk did not take, in seconds.
+const FULL_SECONDS: i64 = 60;
+
+/// Whether a full disk, or a file system's quota, is among the causes.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
 
 /// An error with its causes on one line.
 struct Chain<'a>(&'a (dyn Error + 'static));
@@ -203,19 +235,13 @@ impl From<sqlx::Error> for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Self {
-        Self::unavailable_because(&error)
+        Self::storage_failed(&error)
     }
 }
 
-impl From<std::io::Error> for Problem {
-    fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::NotFound => Self::unavailable_because(&error),
-            _ => Self::internal(&error),
-        }
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Self::storage_failed(&error)
     }
 }
 
@@ -262,6 +288,15 @@ impl From<InspectError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_found_among_the_causes() {
+        let full = || io::Error::from(ErrorKind::StorageFull);
+        assert_eq!(Problem::from(full()).code, Code::StorageFull);
+        assert_eq!(Problem::from(StorageError::Io(full())).code, Code::StorageFull);
+        let broken = Problem::from(io::Error::other("the disk is broken"));
+        assert_eq!((broken.code, broken.retry_after), (Code::Unavailable, Some(UNAVAILABLE_SECONDS)));
+    }
 
     #[test]
     fn codes_are_distinct_kebab_case_and_say_an_error() {

@@ -45,7 +45,7 @@ pub(crate) struct UploadForm {
         "not-logged-in", "too-many-uploads", "unsupported-media-type", "malformed-multipart", "too-large",
         "request-timeout", "missing-file", "several-files", "invalid-field", "empty-file", "not-an-image",
         "unsupported-image", "truncated-image", "corrupt-image", "too-many-pixels", "side-too-long",
-        "too-many-scans", "over-quota"
+        "too-many-scans", "over-quota", "storage-full"
     ]))),
 )]
 pub(crate) async fn upload_image(
