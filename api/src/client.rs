@@ -2,7 +2,8 @@
 
 use std::{
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Once,
 };
 
 use axum::{
@@ -12,9 +13,18 @@ use axum::{
 
 use crate::AppState;
 
+/// The headers in which a reverse proxy names the client (RFC 7239, and what was usual before it).
+const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+static WARN_OF_PROXY: Once = Once::new();
+
 /// The address that a request comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
+pub(crate) struct ClientAddress {
+    /// Of the client, or of the last machine that is known.
+    pub(crate) ip: IpAddr,
+    /// Whether it is that of a reverse proxy that the configuration does not name: all clients come from there.
+    pub(crate) is_of_proxy: bool,
+}
 
 impl<S> FromRequestParts<S> for ClientAddress
 where
@@ -24,10 +34,35 @@ where
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let behind_proxy = AppState::from_ref(state).urls.is_behind_proxy();
-        let forwarded = if behind_proxy { forwarded_for(&parts.headers) } else { None };
-        let connected = || parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        Ok(Self(forwarded.or_else(connected).unwrap_or(IpAddr::from([0, 0, 0, 0]))))
+        let connected = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        let connected = connected.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        if AppState::from_ref(state).urls.is_behind_proxy() {
+            let ip = forwarded_for(&parts.headers).unwrap_or(connected);
+            return Ok(Self { ip, is_of_proxy: false });
+        }
+        let is_of_proxy = is_private(connected) && is_forwarded(&parts.headers);
+        if is_of_proxy {
+            WARN_OF_PROXY.call_once(|| {
+                tracing::warn!(
+                    "A reverse proxy at {connected} forwards requests, but BEHIND_PROXY is not set: all clients \
+                     seem to have its address, and failed logins are counted by account only. Set BEHIND_PROXY=true."
+                );
+            });
+        }
+        Ok(Self { ip: connected, is_of_proxy })
+    }
+}
+
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDING_HEADERS.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Whether an address is one of this machine's or network's own, as a reverse proxy's is (RFC 1918, RFC 4193). A
+/// client of the Internet cannot escape the limit of its address by a header.
+fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unique_local() || v6 == Ipv6Addr::LOCALHOST || v6.is_unicast_link_local(),
     }
 }
 
@@ -40,6 +75,16 @@ fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_without_configuration_has_a_private_address() {
+        for address in ["127.0.0.1", "10.1.2.3", "172.18.0.1", "::1", "fd00::1", "::ffff:192.168.0.1"] {
+            assert!(is_private(address.parse().expect("an address")), "{address}");
+        }
+        for address in ["8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {
+            assert!(!is_private(address.parse().expect("an address")), "{address}");
+        }
+    }
 
     #[test]
     fn of_several_forwarded_addresses_the_proxys_counts() {

@@ -106,7 +106,7 @@ async fn insert_admin(
 ) -> Result<UserId, AdministrationError> {
     let admin = NewUser {
         username,
-        password_hash: &passwords::hash(password)?,
+        password_hash: &passwords::hash(password, &mut passwords::Memory::default())?,
         password_is_default: password.is_default(),
         tier: tier.id,
         is_admin: true,

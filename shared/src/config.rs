@@ -57,6 +57,10 @@ pub struct HttpConfig {
     #[arg(long, env, global = true)]
     pub behind_proxy: bool,
 
+    /// Connections of one process at a time; further ones are refused
+    #[arg(long, env, global = true, default_value_t = 16_384)]
+    pub http_connections: usize,
+
     /// Listen on other than loopback addresses although the first superuser still has the default password
     #[arg(long, env, global = true)]
     pub allow_default_password: bool,
@@ -103,7 +107,8 @@ pub struct LimitsConfig {
     #[arg(long, env, global = true, default_value_t = 120)]
     pub request_body_max_seconds: u64,
 
-    /// Failed logins within 15 minutes before an account is closed to that address
+    /// Failed logins within 15 minutes after which an account is closed to their address; ten times as many, over
+    /// all accounts, close the service's login to it
     #[arg(long, env, global = true, default_value_t = 10)]
     pub login_max_failures: i32,
 

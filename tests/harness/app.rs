@@ -11,7 +11,7 @@ use api::Api;
 use futures::TryStreamExt;
 use shared::{
     clock::Clock,
-    config::{self, LimitsConfig, RetentionConfig, StorageConfig},
+    config::{self, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig},
     db::{self, users::NewUser},
     domain::{Attempt, Password, ThumbnailId, TierSpec, UserId, Username},
     installation, passwords, postgres,
@@ -54,15 +54,28 @@ impl TestApp {
         let mut limits = config::defaults();
         change(&mut limits);
         let database = fresh_database().await;
-        Self::launch(database.clone(), database, limits).await
+        Self::launch(database.clone(), database, limits, config::defaults()).await
+    }
+
+    /// With an API that is reached in another way than by default.
+    pub(crate) async fn start_reached(change: impl FnOnce(&mut HttpConfig)) -> Self {
+        let mut http = config::defaults();
+        change(&mut http);
+        let database = fresh_database().await;
+        Self::launch(database.clone(), database, config::defaults(), http).await
     }
 
     /// With an API that reaches its database over a proxy.
     pub(crate) async fn start_through(proxy: &Proxy, database: PgConnectOptions) -> Self {
-        Self::launch(proxy.options(&database), database, config::defaults()).await
+        Self::launch(proxy.options(&database), database, config::defaults(), config::defaults()).await
     }
 
-    async fn launch(of_api: PgConnectOptions, database: PgConnectOptions, limits: LimitsConfig) -> Self {
+    async fn launch(
+        of_api: PgConnectOptions,
+        database: PgConnectOptions,
+        limits: LimitsConfig,
+        http: HttpConfig,
+    ) -> Self {
         let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
         let api_pool = postgres::connect(of_api, 10).await.expect("a pool");
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
@@ -82,7 +95,7 @@ impl TestApp {
             pool: api_pool,
             storage: storage.clone(),
             clock: clock.clone(),
-            http: config::defaults(),
+            http,
             limits: limits.clone(),
         };
         tokio::spawn(api.serve(listener, stop.clone()));
@@ -140,7 +153,7 @@ impl TestApp {
         let password = Password::chosen(PASSWORD.to_owned()).expect("a password");
         let user = NewUser {
             username: &name.parse::<Username>().expect("a name"),
-            password_hash: &passwords::hash(&password).expect("a hash"),
+            password_hash: &passwords::hash(&password, &mut passwords::Memory::default()).expect("a hash"),
             password_is_default: false,
             tier: tier.id,
             is_admin,

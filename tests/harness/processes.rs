@@ -114,6 +114,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn said(&self) -> Vec<String> {
         self.lines.lock().expect("lines").clone()
     }

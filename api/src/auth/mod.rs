@@ -2,6 +2,7 @@
 
 mod passwords;
 mod session_store;
+mod session_watch;
 
 use axum::{
     extract::{FromRef, FromRequestParts},
@@ -10,13 +11,14 @@ use axum::{
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
     db,
-    domain::{User, UserId},
+    domain::{CredentialVersion, Login, User, UserId},
 };
 use time::Duration;
 use tower_sessions::{Expiry, Session, SessionManagerLayer, cookie::SameSite};
 
-pub(crate) use passwords::{PasswordChecker, hash};
+pub(crate) use passwords::PasswordHasher;
 use session_store::PgSessionStore;
+pub(crate) use session_watch::SessionWatch;
 
 use crate::{
     AppState,
@@ -31,6 +33,8 @@ const SESSION_DAYS: i64 = 14;
 const RENEWAL_DAYS: i64 = 1;
 
 const USER: &str = "user";
+/// The version of the account's credentials; [`db::sessions::ended`] reads it as well.
+const CREDENTIALS: &str = "credentials";
 const RENEWED_AT: &str = "renewed_at";
 
 /// The layer that loads and saves sessions.
@@ -45,10 +49,11 @@ pub(crate) fn session_layer(state: &AppState) -> SessionManagerLayer<PgSessionSt
 }
 
 /// Makes the session this user's, under a new id: one that was planted before the login is worth nothing.
-pub(crate) async fn log_in(session: &Session, user: UserId, now: DateTime<Utc>) -> Result<(), Problem> {
+pub(crate) async fn log_in(session: &Session, login: Login, now: DateTime<Utc>) -> Result<(), Problem> {
     session.clear().await;
     session.cycle_id().await?;
-    session.insert(USER, user).await?;
+    session.insert(USER, login.user).await?;
+    session.insert(CREDENTIALS, login.credentials).await?;
     session.insert(RENEWED_AT, now).await?;
     Ok(())
 }
@@ -65,14 +70,33 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let state = AppState::from_ref(state);
-        let not_logged_in = || Problem::new(Code::NotLoggedIn, "log in with POST /api/session first");
         let session = parts.extensions.get::<Session>().ok_or_else(not_logged_in)?;
-        let id = session.get::<UserId>(USER).await?.ok_or_else(not_logged_in)?;
-        let user = db::users::active(&mut *state.pool.acquire().await?, id).await?;
-        let user = user.ok_or_else(not_logged_in)?;
+        let user = current_user(&state, session).await?;
         renew(session, state.clock.now()).await?;
         Ok(Self(user))
     }
+}
+
+/// The user of a session, with the tier as it is now.
+pub(crate) async fn current_user(state: &AppState, session: &Session) -> Result<User, Problem> {
+    let login = login_of(session).await?.ok_or_else(not_logged_in)?;
+    let user = db::users::active(&mut *state.pool.acquire().await?, login).await?;
+    user.ok_or_else(not_logged_in)
+}
+
+/// The login that the session was opened with.
+pub(crate) async fn login_of(session: &Session) -> Result<Option<Login>, Problem> {
+    let Some(user) = session.get::<UserId>(USER).await? else {
+        return Ok(None);
+    };
+    // a session from before credentials were counted
+    let credentials = session.get(CREDENTIALS).await?.unwrap_or(CredentialVersion(0));
+    Ok(Some(Login { user, credentials }))
+}
+
+/// The problem of a request without a session.
+pub(crate) fn not_logged_in() -> Problem {
+    Problem::new(Code::NotLoggedIn, "log in with POST /api/session first")
 }
 
 async fn renew(session: &Session, now: DateTime<Utc>) -> Result<(), Problem> {

@@ -1,45 +1,99 @@
-//! Checking passwords. A check takes tens of milliseconds of a core and 19 MiB, so few run at a time.
+//! Hashing passwords off the runtime, a few at a time: each takes tens of milliseconds of a core and 19 MiB.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
-use shared::{domain::Password, passwords};
-use tokio::sync::Semaphore;
+use shared::{
+    domain::Password,
+    passwords::{self, HashError, Memory},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::error::Problem;
 
-/// Checks as many passwords at a time as there are cores, off the runtime; further ones wait. Cheap to clone.
+/// The most passwords that a process hashes at a time.
+const MAX_SLOTS: usize = 4;
+/// The longest wait for a slot.
+const SLOT_WAIT: Duration = Duration::from_secs(10);
+/// The most requests that wait for a slot.
+const MAX_WAITING: usize = 256;
+
+/// The slots in which passwords are hashed. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct PasswordChecker {
-    permits: Arc<Semaphore>,
-    /// A hash that no password has been told for: checking against it takes as long as against a real one.
+pub(crate) struct PasswordHasher {
+    slots: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    /// The memory of the slots that are free, as far as they were ever used.
+    memories: Arc<Mutex<Vec<Memory>>>,
+    /// A hash whose password is unknown: checking against it takes as long as against a real one.
     decoy: Arc<str>,
 }
 
-impl PasswordChecker {
+/// The right to hash, with memory for it. It stays taken until a hash that was begun is done.
+pub(crate) struct Slot {
+    hasher: PasswordHasher,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl PasswordHasher {
     pub(crate) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Self { permits: Arc::new(Semaphore::new(cores)), decoy: DECOY.into() }
+        Self {
+            slots: Arc::new(Semaphore::new(cores.min(MAX_SLOTS))),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+            memories: Arc::default(),
+            decoy: DECOY.into(),
+        }
     }
 
-    /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same time: how long it
-    /// takes does not tell whether an account exists.
-    pub(crate) async fn check(&self, password: Password, hash: Option<String>) -> Result<bool, Problem> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|error| Problem::internal(&error))?;
-        let decoy = self.decoy.clone();
-        let check = move || {
-            let _permit = permit;
-            let verified = passwords::verify(&password, hash.as_deref().unwrap_or(&decoy));
-            verified.map(|is_right| is_right && hash.is_some())
-        };
-        let checked = tokio::task::spawn_blocking(check).await.map_err(|error| Problem::internal(&error))?;
-        checked.map_err(|error| Problem::internal(&error))
+    /// Waits for a free slot, at most 10 s.
+    pub(crate) async fn slot(&self) -> Result<Slot, Problem> {
+        let busy = || Problem::unavailable("Too many people log in at this moment. Try again soon.");
+        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
+        let permit = timeout(SLOT_WAIT, self.slots.clone().acquire_owned()).await.map_err(|_| busy())?;
+        let permit = permit.map_err(|error| Problem::internal(&error))?;
+        Ok(Slot { hasher: self.clone(), _permit: permit })
+    }
+
+    /// Hashes a password.
+    pub(crate) async fn hash(&self, password: Password) -> Result<String, Problem> {
+        self.slot().await?.run(move |memory| passwords::hash(&password, memory)).await
     }
 }
 
-/// Hashes a password, off the runtime.
-pub(crate) async fn hash(password: Password) -> Result<String, Problem> {
-    let hashing = tokio::task::spawn_blocking(move || passwords::hash(&password)).await;
-    hashing.map_err(|error| Problem::internal(&error))?.map_err(|error| Problem::internal(&error))
+impl Slot {
+    /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same time: how long it
+    /// takes does not tell whether an account exists.
+    pub(crate) async fn check(self, password: Password, hash: Option<String>) -> Result<bool, Problem> {
+        let decoy = self.hasher.decoy.clone();
+        self.run(move |memory| {
+            let verified = passwords::verify(&password, hash.as_deref().unwrap_or(&decoy), memory)?;
+            Ok(verified && hash.is_some())
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&mut Memory) -> Result<T, HashError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let done = tokio::task::spawn_blocking(move || {
+            let memories = self.hasher.memories.clone();
+            let idle = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = idle().pop().unwrap_or_default();
+            let result = work(&mut memory);
+            idle().push(memory);
+            result
+        });
+        let result = done.await.map_err(|error| Problem::internal(&error))?;
+        result.map_err(|error| Problem::internal(&error))
+    }
 }
 
 /// The hash of bytes that were random, with the parameters of [`passwords::hash`].
@@ -50,18 +104,37 @@ const DECOY: &str =
 mod tests {
     use super::*;
 
+    fn password(text: &str) -> Password {
+        Password::typed(text.to_owned()).expect("short enough")
+    }
+
     #[tokio::test]
     async fn without_an_account_every_password_is_wrong() {
-        let password = Password::typed("admin".to_owned()).expect("short enough");
-        assert!(!PasswordChecker::new().check(password, None).await.expect("a check"));
+        let slot = PasswordHasher::new().slot().await.expect("a slot");
+        assert!(!slot.check(password("admin"), None).await.expect("a check"));
+    }
+
+    #[tokio::test]
+    async fn a_slot_keeps_its_memory_for_the_next_hash() {
+        let hasher = PasswordHasher::new();
+        for _ in 0..3 {
+            hasher.hash(password("x")).await.expect("a hash");
+        }
+        assert_eq!(hasher.memories.lock().expect("memories").len(), 1);
+        let slots = hasher.slots.available_permits();
+        let hashes = (0..3 * slots).map(|_| hasher.hash(password("x")));
+        for hash in futures::future::join_all(hashes).await {
+            hash.expect("a hash");
+        }
+        assert!(hasher.memories.lock().expect("memories").len() <= slots);
     }
 
     #[test]
     fn the_decoy_costs_what_a_real_hash_costs() {
-        let password = Password::typed("x".to_owned()).expect("short enough");
-        let real = passwords::hash(&password).expect("a hash");
+        let mut memory = Memory::default();
+        let real = passwords::hash(&password("x"), &mut memory).expect("a hash");
         let parameters = |hash: &str| hash.split('$').nth(3).map(str::to_owned);
         assert_eq!(parameters(DECOY), parameters(&real));
-        assert!(passwords::verify(&password, DECOY).is_ok());
+        assert!(passwords::verify(&password("x"), DECOY, &mut memory).is_ok());
     }
 }

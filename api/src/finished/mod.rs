@@ -8,7 +8,7 @@ use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 use serde::Deserialize;
 use shared::{
     db,
-    domain::{Image, ImageId, Thumbnail, ThumbnailId},
+    domain::{Image, ImageId, Thumbnail, ThumbnailId, Tier},
     postgres::notifications::{self, EchoTest, Heard, Notifications},
 };
 use sqlx::PgPool;
@@ -38,6 +38,8 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) struct Finished {
     pub(crate) image: Image,
     pub(crate) thumbnail: Thumbnail,
+    /// The owner's at that moment.
+    pub(crate) tier: Tier,
 }
 
 /// What a stream hears.
@@ -196,8 +198,8 @@ impl Teller {
             return false;
         };
         for thumbnail in thumbnails {
-            if let Some(image) = images.get(&thumbnail.image) {
-                let finished = Finished { image: image.clone(), thumbnail };
+            if let Some((image, tier)) = images.get(&thumbnail.image) {
+                let finished = Finished { image: image.clone(), thumbnail, tier: tier.clone() };
                 let _ = self.news.send(News::Finished(Arc::new(finished)));
             }
         }
@@ -226,11 +228,11 @@ impl Teller {
         limited(reading).await
     }
 
-    async fn read_images(&self, thumbnails: &[Thumbnail]) -> Option<HashMap<ImageId, Image>> {
+    async fn read_images(&self, thumbnails: &[Thumbnail]) -> Option<HashMap<ImageId, (Image, Tier)>> {
         let ids: Vec<_> = thumbnails.iter().map(|thumbnail| thumbnail.image).collect();
         let reading = async { db::images::of_ids(&mut *self.pool.acquire().await?, &ids).await };
         let images = limited(reading).await?;
-        Some(images.into_iter().map(|image| (image.id, image)).collect())
+        Some(images.into_iter().map(|found| (found.0.id, found)).collect())
     }
 }
 

@@ -9,12 +9,13 @@ use axum::{
 use futures::{Stream, StreamExt, stream};
 use shared::{
     db,
-    domain::{Image, Thumbnail, ThumbnailState, User},
+    domain::{Image, Login, Thumbnail, ThumbnailState, Tier, UserId},
 };
+use tower_sessions::Session;
 
 use crate::{
     AppState,
-    auth::CurrentUser,
+    auth::{self, CurrentUser},
     error::Problem,
     extract::Pk,
     finished::{Finished, News, Subscription},
@@ -42,16 +43,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(crate) async fn image_events(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
+    session: Session,
     urls: Urls,
     Pk(id): Pk,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     // first subscribe, then look: what ends in between is heard
     let subscription = state.finished.subscribe();
     let image = find_image(&mut *state.pool.acquire().await?, &user, id).await?.image;
-    let stop = state.stop.clone();
-    let follower = Follower { state, user, urls, image, subscription, next: Some(News::Unknown) };
-    let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok);
-    let events = events.take_until(stop.cancelled_owned());
+    let (login, end) = end_of_session(&state, &session).await?;
+    let follower = Follower { state, login, urls, image, subscription, next: Some(News::Unknown) };
+    let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok).take_until(end);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
@@ -69,19 +70,37 @@ pub(crate) async fn image_events(
 )]
 pub(crate) async fn all_events(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    _user: CurrentUser,
+    session: Session,
     urls: Urls,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let subscription = state.finished.subscribe();
+    let (login, end) = end_of_session(&state, &session).await?;
+    let follower = OwnerFollower { owner: login.user, urls, subscription };
+    let events = stream::unfold(follower, OwnerFollower::step).map(Ok).take_until(end);
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// The session's login, and a future that is ready when the session or the process ends.
+async fn end_of_session(
+    state: &AppState,
+    session: &Session,
+) -> Result<(Login, impl Future<Output = ()> + use<>), Problem> {
+    let login = auth::login_of(session).await?;
+    let (Some(login), Some(id)) = (login, session.id()) else {
+        return Err(auth::not_logged_in());
+    };
+    let open = state.sessions.open(id.to_string());
     let stop = state.stop.clone();
-    let follower = OwnerFollower { user, urls, subscription };
-    let events = stream::unfold(follower, OwnerFollower::step).map(Ok);
-    Sse::new(events.take_until(stop.cancelled_owned())).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    let end = async move {
+        tokio::select! { () = open.ended() => {}, () = stop.cancelled() => {} }
+    };
+    Ok((login, end))
 }
 
 /// One client that hears of all of an account's images.
 struct OwnerFollower {
-    user: User,
+    owner: UserId,
     urls: Urls,
     subscription: Subscription,
 }
@@ -90,7 +109,12 @@ impl OwnerFollower {
     async fn step(mut self) -> Option<(Event, Self)> {
         loop {
             let event = match self.subscription.next().await {
-                News::Finished(finished) if finished.image.owner != self.user.id => continue,
+                News::Finished(finished)
+                    if finished.image.owner != self.owner
+                        || finished.tier.allows_height(finished.thumbnail.height).is_err() =>
+                {
+                    continue;
+                }
                 News::Finished(finished) => self.event(&finished),
                 News::Unknown => Ok(Event::default().event("missed").data("{}")),
             };
@@ -108,7 +132,7 @@ impl OwnerFollower {
 /// One client that hears of one image.
 struct Follower {
     state: AppState,
-    user: User,
+    login: Login,
     urls: Urls,
     image: Image,
     subscription: Subscription,
@@ -125,7 +149,9 @@ impl Follower {
             };
             let events = match news {
                 News::Finished(finished) if finished.image.id != self.image.id => continue,
-                News::Finished(finished) => self.events(std::slice::from_ref(&finished.thumbnail)),
+                News::Finished(finished) => {
+                    self.events(std::slice::from_ref(&finished.thumbnail), &finished.tier)
+                }
                 News::Unknown => self.look().await,
             };
             // without them the client connects again and learns what it missed
@@ -136,15 +162,17 @@ impl Follower {
     /// The ends of all thumbnails until now.
     async fn look(&self) -> Result<Vec<Event>, Problem> {
         let mut connection = self.state.pool.acquire().await?;
+        let user = db::users::active(&mut connection, self.login).await?;
+        let user = user.ok_or_else(auth::not_logged_in)?;
         let thumbnails = db::thumbnails::of_images(&mut connection, &[self.image.id]).await?;
-        self.events(&thumbnails)
+        self.events(&thumbnails, &user.tier)
     }
 
     /// The ends of those thumbnails that the tier includes.
-    fn events(&self, thumbnails: &[Thumbnail]) -> Result<Vec<Event>, Problem> {
+    fn events(&self, thumbnails: &[Thumbnail], tier: &Tier) -> Result<Vec<Event>, Problem> {
         let ended = |thumbnail: &&Thumbnail| {
             matches!(thumbnail.state, ThumbnailState::Ready { .. } | ThumbnailState::Failed { .. })
-                && self.user.tier.allows_height(thumbnail.height).is_ok()
+                && tier.allows_height(thumbnail.height).is_ok()
         };
         let event = |thumbnail: &Thumbnail| {
             let json = ThumbnailJson::new(&self.image, thumbnail, &self.urls);

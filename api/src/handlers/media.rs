@@ -8,8 +8,9 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use imaging::Format;
 use shared::{
-    db::{self, thumbnails::ServedThumbnail},
+    db::{self, links::LiveLink, thumbnails::ServedThumbnail},
     domain::{Image, LinkId, LinkTarget, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Title},
 };
 use uuid::Uuid;
@@ -95,10 +96,7 @@ pub(crate) async fn download_thumbnail(
     FileName(name): FileName,
 ) -> Result<Response, Problem> {
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
-    let found = db::thumbnails::served(&mut *state.pool.acquire().await?, ThumbnailId(id)).await?;
-    let served = found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
-    served.tier.allows_height(served.thumbnail.height)?;
-    respond_with_thumbnail(&state, &urls, &headers, served, Cache::TierGated, None).await
+    respond_with_thumbnail(&state, &urls, &headers, &Link::Lasting(ThumbnailId(id), format)).await
 }
 
 /// The file behind a link that expires
@@ -134,30 +132,67 @@ pub(crate) async fn download_expiring(
     FileName(name): FileName,
 ) -> Result<Response, Problem> {
     let id = LinkId(Uuid::try_parse(&name).map_err(|_| no_such_file())?);
-    let now = state.clock.now();
-    let found = {
-        let mut connection = state.pool.acquire().await?;
-        let found = db::links::live(&mut connection, id, now).await?.ok_or_else(no_such_file)?;
-        found.tier.allows_expiring_links()?;
-        found.tier.allows_target(found.link.target)?;
-        found
-    };
-    let remaining = found.link.remaining(now).ok_or_else(no_such_file)?.num_seconds();
-    let cache = Cache::Expiring { remaining };
-    let file_name = Some(save_as(&found.image.title, found.image.format));
-    let height = match found.link.target {
-        LinkTarget::Thumbnail(height) => height,
+    let (live, cache) = live_link(&state, id).await?;
+    match live.link.target {
         LinkTarget::Original => {
-            return respond_with_original(&state, &found.image, cache, file_name, &headers).await;
+            let file_name = Some(save_as(&live.image.title, live.image.format));
+            respond_with_original(&state, &live.image, cache, file_name, &headers).await
         }
-    };
-    let served = {
-        let mut connection = state.pool.acquire().await?;
-        let thumbnail = db::thumbnails::of_height(&mut connection, found.link.image, height).await?;
-        let id = thumbnail.ok_or_else(no_such_file)?.id;
-        db::thumbnails::served(&mut connection, id).await?.ok_or_else(no_such_file)?
-    };
-    respond_with_thumbnail(&state, &urls, &headers, served, cache, file_name).await
+        LinkTarget::Thumbnail(_) => {
+            respond_with_thumbnail(&state, &urls, &headers, &Link::Expiring(id)).await
+        }
+    }
+}
+
+/// A link that has not expired, as far as the owner's tier allows what it shows, and how long copies may be kept.
+async fn live_link(state: &AppState, id: LinkId) -> Result<(LiveLink, Cache), Problem> {
+    let now = state.clock.now();
+    let found = db::links::live(&mut *state.pool.acquire().await?, id, now).await?;
+    let live = found.ok_or_else(no_such_file)?;
+    live.tier.allows_expiring_links()?;
+    live.tier.allows_target(live.link.target)?;
+    let remaining = live.link.remaining(now).ok_or_else(no_such_file)?.num_seconds();
+    Ok((live, Cache::Expiring { remaining }))
+}
+
+/// How a request names a thumbnail.
+enum Link {
+    Lasting(ThumbnailId, Format),
+    Expiring(LinkId),
+}
+
+/// A thumbnail that may be sent.
+struct Permitted {
+    served: ServedThumbnail,
+    cache: Cache,
+    /// For saving what has no name in its URL.
+    file_name: Option<String>,
+}
+
+impl Link {
+    /// The thumbnail, if its owner's tier allows it and the link has not expired, both as they are now.
+    async fn look_up(&self, state: &AppState) -> Result<Permitted, Problem> {
+        match *self {
+            Self::Lasting(id, format) => {
+                let found = db::thumbnails::served(&mut *state.pool.acquire().await?, id).await?;
+                let served = found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
+                served.tier.allows_height(served.thumbnail.height)?;
+                Ok(Permitted { served, cache: Cache::TierGated, file_name: None })
+            }
+            Self::Expiring(id) => {
+                let (live, cache) = live_link(state, id).await?;
+                let LinkTarget::Thumbnail(height) = live.link.target else {
+                    return Err(no_such_file());
+                };
+                let mut connection = state.pool.acquire().await?;
+                let thumbnail = db::thumbnails::of_height(&mut connection, live.link.image, height).await?;
+                let id = thumbnail.ok_or_else(no_such_file)?.id;
+                let served = db::thumbnails::served(&mut connection, id).await?.ok_or_else(no_such_file)?;
+                let file_name = Some(save_as(&live.image.title, live.image.format));
+                Ok(Permitted { served, cache, file_name })
+            }
+        }
+    }
 }
 
 async fn respond_with_original(
@@ -181,12 +216,10 @@ async fn respond_with_thumbnail(
     state: &AppState,
     urls: &Urls,
     request: &HeaderMap,
-    served: ServedThumbnail,
-    cache: Cache,
-    file_name: Option<String>,
+    link: &Link,
 ) -> Result<Response, Problem> {
     let wait = Wait::of(request);
-    let mut response = match ready_file(state, request, served, wait, cache, file_name).await? {
+    let mut response = match ready_file(state, request, link, wait).await? {
         Made::File(response) => response,
         Made::NotYet(thumbnail) => pending(&urls.thumbnail_status(thumbnail.image, thumbnail.height)),
     };
@@ -205,23 +238,16 @@ enum Made {
 }
 
 /// The thumbnail's file. One that is absent, or whose object is missing, is requested and waited for.
-async fn ready_file(
-    state: &AppState,
-    request: &HeaderMap,
-    mut served: ServedThumbnail,
-    wait: Wait,
-    cache: Cache,
-    file_name: Option<String>,
-) -> Result<Made, Problem> {
+async fn ready_file(state: &AppState, request: &HeaderMap, link: &Link, wait: Wait) -> Result<Made, Problem> {
     let deadline = wait.patience().map(|patience| Instant::now() + patience);
     loop {
+        let Permitted { served, cache, file_name } = link.look_up(state).await?;
         let thumbnail = served.thumbnail;
         let (id, attempt) = (thumbnail.id, thumbnail.attempt);
         let current = match thumbnail.state {
             ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
             ThumbnailState::Ready { bytes, .. } => {
-                let file =
-                    FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name.clone());
+                let file = FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name);
                 match file.respond(&state.storage, request).await? {
                     Some(response) => return Ok(Made::File(response)),
                     None => remake_thumbnail(state, id, attempt).await?,
@@ -238,9 +264,7 @@ async fn ready_file(
         if ended.is_pending() || matches!(ended, ThumbnailState::Absent) {
             return Ok(Made::NotYet(Thumbnail { state: ended, ..thumbnail }));
         }
-        // the attempt that ended names the object
-        let found = db::thumbnails::served(&mut *state.pool.acquire().await?, id).await?;
-        served = found.ok_or_else(no_such_file)?;
+        // the attempt that ended names the object, and the tier may have changed while it was waited for
     }
 }
 

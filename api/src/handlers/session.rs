@@ -42,14 +42,14 @@ pub(crate) struct LogIn {
 pub(crate) async fn log_in(
     State(state): State<AppState>,
     session: Session,
-    ClientAddress(from): ClientAddress,
+    from: ClientAddress,
     extract::Json(body): extract::Json<LogIn>,
 ) -> Result<Json<SessionJson>, Problem> {
-    let id = use_cases::log_in::log_in(&state, from, body.username, body.password).await?;
-    auth::log_in(&session, id, state.clock.now()).await?;
-    let user = shared::db::users::active(&mut *state.pool.acquire().await?, id).await?;
-    let user =
-        user.ok_or_else(|| Problem::new(Code::WrongCredentials, "the account was deactivated just now"))?;
+    let login = use_cases::log_in::log_in(&state, from, body.username, body.password).await?;
+    auth::log_in(&session, login, state.clock.now()).await?;
+    let user = shared::db::users::active(&mut *state.pool.acquire().await?, login).await?;
+    let detail = "The account was deactivated or got another password just now.";
+    let user = user.ok_or_else(|| Problem::new(Code::WrongCredentials, detail))?;
     Ok(Json(SessionJson::new(&user)))
 }
 
@@ -107,11 +107,12 @@ pub(crate) async fn change_password(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     session: Session,
-    ClientAddress(from): ClientAddress,
+    from: ClientAddress,
     extract::Json(body): extract::Json<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let NewPassword { current_password, new_password } = body;
-    use_cases::change_password::change_password(&state, from, &user, current_password, new_password).await?;
-    auth::log_in(&session, user.id, state.clock.now()).await?;
+    let changing =
+        use_cases::change_password::change_password(&state, from, &user, current_password, new_password);
+    auth::log_in(&session, changing.await?, state.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -55,7 +55,7 @@ pub(crate) struct PasswordForm {
 pub(crate) async fn change(
     State(state): State<AppState>,
     visitor: Visitor,
-    ClientAddress(from): ClientAddress,
+    from: ClientAddress,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, Problem> {
     let PasswordForm { current, new, repeated } = form;
@@ -69,8 +69,8 @@ pub(crate) async fn change(
         Err(Problem::field("repeated_password", "the two new passwords differ"))
     };
     match changed {
-        Ok(()) => {
-            auth::log_in(&visitor.session, visitor.user.id, state.clock.now()).await?;
+        Ok(login) => {
+            auth::log_in(&visitor.session, login, state.clock.now()).await?;
             visitor
                 .go(page_paths::ACCOUNT, "Your password is changed. All your other sessions have ended.")
                 .await

@@ -14,7 +14,7 @@ use super::{
     picture::{Picture, Shown, Size},
 };
 use crate::{
-    AppState,
+    AppState, auth,
     error::Problem,
     extract::{Pk, Query},
     upload_form::{self, ReceivedFile},
@@ -128,7 +128,7 @@ pub(crate) async fn upload_images(
         return visitor.go(page_paths::GALLERY, &notice).await;
     }
     // what was taken counts towards the quota that the page shows
-    let user = shared::db::users::active(&mut *state.pool.acquire().await?, visitor.user.id).await?;
-    let visitor = Visitor { user: user.unwrap_or(visitor.user), session: visitor.session };
+    let user = auth::current_user(&state, &visitor.session).await?;
+    let visitor = Visitor { user, session: visitor.session };
     show(&state, &visitor, &urls, None, refused).await
 }

@@ -67,13 +67,13 @@ pub(crate) struct LoginForm {
 pub(crate) async fn log_in(
     State(state): State<AppState>,
     session: Session,
-    ClientAddress(from): ClientAddress,
+    from: ClientAddress,
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Problem> {
     let LoginForm { username, password, next } = form;
     match use_cases::log_in::log_in(&state, from, username.clone(), password).await {
-        Ok(id) => {
-            auth::log_in(&session, id, state.clock.now()).await?;
+        Ok(login) => {
+            auth::log_in(&session, login, state.clock.now()).await?;
             Ok(Redirect::to(page_paths::within(&next)).into_response())
         }
         Err(problem) => {

@@ -106,16 +106,20 @@ pub async fn insert(
     row.fetch_one(connection).await?.try_into()
 }
 
-/// Those of the images that are there.
-pub async fn of_ids(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Result<Vec<Image>> {
+/// Those of the images that are there, with their owners' tiers.
+pub async fn of_ids(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Result<Vec<(Image, Tier)>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        ImageRow,
-        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
-         FROM images WHERE id = ANY ($1)",
+    let rows = sqlx::query!(
+        "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
+                i.uploaded_at,
+                t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
+                t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
+         FROM images i JOIN users u ON u.id = i.owner_id JOIN tiers t ON t.id = u.tier_id
+         WHERE i.id = ANY ($1)",
         &ids,
     );
-    rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
+    let rows = rows.fetch_all(connection).await?;
+    rows.into_iter().map(|row| Ok((joined_image!(row)?, joined_tier!(row)?))).collect()
 }
 
 /// At most `limit` of an account's images, newest first, from the one after `before` on.
@@ -163,7 +167,7 @@ pub async fn by_original(
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM images i JOIN users u ON u.id = i.owner_id JOIN tiers t ON t.id = u.tier_id
-         WHERE i.original_id = $1",
+         WHERE i.original_id = $1 AND u.is_active",
         original.0
     );
     let Some(row) = row.fetch_optional(connection).await? else {

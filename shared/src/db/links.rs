@@ -95,7 +95,7 @@ pub async fn live(
          JOIN images i ON i.id = l.image_id
          JOIN users u ON u.id = i.owner_id
          JOIN tiers t ON t.id = u.tier_id
-         WHERE l.id = $1 AND l.expires_at > $2",
+         WHERE l.id = $1 AND l.expires_at > $2 AND u.is_active",
         id.0,
         now,
     );

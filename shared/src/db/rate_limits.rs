@@ -36,9 +36,33 @@ pub async fn hit(
     .await
 }
 
-/// Sets a counter back.
-pub async fn reset(connection: &mut PgConnection, key: &str) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM rate_limits WHERE key = $1", key).execute(connection).await?;
+/// A counter whose window is open; `None` when nothing was counted.
+pub async fn read(
+    connection: &mut PgConnection,
+    key: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Reading>> {
+    sqlx::query_as!(
+        Reading,
+        "SELECT hits, resets_at FROM rate_limits WHERE key = $1 AND resets_at > $2",
+        key,
+        now,
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Deletes a counter; how many hits it had.
+pub async fn reset(connection: &mut PgConnection, key: &str) -> sqlx::Result<i32> {
+    let hits = sqlx::query_scalar!("DELETE FROM rate_limits WHERE key = $1 RETURNING hits", key);
+    Ok(hits.fetch_optional(connection).await?.unwrap_or_default())
+}
+
+/// Takes hits off a counter.
+pub async fn give_back(connection: &mut PgConnection, key: &str, hits: i32) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE rate_limits SET hits = greatest(hits - $2, 0) WHERE key = $1", key, hits)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 

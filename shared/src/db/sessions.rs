@@ -57,6 +57,26 @@ pub async fn live(
     Ok(row.fetch_optional(connection).await?.map(|row| (row.data, row.expires_at)))
 }
 
+/// Which of these sessions have ended: they are gone, have expired, or their account was deactivated or has another
+/// password.
+pub async fn ended(
+    connection: &mut PgConnection,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        r#"SELECT asked.id AS "id!" FROM unnest($1::text[]) AS asked (id)
+           WHERE NOT EXISTS (
+               SELECT FROM sessions s JOIN users u ON u.id = s.user_id
+               WHERE s.id = asked.id AND s.expires_at > $2 AND u.is_active
+                 AND coalesce((s.data ->> 'credentials')::int, 0) = u.credential_version)"#,
+        ids,
+        now,
+    )
+    .fetch_all(connection)
+    .await
+}
+
 /// Ends a session.
 pub async fn delete(connection: &mut PgConnection, id: &str) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM sessions WHERE id = $1", id).execute(connection).await?;

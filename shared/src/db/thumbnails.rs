@@ -144,7 +144,7 @@ pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Res
          JOIN images i ON i.id = th.image_id
          JOIN users u ON u.id = i.owner_id
          JOIN tiers t ON t.id = u.tier_id
-         WHERE th.id = $1",
+         WHERE th.id = $1 AND u.is_active",
         id.0
     );
     let Some(row) = row.fetch_optional(connection).await? else {

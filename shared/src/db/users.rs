@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{signed, tiers::joined_tier, undecodable, unsigned};
-use crate::domain::{TierId, User, UserId, Username};
+use crate::domain::{CredentialVersion, Login, TierId, User, UserId, Username};
 
 /// What logging in needs of an account.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Whose they are.
-    pub id: UserId,
+    /// What checking the password proves.
+    pub login: Login,
     /// An argon2id hash in PHC string format.
     pub password_hash: String,
     /// Whether the account may log in.
@@ -64,26 +64,27 @@ pub async fn credentials(
     username: &Username,
 ) -> sqlx::Result<Option<Credentials>> {
     let row = sqlx::query!(
-        "SELECT id, password_hash, is_active FROM users WHERE lower(username) = lower($1)",
+        "SELECT id, password_hash, credential_version, is_active FROM users WHERE lower(username) = lower($1)",
         username.as_str()
     );
     let row = row.fetch_optional(connection).await?;
     Ok(row.map(|row| Credentials {
-        id: UserId(row.id),
+        login: Login { user: UserId(row.id), credentials: CredentialVersion(row.credential_version) },
         password_hash: row.password_hash,
         is_active: row.is_active,
     }))
 }
 
-/// An account that may log in, with its tier as it is now.
-pub async fn active(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<User>> {
+/// The account of a login, with its tier as it is now; none when it was deactivated or its password was changed.
+pub async fn active(connection: &mut PgConnection, login: Login) -> sqlx::Result<Option<User>> {
     let row = sqlx::query!(
         "SELECT u.id, u.username, u.is_admin, u.used_bytes, u.password_is_default,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM users u JOIN tiers t ON t.id = u.tier_id
-         WHERE u.id = $1 AND u.is_active",
-        id.0
+         WHERE u.id = $1 AND u.credential_version = $2 AND u.is_active",
+        login.user.0,
+        login.credentials.0,
     );
     let Some(row) = row.fetch_optional(connection).await? else {
         return Ok(None);
@@ -140,7 +141,7 @@ pub async fn release_bytes(connection: &mut PgConnection, id: UserId, bytes: u64
     Ok(())
 }
 
-/// Gives the account a new password.
+/// Gives the account a new password, which ends every login with the old one.
 pub async fn set_password(
     connection: &mut PgConnection,
     id: UserId,
@@ -148,7 +149,9 @@ pub async fn set_password(
     password_is_default: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE users SET password_hash = $2, password_is_default = $3 WHERE id = $1",
+        "UPDATE users
+         SET password_hash = $2, password_is_default = $3, credential_version = credential_version + 1
+         WHERE id = $1",
         id.0,
         password_hash,
         password_is_default,
@@ -156,6 +159,27 @@ pub async fn set_password(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// As [`set_password`], unless the credentials of the login were replaced since; the login with the new ones.
+pub async fn replace_password(
+    connection: &mut PgConnection,
+    login: Login,
+    password_hash: &str,
+    password_is_default: bool,
+) -> sqlx::Result<Option<Login>> {
+    let version = sqlx::query_scalar!(
+        "UPDATE users
+         SET password_hash = $3, password_is_default = $4, credential_version = credential_version + 1
+         WHERE id = $1 AND credential_version = $2
+         RETURNING credential_version",
+        login.user.0,
+        login.credentials.0,
+        password_hash,
+        password_is_default,
+    );
+    let version = version.fetch_optional(connection).await?;
+    Ok(version.map(|version| Login { credentials: CredentialVersion(version), ..login }))
 }
 
 /// Keeps the account from logging in; its sessions are deleted with [`super::sessions::delete_of_user`].

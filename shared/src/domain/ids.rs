@@ -25,6 +25,10 @@ id! {
     UserId(i64)
 }
 id! {
+    /// How often an account's password was changed.
+    CredentialVersion(i32)
+}
+id! {
     /// A tier's number, counted by the database.
     TierId(i64)
 }

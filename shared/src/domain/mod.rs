@@ -10,12 +10,12 @@ pub mod tier;
 pub mod user;
 
 pub use byte_count::ByteCount;
-pub use ids::{ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
+pub use ids::{CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
 pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};
 pub use thumbnail::{Attempt, Thumbnail, ThumbnailState};
 pub use tier::{AccessDenied, Height, HeightSet, Tier, TierName, TierSpec};
-pub use user::{Password, User, Username};
+pub use user::{Login, Password, User, Username};
 
 /// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

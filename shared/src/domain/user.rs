@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Invalid, Tier, UserId};
+use super::{CredentialVersion, Invalid, Tier, UserId};
 
 /// A login name: 1..=150 letters, digits and `@ . + - _`; compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +104,15 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")
     }
+}
+
+/// A login whose password was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The account.
+    pub user: UserId,
+    /// Those that were right; the login ends when the account has others.
+    pub credentials: CredentialVersion,
 }
 
 /// An account as it is kept, with its tier as it is at this moment.

@@ -14,7 +14,7 @@ use shared::{
 use sqlx::PgConnection;
 
 use super::{Done, actor, record};
-use crate::{AppState, auth, error::Problem};
+use crate::{AppState, error::Problem};
 
 /// What an administrator says of an account.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(crate) async fn create_user(
     account: &Account,
     password: Password,
 ) -> Result<UserId, Problem> {
-    let hash = auth::hash(password).await?;
+    let hash = state.passwords.hash(password).await?;
     let mut tx = postgres::begin(&state.pool).await?;
     let tier = tier(&mut tx, account.tier).await?;
     let new = NewUser {
@@ -105,7 +105,7 @@ pub(crate) async fn set_password(
     id: UserId,
     password: Password,
 ) -> Result<(), Problem> {
-    let hash = auth::hash(password).await?;
+    let hash = state.passwords.hash(password).await?;
     let mut tx = postgres::begin(&state.pool).await?;
     let user = lock(&mut tx, id).await?;
     db::users::set_password(&mut tx, id, &hash, false).await?;
