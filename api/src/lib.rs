@@ -3,11 +3,13 @@
 
 mod auth;
 mod client;
+mod connections;
 mod error;
 mod extract;
 mod file_response;
 mod finished;
 mod handlers;
+mod hosts;
 mod openapi;
 mod pages;
 mod problem_responses;
@@ -21,7 +23,7 @@ mod use_cases;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
-use axum_server::{Handle, accept::NoDelayAcceptor};
+use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 use shared::{
     clock::Clock,
@@ -36,11 +38,18 @@ pub use error::Code;
 pub use openapi::document as openapi_document;
 
 use crate::{
-    auth::PasswordChecker, finished::FinishedThumbnails, time_limits::DatabaseProbe, urls::UrlScheme,
+    auth::{PasswordHasher, SessionWatch},
+    connections::LimitedAcceptor,
+    finished::FinishedThumbnails,
+    hosts::HostNames,
+    time_limits::DatabaseProbe,
+    urls::UrlScheme,
 };
 
-/// A client that sends the head of a request more slowly loses its connection.
+/// A client that sends the head of a request more slowly, or nothing for so long, loses its connection.
 const HEADER_TIME: Duration = Duration::from_secs(20);
+/// The longest head of a request, and what is read ahead of a body, in bytes.
+const HEADER_MAX_BYTES: usize = 64 << 10;
 /// Requests that are under way at a stop get this long to end.
 const DRAIN_TIME: Duration = Duration::from_secs(25);
 
@@ -69,7 +78,8 @@ struct AppState {
     limits: Arc<LimitsConfig>,
     urls: UrlScheme,
     finished: FinishedThumbnails,
-    passwords: PasswordChecker,
+    passwords: PasswordHasher,
+    sessions: SessionWatch,
     /// One permit for each request that waits for a thumbnail.
     waiting: Arc<Semaphore>,
     stop: CancellationToken,
@@ -87,7 +97,8 @@ impl Api {
         tokio::spawn(self.clock.clone().follow(self.pool.clone(), stop.clone()));
         let finished = FinishedThumbnails::listen(self.pool.clone(), stop.clone());
         let state = AppState {
-            passwords: PasswordChecker::new(),
+            passwords: PasswordHasher::new(),
+            sessions: SessionWatch::start(self.pool.clone(), self.clock.clone(), stop.clone()),
             waiting: Arc::new(Semaphore::new(self.limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
             urls: UrlScheme::new(&self.http),
             database: DatabaseProbe::new(self.pool.clone()),
@@ -98,14 +109,17 @@ impl Api {
             finished,
             stop: stop.clone(),
         };
-        let service = routes::service(state).into_make_service_with_connect_info::<SocketAddr>();
+        let connections = LimitedAcceptor::new(self.http.http_connections);
+        let service = routes::service(state, HostNames::new(&self.http))
+            .into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         tokio::spawn(stop_gracefully(handle.clone(), stop));
-        // an answer leaves at once: waiting for more to send along costs clients 40 ms each time
+        // telling HTTP/1 from HTTP/2 would wait for the first bytes without a limit; browsers use HTTP/2 with TLS only,
+        // which a proxy does
         let mut server =
-            axum_server::from_tcp(listener.into_std()?)?.acceptor(NoDelayAcceptor::new()).handle(handle);
+            axum_server::from_tcp(listener.into_std()?)?.acceptor(connections).handle(handle).http1_only();
         let mut http1 = server.http_builder().http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
+        http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_MAX_BYTES);
         server.serve(service).await
     }
 }

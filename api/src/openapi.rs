@@ -16,6 +16,7 @@ use utoipa::{
 use crate::{
     auth,
     error::{Code, FieldError},
+    hosts,
     problem_responses::{PROBLEM_JSON, ProblemBody},
     routes,
 };
@@ -61,7 +62,7 @@ pub fn document() -> Value {
 
 /// Turns the codes that the handlers list into responses.
 pub(crate) fn describe_problems(openapi: &mut utoipa::openapi::OpenApi) {
-    for item in openapi.paths.paths.values_mut() {
+    for (path, item) in &mut openapi.paths.paths {
         let operations = [
             (HttpMethod::Get, &mut item.get),
             (HttpMethod::Post, &mut item.post),
@@ -70,13 +71,13 @@ pub(crate) fn describe_problems(openapi: &mut utoipa::openapi::OpenApi) {
         ];
         for (method, operation) in operations {
             if let Some(operation) = operation {
-                describe(&method, operation);
+                describe(path, &method, operation);
             }
         }
     }
 }
 
-fn describe(method: &HttpMethod, operation: &mut Operation) {
+fn describe(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let listed = operation.extensions.as_mut().and_then(|extensions| extensions.remove(EXTENSION));
     let mut codes: Vec<Code> = listed
         .map(|codes| serde_json::from_value(codes).expect("handlers list codes that exist"))
@@ -89,6 +90,9 @@ fn describe(method: &HttpMethod, operation: &mut Operation) {
         codes.push(Code::CrossSiteRequest);
     }
     codes.extend([Code::Internal, Code::Unavailable]);
+    if !hosts::UNCHECKED_PATHS.contains(&path) {
+        codes.push(Code::UnknownHost);
+    }
     let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
     for code in codes {
         by_status.entry(code.status().as_u16()).or_default().push(code);

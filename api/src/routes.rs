@@ -1,9 +1,11 @@
 //! Every URL of the service, and the layers that a request passes on its way to it.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
-    http::{HeaderName, HeaderValue, Uri, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header},
     middleware,
     routing::{get, post},
 };
@@ -11,11 +13,14 @@ use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{
     ServiceBuilderExt,
     catch_panic::CatchPanicLayer,
+    classify::ServerErrorsFailureClass,
+    compression::{CompressionLayer, Predicate, predicate::SizeAbove},
     csrf::CsrfLayer,
     request_id::MakeRequestUuid,
     set_header::SetResponseHeaderLayer,
     trace::{DefaultOnResponse, TraceLayer},
 };
+use tracing::Span;
 use utoipa::{OpenApi, openapi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -23,6 +28,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::{
     AppState, auth,
     handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
+    hosts::{self, HostNames},
     openapi::{Description, describe_problems},
     pages, problem_responses, time_limits,
 };
@@ -31,6 +37,17 @@ use crate::{
 const JSON_MAX_BYTES: usize = 64 << 10;
 /// Longest form without files, in bytes.
 const FORM_MAX_BYTES: usize = 64 << 10;
+/// The media types of answers that are compressed.
+const COMPRESSED_TYPES: [&str; 6] = [
+    "text/html",
+    "text/css",
+    "text/javascript",
+    "application/json",
+    "application/problem+json",
+    "image/svg+xml",
+];
+/// Shorter answers fit into a packet as they are.
+const COMPRESSED_MIN_BYTES: u64 = 1024;
 /// Nothing in a file runs, whatever it is. The style is the one that browsers themselves give to a picture shown alone.
 const MEDIA_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 const OPENAPI_URL: &str = "/api/openapi.json";
@@ -162,7 +179,7 @@ pub(crate) fn description() -> openapi::OpenApi {
 }
 
 /// All routes with all layers.
-pub(crate) fn service(state: AppState) -> Router {
+pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
     let (with_session, public, description) = split();
     let with_session = with_session.merge(pages()).layer(auth::session_layer(&state));
     let limit = middleware::from_fn_with_state(state.database.clone(), time_limits::limit);
@@ -181,12 +198,15 @@ pub(crate) fn service(state: AppState) -> Router {
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
+                .on_failure(log_failure)
                 .on_response(DefaultOnResponse::new().level(tracing::Level::INFO)),
         )
         .propagate_x_request_id()
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(compression())
         .layer(middleware::from_fn(problem_responses::render))
         .layer(CatchPanicLayer::custom(problem_responses::of_panic))
+        .layer(middleware::from_fn_with_state(hosts, hosts::check))
         .layer(limit)
         .layer(CsrfLayer::new());
     // around the router rather than on its routes: the path has to be trimmed before it is matched
@@ -195,6 +215,26 @@ pub(crate) fn service(state: AppState) -> Router {
 
 fn fixed_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+}
+
+/// Text is compressed; images are already, and events must not be held back.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let is_text = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+        let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default();
+        COMPRESSED_TYPES.contains(&media_type)
+    };
+    CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_MIN_BYTES).and(is_text))
+}
+
+/// An answer of 503 or 507 is no fault of the service, and its cause is in the log already.
+fn log_failure(class: ServerErrorsFailureClass, latency: Duration, _: &Span) {
+    match class {
+        ServerErrorsFailureClass::StatusCode(
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE,
+        ) => {}
+        class => tracing::error!(%class, ?latency, "response failed"),
+    }
 }
 
 /// One line for each request: what was asked, and under which id.

@@ -200,6 +200,7 @@ mod tests {
             bind: ([127, 0, 0, 1], 0).into(),
             public_url: public_url.map(|url| url.parse().expect("a URL")),
             behind_proxy,
+            http_connections: 100,
             allow_default_password: false,
         }
     }

@@ -4,6 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Context, bail};
 use api::Api;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shared::{clock::Clock, db, domain::Password, domain::Username, installation, storage::Storage};
 use sqlx::PgPool;
 use tokio::{
@@ -24,8 +25,16 @@ const WORKER_EXTRA_CONNECTIONS: usize = 6;
 /// The connection that listens stands beside the pool.
 const LISTENER_CONNECTIONS: u32 = 1;
 
+/// Lets the process open as many files as the system allows: each connection is one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // where it is refused, the process has what it had
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
 /// The API, a worker and the cleanup in one process.
 pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
+    raise_open_files();
     let stop = stop_on_signal()?;
     let created = database.prepare(config, Schema::Prepare).await?;
     let pool = database.connect(api_connections(config)).await?;
@@ -45,6 +54,7 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 
 /// The API alone.
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
+    raise_open_files();
     let stop = stop_on_signal()?;
     let created = database.prepare(config, Schema::Expect).await?;
     let pool = database.connect(api_connections(config)).await?;

@@ -1,0 +1,116 @@
+//! The host names that a request may be for. A site whose name was pointed at this machine (DNS rebinding) would
+//! otherwise have its scripts read what a browser on this network may.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Uri, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use shared::config::HttpConfig;
+
+use crate::error::{Code, Problem};
+
+/// Probes of orchestrators name the machine in whatever way they reach it.
+pub(crate) const UNCHECKED_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Which host names are this service's. Loopback names always are.
+#[derive(Clone, Debug)]
+pub(crate) struct HostNames {
+    public: Option<Arc<str>>,
+    behind_proxy: bool,
+}
+
+impl HostNames {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        let public = config.public_url.as_ref().and_then(Uri::host).map(Into::into);
+        Self { public, behind_proxy: config.behind_proxy }
+    }
+
+    fn allow(&self, host: &str) -> bool {
+        if is_loopback(host) {
+            return true;
+        }
+        match &self.public {
+            Some(public) => host.eq_ignore_ascii_case(public),
+            // without a name of its own it is reached by its address, which no other site can take
+            None => self.behind_proxy || address(host).is_some(),
+        }
+    }
+
+    /// The host that a request is for, without its port.
+    fn asked(&self, headers: &HeaderMap, uri: &Uri) -> Option<String> {
+        let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let forwarded = if self.behind_proxy { header("x-forwarded-host") } else { None };
+        let authority = forwarded
+            .or_else(|| uri.authority().map(ToString::to_string))
+            .or_else(|| header(header::HOST.as_str()))?;
+        let parsed = authority.parse::<Authority>();
+        Some(parsed.map_or(authority, |parsed| parsed.host().to_owned()))
+    }
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// RFC 6761 section 6.3 keeps `localhost` and the names below it for this machine.
+fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost") || address(host).is_some_and(|ip| ip.is_loopback())
+}
+
+/// Refuses requests for other hosts.
+pub(crate) async fn check(State(names): State<HostNames>, request: Request, next: Next) -> Response {
+    let asked = names.asked(request.headers(), request.uri());
+    match asked.filter(|host| !names.allow(host) && !UNCHECKED_PATHS.contains(&request.uri().path())) {
+        None => next.run(request).await,
+        Some(host) => {
+            let detail = match &names.public {
+                Some(public) => format!("This service is reached as {public}, not as {host:?}."),
+                None => format!("This service has no name: set PUBLIC_URL to reach it as {host:?}."),
+            };
+            Problem::new(Code::UnknownHost, detail).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(public: Option<&str>, behind_proxy: bool) -> HostNames {
+        HostNames { public: public.map(Into::into), behind_proxy }
+    }
+
+    #[test]
+    fn loopback_names_and_the_public_one_are_allowed() {
+        let allowed = |host: &str| names(Some("img.example.com"), false).allow(host);
+        for host in ["img.example.com", "IMG.example.com", "localhost", "a.localhost", "127.0.0.1", "[::1]"] {
+            assert!(allowed(host), "{host}");
+        }
+        for host in ["evil.example.com", "img.example.com.evil.org", "10.0.0.7", "localhost.evil.org", ""] {
+            assert!(!allowed(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn without_a_public_name_addresses_are_allowed() {
+        let allowed = |host: &str| names(None, false).allow(host);
+        assert!(allowed("192.168.0.9") && allowed("[fd00::1]"));
+        assert!(!allowed("evil.example.com"));
+        assert!(names(None, true).allow("img.example.com"), "the proxy knows the names");
+    }
+
+    #[test]
+    fn behind_a_proxy_the_forwarded_host_counts() {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", "pictier:8000".parse().expect("a header"));
+        headers.insert("x-forwarded-host", "img.example.com".parse().expect("a header"));
+        let asked = |behind_proxy| names(None, behind_proxy).asked(&headers, &Uri::from_static("/"));
+        assert_eq!(asked(true).as_deref(), Some("img.example.com"));
+        assert_eq!(asked(false).as_deref(), Some("pictier"));
+    }
+}
