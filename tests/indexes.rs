@@ -45,6 +45,8 @@ async fn no_hot_path_reads_a_large_table_from_end_to_end() {
 
 /// So many rows that reading all of them is never the better plan.
 async fn fill(app: &TestApp) {
+    // one connection throughout: another one of the pool may report what it read after the statistics are empty
+    let mut connection = app.pool.acquire().await.expect("a connection");
     for statement in [
         "INSERT INTO users (username, password_hash, tier_id, created_at)
             SELECT 'u' || n, '', (SELECT min(id) FROM tiers), now() FROM generate_series(1, 4000) AS n",
@@ -58,13 +60,16 @@ async fn fill(app: &TestApp) {
             SELECT 's' || id, id, '{}', now() + interval '1 day' FROM users",
         "ANALYZE",
     ] {
-        sqlx::query(statement).execute(&app.pool).await.expect(statement);
+        sqlx::query(statement).execute(&mut *connection).await.expect(statement);
     }
     // prepared statements of these connections were planned for empty tables
     let end = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
-    sqlx::query(end).execute(&app.pool).await.expect("ended connections");
-    sqlx::query("DISCARD PLANS").execute(&app.pool).await.expect("no plans");
-    sqlx::query("SELECT pg_stat_force_next_flush()").execute(&app.pool).await.expect("flushed statistics");
-    sqlx::query("SELECT pg_stat_reset()").execute(&app.pool).await.expect("empty statistics");
+    sqlx::query(end).execute(&mut *connection).await.expect("ended connections");
+    sqlx::query("DISCARD PLANS").execute(&mut *connection).await.expect("no plans");
+    sqlx::query("SELECT pg_stat_force_next_flush()")
+        .execute(&mut *connection)
+        .await
+        .expect("flushed statistics");
+    sqlx::query("SELECT pg_stat_reset()").execute(&mut *connection).await.expect("empty statistics");
 }
