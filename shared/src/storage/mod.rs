@@ -4,6 +4,7 @@
 mod disk;
 mod key;
 mod marker;
+mod multipart;
 mod spool;
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
@@ -13,9 +14,9 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
     ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
-    WriteMultipart, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
-use tokio::{io::AsyncReadExt, runtime::Handle};
+use tokio::io::AsyncReadExt;
 
 pub use key::{KeyOwner, Shard, StorageKey};
 pub use marker::Marker;
@@ -83,22 +84,6 @@ pub struct Storage {
     spool: PathBuf,
     place: Place,
     verified: Arc<Verified>,
-}
-
-/// A multipart upload that is aborted when it is dropped before it is finished: a store keeps the parts, and charges
-/// for them, until it is told.
-struct Unfinished(Option<WriteMultipart>);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let (Some(writer), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(async move {
-                if let Err(error) = writer.abort().await {
-                    tracing::warn!(%error, "A multipart upload that failed could not be aborted.");
-                }
-            });
-        }
-    }
 }
 
 /// Where the objects are.
@@ -186,22 +171,8 @@ impl Storage {
             file.read_to_end(&mut bytes).await?;
             return self.put(key, bytes.into()).await;
         }
-        let multipart = self.store.put_multipart(key.path()).await?;
-        let mut unfinished =
-            Unfinished(Some(WriteMultipart::new_with_chunk_size(multipart, self.part_bytes)));
-        let mut buffer = vec![0; self.part_bytes];
-        while let Some(writer) = &mut unfinished.0 {
-            let read = file.read(&mut buffer).await?;
-            if read == 0 {
-                break;
-            }
-            writer.write(&buffer[..read]);
-            writer.wait_for_capacity(1).await?;
-        }
-        if let Some(writer) = unfinished.0.take() {
-            writer.finish().await?;
-        }
-        Ok(())
+        let upload = self.store.put_multipart(key.path()).await?;
+        multipart::copy(&mut file, upload, self.part_bytes).await
     }
 
     /// Writes an object whole, over what was there, and waits until it is durable.
