@@ -12,10 +12,9 @@ use crate::domain::Password;
 #[error("password hash: {0}")]
 pub struct HashError(String);
 
-impl HashError {
-    fn of(error: impl ToString) -> Self {
-        Self(error.to_string())
-    }
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
+fn failed(error: impl ToString) -> HashError {
+    HashError(error.to_string())
 }
 
 /// The working memory of a hash, 19 MiB once it was used. A service keeps it between hashes: an allocator does not
@@ -40,11 +39,11 @@ impl Memory {
         }
         let mut output = [0; Output::MAX_LENGTH];
         let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
-        let output = output.get_mut(..length).ok_or_else(|| HashError::of("the output is too long"))?;
+        let output = output.get_mut(..length).ok_or_else(|| failed("the output is too long"))?;
         argon2
             .hash_password_into_with_memory(password.as_bytes(), salt, output, &mut self.blocks[..blocks])
-            .map_err(HashError::of)?;
-        Output::new(output).map_err(HashError::of)
+            .map_err(failed)?;
+        Output::new(output).map_err(failed)
     }
 }
 
@@ -56,7 +55,7 @@ pub fn hash(password: &Password, memory: &mut Memory) -> Result<String, HashErro
     let hash = PasswordHash {
         algorithm: Algorithm::default().ident(),
         version: Some(Version::default().into()),
-        params: ParamsString::try_from(argon2.params()).map_err(HashError::of)?,
+        params: ParamsString::try_from(argon2.params()).map_err(failed)?,
         salt: Some(salt),
         hash: Some(output),
     };
@@ -65,13 +64,13 @@ pub fn hash(password: &Password, memory: &mut Memory) -> Result<String, HashErro
 
 /// Whether the password is the one that was hashed. Takes as long as hashing.
 pub fn verify(password: &Password, hash: &str, memory: &mut Memory) -> Result<bool, HashError> {
-    let hash = PasswordHash::new(hash).map_err(HashError::of)?;
+    let hash = PasswordHash::new(hash).map_err(failed)?;
     let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
-        return Err(HashError::of("the salt or the output is missing"));
+        return Err(failed("the salt or the output is missing"));
     };
-    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(HashError::of)?;
-    let version = hash.version.map(Version::try_from).transpose().map_err(HashError::of)?;
-    let params = Params::try_from(&hash).map_err(HashError::of)?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(failed)?;
+    let version = hash.version.map(Version::try_from).transpose().map_err(failed)?;
+    let params = Params::try_from(&hash).map_err(failed)?;
     let argon2 = Argon2::new(algorithm, version.unwrap_or_default(), params);
     // the comparison takes the same time whatever differs
     Ok(memory.fill(&argon2, password, salt)? == *expected)

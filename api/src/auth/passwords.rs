@@ -122,8 +122,8 @@ mod tests {
         }
         assert_eq!(hasher.memories.lock().expect("memories").len(), 1);
         let slots = hasher.slots.available_permits();
-        let hashes = (0..3 * slots).map(|_| hasher.hash(password("x")));
-        for hash in futures::future::join_all(hashes).await {
+        let many = (0..3 * slots).map(|_| hasher.hash(password("x")));
+        for hash in futures::future::join_all(many).await {
             hash.expect("a hash");
         }
         assert!(hasher.memories.lock().expect("memories").len() <= slots);
