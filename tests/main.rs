@@ -28,6 +28,7 @@ mod processes;
 mod queue_guards;
 mod quotas;
 mod sessions;
+mod startup;
 mod streams;
 mod thumbnails;
 mod tiers;

@@ -11,10 +11,10 @@ use axum::{
 };
 use shared::config::HttpConfig;
 
-use crate::error::{Code, Problem};
-
-/// Probes of orchestrators name the machine in whatever way they reach it.
-pub(crate) const UNCHECKED_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+use crate::{
+    error::{Code, Problem},
+    handlers::health,
+};
 
 /// Which host names are this service's. Loopback names always are.
 #[derive(Clone, Debug)]
@@ -65,7 +65,9 @@ fn is_loopback(host: &str) -> bool {
 /// Refuses requests for other hosts.
 pub(crate) async fn check(State(names): State<HostNames>, request: Request, next: Next) -> Response {
     let asked = names.asked(request.headers(), request.uri());
-    match asked.filter(|host| !names.allow(host) && !UNCHECKED_PATHS.contains(&request.uri().path())) {
+    // orchestrators name the machine in whatever way they reach it
+    let is_probe = health::CHECKS.contains(&request.uri().path());
+    match asked.filter(|host| !is_probe && !names.allow(host)) {
         None => next.run(request).await,
         Some(host) => {
             let detail = match &names.public {

@@ -16,7 +16,7 @@ use utoipa::{
 use crate::{
     auth,
     error::{Code, FieldError},
-    hosts,
+    handlers::health,
     problem_responses::{PROBLEM_JSON, ProblemBody},
     routes,
 };
@@ -90,7 +90,7 @@ fn describe(path: &str, method: &HttpMethod, operation: &mut Operation) {
         codes.push(Code::CrossSiteRequest);
     }
     codes.extend([Code::Internal, Code::Unavailable]);
-    if !hosts::UNCHECKED_PATHS.contains(&path) {
+    if !health::CHECKS.contains(&path) {
         codes.push(Code::UnknownHost);
     }
     let mut by_status = BTreeMap::<u16, Vec<Code>>::new();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header},
     middleware,
     routing::{get, post},
 };
@@ -18,9 +18,9 @@ use tower_http::{
     csrf::CsrfLayer,
     request_id::MakeRequestUuid,
     set_header::SetResponseHeaderLayer,
-    trace::{DefaultOnResponse, TraceLayer},
+    trace::{DefaultOnFailure, DefaultOnResponse, OnFailure, OnResponse, TraceLayer},
 };
-use tracing::Span;
+use tracing::{Level, Span};
 use utoipa::{OpenApi, openapi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -196,10 +196,7 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
         .layer(MapRequestLayer::new(forget_request_id))
         .set_x_request_id(MakeRequestUuid)
         .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_failure(log_failure)
-                .on_response(DefaultOnResponse::new().level(tracing::Level::INFO)),
+            TraceLayer::new_for_http().make_span_with(span).on_response(log_response).on_failure(log_failure),
         )
         .propagate_x_request_id()
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -227,20 +224,38 @@ fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_MIN_BYTES).and(is_text))
 }
 
-/// An answer of 503 or 507 is no fault of the service, and its cause is in the log already.
-fn log_failure(class: ServerErrorsFailureClass, latency: Duration, _: &Span) {
-    match class {
-        ServerErrorsFailureClass::StatusCode(
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE,
-        ) => {}
-        class => tracing::error!(%class, ?latency, "response failed"),
+/// One line for each request: what was asked, and under which id. Health checks come every few seconds, so theirs are
+/// only for debugging.
+fn span(request: &Request) -> Span {
+    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let (method, path) = (request.method(), request.uri().path());
+    if health::CHECKS.contains(&path) {
+        tracing::debug_span!("request", %method, path, id)
+    } else {
+        tracing::info_span!("request", %method, path, id)
     }
 }
 
-/// One line for each request: what was asked, and under which id.
-fn span(request: &Request) -> tracing::Span {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+fn log_response<B>(response: &Response<B>, latency: Duration, span: &Span) {
+    let level = if is_for_debugging(span) { Level::DEBUG } else { Level::INFO };
+    DefaultOnResponse::new().level(level).on_response(response, latency, span);
+}
+
+/// An answer of 503 or 507 is no fault of the service, and its cause is in the log already.
+fn log_failure(class: ServerErrorsFailureClass, latency: Duration, span: &Span) {
+    let is_expected = matches!(
+        class,
+        ServerErrorsFailureClass::StatusCode(
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
+        )
+    );
+    let level = if is_expected || is_for_debugging(span) { Level::DEBUG } else { Level::ERROR };
+    DefaultOnFailure::new().level(level).on_failure(class, latency, span);
+}
+
+/// Whether the span is a health check's; its level is known even when the filter leaves it out.
+fn is_for_debugging(span: &Span) -> bool {
+    span.metadata().is_some_and(|metadata| *metadata.level() == Level::DEBUG)
 }
 
 /// Requests get ids of ours: one that a client makes up could be anybody's, and of any length.

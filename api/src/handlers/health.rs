@@ -6,6 +6,9 @@ use axum::extract::State;
 
 use crate::{AppState, error::Problem};
 
+/// The paths of both checks.
+pub(crate) const CHECKS: [&str; 2] = ["/healthz", "/readyz"];
+
 /// The storage answers within this time, or counts as away.
 const STORAGE_LIMIT: Duration = Duration::from_secs(2);
 
