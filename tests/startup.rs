@@ -5,6 +5,45 @@ use reqwest::StatusCode;
 use crate::harness::{Client, fresh_database, processes::Pictier};
 
 #[tokio::test]
+async fn a_public_url_that_links_cannot_start_with_is_refused_before_anything_starts() {
+    for (url, reason) in [
+        ("pictures.example", "has to start with http:// or https://"),
+        ("ftp://pictures.example", "has to start with http:// or https://"),
+        ("https://pictures.example/gallery", "has a path, a query or a fragment"),
+        ("https://pictures.example/#top", "has a path, a query or a fragment"),
+    ] {
+        let data = tempfile::tempdir().expect("a folder");
+        let output = Pictier::new(data.path()).args(&["api"]).env("PUBLIC_URL", url).output();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{url}: {said}");
+        assert!(said.contains("PUBLIC_URL") && said.contains(reason), "{url}: {said}");
+        assert!(!data.path().join("postgres").exists(), "{url}: a database was started");
+    }
+}
+
+#[tokio::test]
+async fn a_ready_server_names_the_address_that_users_type() {
+    let data = tempfile::tempdir().expect("a folder");
+    let database = fresh_database().await;
+    let server = || {
+        let migrated = Pictier::new(data.path()).on(&database).env("BIND", "0.0.0.0:0");
+        migrated.env("ALLOW_DEFAULT_PASSWORD", "true")
+    };
+    assert!(server().args(&["migrate"]).output().status.success());
+
+    let mut public = server().args(&["api"]).env("PUBLIC_URL", "https://pictures.example/").start();
+    assert_eq!(public.origin().await, "https://pictures.example");
+    assert!(public.wait_for("listening on:").await.contains("0.0.0.0:"));
+    let docs = public.wait_for("the API:").await;
+    assert!(docs.ends_with("https://pictures.example/api/docs"), "{docs}");
+
+    let mut private = server().args(&["api"]).start();
+    let origin = private.origin().await;
+    assert!(origin.starts_with("http://127.0.0.1:"), "{origin}");
+    Client::new(&origin).get("/readyz").await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
 async fn health_checks_are_logged_for_debugging_only() {
     let data = tempfile::tempdir().expect("a folder");
     let database = fresh_database().await;

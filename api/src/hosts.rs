@@ -25,7 +25,7 @@ pub(crate) struct HostNames {
 
 impl HostNames {
     pub(crate) fn new(config: &HttpConfig) -> Self {
-        let public = config.public_url.as_ref().and_then(Uri::host).map(Into::into);
+        let public = config.public_url.as_ref().map(|url| url.host().into());
         Self { public, behind_proxy: config.behind_proxy }
     }
 

@@ -10,6 +10,7 @@ use imaging::Format;
 use shared::{
     config::HttpConfig,
     domain::{Height, ImageId, LinkId, OriginalId, ThumbnailId, Title},
+    public_url::PublicUrl,
 };
 use uuid::Uuid;
 
@@ -20,13 +21,18 @@ use crate::AppState;
 pub(crate) struct UrlScheme {
     /// Scheme and authority that are configured.
     origin: Option<Arc<str>>,
+    is_https: bool,
     behind_proxy: bool,
 }
 
 impl UrlScheme {
     pub(crate) fn new(config: &HttpConfig) -> Self {
-        let origin = config.public_url.as_ref().map(|uri| uri.to_string().trim_end_matches('/').into());
-        Self { origin, behind_proxy: config.behind_proxy }
+        let public_url = config.public_url.as_ref();
+        Self {
+            origin: public_url.map(|url| url.origin().into()),
+            is_https: public_url.is_some_and(PublicUrl::is_https),
+            behind_proxy: config.behind_proxy,
+        }
     }
 
     pub(crate) fn is_behind_proxy(&self) -> bool {
@@ -35,7 +41,7 @@ impl UrlScheme {
 
     /// Whether users reach the service by TLS for certain, so that cookies can be kept to it.
     pub(crate) fn is_https(&self) -> bool {
-        self.origin.as_ref().is_some_and(|origin| origin.starts_with("https://"))
+        self.is_https
     }
 
     fn links(&self, headers: &HeaderMap, uri: &Uri) -> Urls {
@@ -198,7 +204,7 @@ mod tests {
     fn config(public_url: Option<&str>, behind_proxy: bool) -> HttpConfig {
         HttpConfig {
             bind: ([127, 0, 0, 1], 0).into(),
-            public_url: public_url.map(|url| url.parse().expect("a URL")),
+            public_url: public_url.map(|url| url.parse().expect("a public URL")),
             behind_proxy,
             http_connections: 100,
             allow_default_password: false,

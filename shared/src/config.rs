@@ -5,11 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Command};
 
+use crate::public_url::PublicUrl;
+
 /// Which database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
-    /// Database of a Postgres 15 or newer, as a URL; without it a private server runs under the data directory
+    /// Database of a Postgres 15 or newer, as a URL, whose password may be in PGPASSWORD instead; without it a private
+    /// server runs under the data directory
     #[arg(long, env, global = true, hide_env_values = true)]
     pub database_url: Option<String>,
 
@@ -48,10 +51,10 @@ pub struct HttpConfig {
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000")]
     pub bind: SocketAddr,
 
-    /// Where users reach the service, scheme and host; without it links repeat the host of the request. With https
-    /// the session cookie is Secure
+    /// Where users reach the service: scheme, host and port, no path; without it links repeat the host of the
+    /// request. With https the session cookie is Secure
     #[arg(long, env, global = true)]
-    pub public_url: Option<http::Uri>,
+    pub public_url: Option<PublicUrl>,
 
     /// Believe the X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto of a reverse proxy in front
     #[arg(long, env, global = true)]

@@ -12,4 +12,5 @@ pub mod jobs;
 pub mod log_limit;
 pub mod passwords;
 pub mod postgres;
+pub mod public_url;
 pub mod storage;

@@ -1,9 +1,10 @@
 //! `pictier healthcheck`: for Docker and other supervisors.
 
-use std::{net::Ipv4Addr, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use shared::{config::HttpConfig, db};
 
+use super::reachable;
 use crate::database::{Database, ONE_SHOT_CONNECTIONS};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -12,10 +13,7 @@ const WORKER_SEEN: Duration = Duration::from_mins(1);
 
 /// Whether the API that listens on the configured address is ready.
 pub(crate) async fn api(config: &HttpConfig) -> anyhow::Result<ExitCode> {
-    let mut address = config.bind;
-    if address.ip().is_unspecified() {
-        address.set_ip(Ipv4Addr::LOCALHOST.into());
-    }
+    let address = reachable(config.bind);
     let client = reqwest::Client::builder().timeout(TIMEOUT).no_proxy().build()?;
     match client.get(format!("http://{address}/readyz")).send().await {
         Ok(response) if response.status().is_success() => Ok(ExitCode::SUCCESS),

@@ -7,7 +7,10 @@ mod serve;
 mod tiers;
 mod upkeep;
 
-use std::process::ExitCode;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
 
 use self::consent::Consent;
 use crate::{
@@ -46,4 +49,12 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Healthcheck { .. }) => healthcheck::worker(database).await,
         Some(Role::Openapi) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// An address on this machine that reaches a listener; one on all addresses cannot be connected to by its own.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    address
 }

@@ -5,7 +5,15 @@ use std::{thread, time::Duration};
 use anyhow::{Context, bail};
 use api::Api;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use shared::{clock::Clock, db, domain::Password, domain::Username, installation, storage::Storage};
+use shared::{
+    clock::Clock,
+    config::HttpConfig,
+    db,
+    domain::{Password, Username},
+    installation,
+    public_url::PublicUrl,
+    storage::Storage,
+};
 use sqlx::PgPool;
 use tokio::{
     net::TcpListener,
@@ -15,6 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
 
+use super::reachable;
 use crate::{
     cli::Config,
     database::{Database, Schema},
@@ -43,7 +52,7 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
     let listener = listen(config, &pool).await?;
     let worker_pool = database.connect_for_queue(worker_connections(config)).await?;
     let worker = build_worker(config, worker_pool, storage.clone(), clock.clone())?;
-    greet(&listener, &pool, created.as_ref()).await?;
+    greet(&config.http, &listener, &pool, created.as_ref()).await?;
     let mut roles = JoinSet::new();
     let (api_stop, worker_stop) = (stop.clone(), stop.clone());
     let api = build_api(config, pool, storage, clock);
@@ -61,7 +70,7 @@ pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<
     let storage = open_storage(config, &pool).await?;
     let clock = Clock::measured(&pool).await?;
     let listener = listen(config, &pool).await?;
-    greet(&listener, &pool, created.as_ref()).await?;
+    greet(&config.http, &listener, &pool, created.as_ref()).await?;
     build_api(config, pool, storage, clock).serve(listener, stop).await.context("the API")
 }
 
@@ -137,8 +146,17 @@ async fn listen(config: &Config, pool: &PgPool) -> anyhow::Result<TcpListener> {
 }
 
 /// The end of the start-up: where the service is, and how to log in.
-async fn greet(listener: &TcpListener, pool: &PgPool, created: Option<&Username>) -> anyhow::Result<()> {
-    let url = format!("http://{}", listener.local_addr()?);
+async fn greet(
+    config: &HttpConfig,
+    listener: &TcpListener,
+    pool: &PgPool,
+    created: Option<&Username>,
+) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let url = config
+        .public_url
+        .as_ref()
+        .map_or_else(|| format!("http://{}", reachable(address)), PublicUrl::to_string);
     let known = db::users::admins_with_default_password(&mut *pool.acquire().await?).await?;
     let login = match (known.first(), created) {
         (Some(username), _) => format!("{username} / {}", Password::DEFAULT),
@@ -146,6 +164,7 @@ async fn greet(listener: &TcpListener, pool: &PgPool, created: Option<&Username>
         (None, None) => "your account".to_owned(),
     };
     eprintln!("Pictier is ready: {url}");
+    eprintln!("  listening on: {address}");
     eprintln!("  log in as:    {login}");
     eprintln!("  the API:      {url}/api/docs");
     Ok(())
