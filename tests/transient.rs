@@ -6,7 +6,10 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use shared::storage::StorageKey;
 use tokio::time::Instant;
-use worker::Context;
+use worker::{
+    Context,
+    queue::{JobError, Trouble},
+};
 
 use crate::harness::{TestApp, pictures};
 
@@ -81,7 +84,10 @@ async fn a_transient_failure_is_due_again_within_a_minute_and_costs_no_attempt()
 
 #[tokio::test]
 async fn a_day_after_its_request_a_thumbnail_fails_with_the_reason_and_is_retried_by_it() {
+    let too_large = JobError::from(Trouble::TooLittleMemory { needed_mib: 9000, machine_mib: 512 });
+    let needs = "The picture needs 9000 MiB of memory, and this worker's machine has 512 MiB.";
     for (error, reason) in [
+        (too_large.to_string().as_str(), needs),
         ("transient: storage: it is away", "The storage could not be reached for 24 hours."),
         ("transient: original: x is missing from the storage", "The original file is missing"),
         ("transient: time: took longer than 120 s", "could not be made within 24 hours"),
