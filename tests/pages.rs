@@ -311,6 +311,7 @@ async fn the_default_password_is_warned_of_on_every_page_until_it_is_changed() {
     let credentials = db::users::credentials(&mut connection, &"ada".parse().expect("a name")).await;
     let hash = credentials.expect("a query").expect("an account").password_hash;
     db::users::set_password(&mut connection, id, &hash, true).await.expect("a default password");
+    let ada = app.logged_in("ada").await;
     for path in ["/", "/account"] {
         ada.page(path).await.expect_page(StatusCode::OK, &[warning]);
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The longest time for the look at the end of a wait.
-const LAST_LOOK_LIMIT: Duration = Duration::from_millis(300);
+const LAST_LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Has an absent thumbnail made; what it is then, which another request may have decided.
 pub(crate) async fn request_thumbnail(state: &AppState, id: ThumbnailId) -> Result<ThumbnailState, Problem> {
