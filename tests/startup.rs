@@ -13,7 +13,7 @@ async fn a_public_url_that_links_cannot_start_with_is_refused_before_anything_st
         ("https://pictures.example/#top", "has a path, a query or a fragment"),
     ] {
         let data = tempfile::tempdir().expect("a folder");
-        let output = Pictier::new(data.path()).args(&["api"]).env("PUBLIC_URL", url).output();
+        let output = Pictier::new(data.path()).args(&["migrate"]).env("PUBLIC_URL", url).output();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{url}: {said}");
         assert!(said.contains("PUBLIC_URL") && said.contains(reason), "{url}: {said}");
