@@ -12,7 +12,7 @@ use std::{
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use shared::{
-    jobs::{self, Job, JobId},
+    jobs::{self, Job, JobId, QUEUES},
     postgres,
 };
 use sqlx::PgPool;
@@ -223,6 +223,26 @@ async fn each_start_of_a_worker_has_a_name_of_its_own() {
         worker.stop().await;
     }
     wait_until(&pool, "SELECT count(DISTINCT id) = 2 FROM apalis.workers").await;
+}
+
+#[tokio::test]
+async fn a_worker_serves_every_queue() {
+    let mut app = TestApp::start().await;
+    app.start_worker().await;
+    let served = "SELECT array_agg(DISTINCT worker_type ORDER BY worker_type) FROM apalis.workers";
+    let mut expected = QUEUES.map(str::to_owned).to_vec();
+    expected.sort();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let found: Option<Vec<String>> =
+            sqlx::query_scalar(served).fetch_one(&app.pool).await.expect("queues");
+        if found.as_ref() == Some(&expected) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{found:?} are served, {expected:?} are listed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    app.stop_worker().await;
 }
 
 #[tokio::test]

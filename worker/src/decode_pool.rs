@@ -28,6 +28,16 @@ impl DecodePool {
         Self { permits: Arc::new(Semaphore::new(size as usize)), size, memory, limit, limits }
     }
 
+    /// The most decodes at a time.
+    pub(crate) fn size(&self) -> usize {
+        self.size as usize
+    }
+
+    /// The CPU time that one decode may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Thumbnails of these heights in px. The outer error is ours and worth another try, the inner one is the image's.
     ///
     /// A decode that takes too long is tried once more alone: beside others it may have waited for memory.

@@ -32,17 +32,10 @@ pub use schedule::{ScheduleError, parse_schedule};
 
 use crate::{
     decode_pool::DecodePool,
-    jobs::{delete_objects::delete_objects, generate_thumbnail::generate_thumbnail},
+    jobs::{JobContext, Registry},
     memory::MemoryBudget,
     queue::{Queues, WorkerError},
 };
-
-/// A thumbnail's job gets so many times the CPU time of a decode, as it may be tried once more alone, on busy cores.
-const DECODE_TIMES: u32 = 4;
-/// Besides decoding, a thumbnail's job reads and writes files: it gets this much longer.
-const FILE_TIME: Duration = Duration::from_secs(40);
-const DELETION_LIMIT: Duration = Duration::from_mins(1);
-const CLEANUP_LIMIT: Duration = Duration::from_mins(10);
 
 /// A worker, ready to run.
 #[derive(Clone, Debug)]
@@ -92,34 +85,20 @@ impl Context {
 impl Worker {
     /// Works until `stop`; then jobs that run get 25 s to end. The database may be away meanwhile, however long.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
-        let context = Context::new(self.pool.clone(), self.storage, self.clock, self.retention);
-        let decode_limit = self.limits.decode_time();
-        let decode_pool = DecodePool::new(
-            self.concurrency,
-            MemoryBudget::new(self.memory_mib),
-            decode_limit,
-            self.limits.imaging(),
-        );
-        let thumbnail_limit = decode_limit * DECODE_TIMES + FILE_TIME;
-        tokio::spawn(context.clock.clone().follow(self.pool.clone(), stop.clone()));
-        let queues = Queues::new(self.pool, self.heartbeat, stop.clone());
+        let context = Context::new(self.pool, self.storage, self.clock, self.retention);
+        let memory = MemoryBudget::new(self.memory_mib);
+        let decode_pool =
+            DecodePool::new(self.concurrency, memory, self.limits.decode_time(), self.limits.imaging());
+        tokio::spawn(context.clock.clone().follow(context.pool.clone(), stop.clone()));
+        let queues = Queues::new(context.pool.clone(), self.heartbeat, stop.clone());
         tracing::info!(thumbnails_at_a_time = self.concurrency, "working");
 
-        let (thumbnails, deletion, cleanup) = (Arc::new(context.clone()), context.clone(), context.clone());
-        queues
-            .handle(self.concurrency, thumbnail_limit, move |_: GenerateThumbnail, job| {
-                generate_thumbnail(job, thumbnails.clone(), decode_pool.clone())
-            })
-            .handle(1, DELETION_LIMIT, move |job: DeleteObjects, _| delete_objects(job, deletion.clone()))
-            .handle(1, CLEANUP_LIMIT, move |job: CleanUp, _| {
-                let context = cleanup.clone();
-                async move {
-                    let cleaned_up = clean_up(&context).await?;
-                    tracing::info!(tick = job.tick, "cleaned up: {cleaned_up}");
-                    Ok(())
-                }
-            })
-            .tick(self.cleanup_schedule, move |tick| schedule::enqueue_clean_up(tick, context.pool.clone()))
+        Registry::new(queues, JobContext { context, decode_pool })
+            .register::<GenerateThumbnail>()
+            .register::<DeleteObjects>()
+            .register::<CleanUp>()
+            .schedule(self.cleanup_schedule, |tick| CleanUp { tick })
+            .into_queues()
             .run(stop)
             .await
     }

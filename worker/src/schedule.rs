@@ -1,12 +1,9 @@
-//! What happens when. Every process has the whole table and ticks by itself; the key of the job that a tick enqueues
-//! is the tick's time, so the first one enqueues it and the others find it there.
+//! Jobs at set times. Every process ticks by itself; the key of the job that a tick enqueues is the tick's time, so the
+//! first process enqueues it and the others find it there.
 
 use std::str::FromStr;
 
-use shared::{
-    db,
-    jobs::{CleanUp, Job},
-};
+use shared::{db, jobs::Job};
 use sqlx::PgPool;
 
 use crate::queue::JobError;
@@ -27,19 +24,12 @@ pub fn parse_schedule(text: &str) -> Result<cron::Schedule, ScheduleError> {
         .map_err(|error| ScheduleError { text: text.to_owned(), reason: error.to_string() })
 }
 
-/// Enqueues the cleanup of a tick, in seconds since 1970, unless another process did.
-pub(crate) async fn enqueue_clean_up(tick: u64, pool: PgPool) -> Result<(), JobError> {
-    let payload =
-        serde_json::to_vec(&CleanUp { tick }).map_err(|error| JobError::Failed(error.to_string()))?;
+/// Enqueues the job of a tick, in seconds since 1970, unless another process did.
+pub(crate) async fn enqueue<J: Job>(job: &J, tick: u64, pool: &PgPool) -> Result<(), JobError> {
+    let payload = serde_json::to_vec(job).map_err(|error| JobError::Failed(error.to_string()))?;
     let key = format!("tick:{tick}");
-    db::queue::insert_keyed(
-        &mut *pool.acquire().await?,
-        CleanUp::QUEUE,
-        &key,
-        &payload,
-        CleanUp::MAX_ATTEMPTS,
-    )
-    .await?;
+    let mut connection = pool.acquire().await?;
+    db::queue::insert_keyed(&mut connection, J::QUEUE, &key, &payload, J::MAX_ATTEMPTS).await?;
     Ok(())
 }
 

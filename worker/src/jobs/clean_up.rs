@@ -1,20 +1,39 @@
 //! Deleting what has expired and repairing what crashes left. `pictier cleanup` does the same, now.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use shared::{
     db,
     installation::{self, InstallationError},
+    jobs::CleanUp,
 };
 
-use super::orphans::{delete_abandoned_uploads, delete_orphans};
-use crate::{Context, queue::JobError};
+use super::{
+    JobContext, RunnableJob,
+    orphans::{delete_abandoned_uploads, delete_orphans},
+};
+use crate::{
+    Context,
+    queue::{HeldJob, JobError},
+};
 
 /// Rows deleted in one transaction.
 const BATCH_ROWS: i64 = 1000;
 const DONE_JOB_AGE: Duration = Duration::from_hours(24);
 const DEAD_JOB_AGE: Duration = Duration::from_hours(14 * 24);
 const GONE_WORKER_AGE: Duration = Duration::from_hours(1);
+
+impl RunnableJob for CleanUp {
+    fn time_limit(_: &JobContext) -> Duration {
+        Duration::from_mins(10)
+    }
+
+    async fn run(self, _: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
+        let cleaned_up = clean_up(&context).await?;
+        tracing::info!(tick = self.tick, "cleaned up: {cleaned_up}");
+        Ok(())
+    }
+}
 
 /// How many of each were dealt with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

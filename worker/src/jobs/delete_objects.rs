@@ -1,24 +1,36 @@
 //! Deleting the files of an image that was deleted.
 
+use std::{sync::Arc, time::Duration};
+
 use shared::{
     installation::{self, InstallationError},
     jobs::DeleteObjects,
     storage::StorageKey,
 };
 
-use crate::{Context, queue::JobError};
+use super::{JobContext, RunnableJob};
+use crate::{
+    Context,
+    queue::{HeldJob, JobError},
+};
 
-/// Deletes the files; those that are gone already are no error. On a copy of the database the job waits.
-pub(crate) async fn delete_objects(job: DeleteObjects, context: Context) -> Result<(), JobError> {
-    let keys: Vec<StorageKey> = job.keys.iter().filter_map(|key| StorageKey::parse(key)).collect();
-    if keys.len() < job.keys.len() {
-        tracing::error!(keys = ?job.keys, "not all of these are storage keys; the others are left alone");
+impl RunnableJob for DeleteObjects {
+    fn time_limit(_: &JobContext) -> Duration {
+        Duration::from_mins(1)
     }
-    check_ownership(&context).await?;
-    let files = keys.len();
-    context.storage.delete(keys).await?;
-    tracing::info!(files, "deleted the files of an image");
-    Ok(())
+
+    /// Deletes the files; those that are gone already are no error. On a copy of the database the job waits.
+    async fn run(self, _: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
+        let keys: Vec<StorageKey> = self.keys.iter().filter_map(|key| StorageKey::parse(key)).collect();
+        if keys.len() < self.keys.len() {
+            tracing::error!(keys = ?self.keys, "not all of these are storage keys; the others are left alone");
+        }
+        check_ownership(&context).await?;
+        let files = keys.len();
+        context.storage.delete(keys).await?;
+        tracing::info!(files, "deleted the files of an image");
+        Ok(())
+    }
 }
 
 async fn check_ownership(context: &Context) -> Result<(), JobError> {

@@ -1,6 +1,9 @@
 //! Making thumbnails.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use imaging::Thumbnail;
@@ -10,43 +13,61 @@ use shared::{
         claims::{Assignment, Claim, MadeFile},
     },
     domain::ImageId,
-    installation, postgres,
+    installation,
+    jobs::GenerateThumbnail,
+    postgres,
 };
 
+use super::{JobContext, RunnableJob};
 use crate::{
     Context,
-    decode_pool::DecodePool,
     queue::{HeldJob, JobError, Trouble},
 };
 
-/// Makes the thumbnail that the job is for, unless it is there or no longer wanted, and with it the others of its image
-/// that wait. What is wrong with the image is recorded and done with; only what may go better another time is an error.
-///
+/// A thumbnail's job gets so many times the CPU time of a decode, as it may be tried once more alone, on busy cores.
+const DECODE_TIMES: u32 = 4;
+/// Besides decoding, it reads and writes files: it gets this much longer.
+const FILE_TIME: Duration = Duration::from_secs(40);
+
+impl RunnableJob for GenerateThumbnail {
+    fn concurrency(context: &JobContext) -> usize {
+        context.decode_pool.size()
+    }
+
+    fn time_limit(context: &JobContext) -> Duration {
+        context.decode_pool.limit() * DECODE_TIMES + FILE_TIME
+    }
+
+    /// Makes the thumbnail, unless it is there or no longer wanted, and with it the others of its image that wait. What
+    /// is wrong with the image is recorded and done with; only what may go better another time is an error.
+    async fn run(self, held: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
+        let mut connection = context.pool.acquire().await?;
+        let claimed = db::claims::claim(&mut connection, held.id, &held.worker).await?;
+        drop(connection);
+        match claimed {
+            Some(assignment) => make(&context, &assignment).await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// The claim fences every write: once another worker claims the same thumbnail, this one changes no row, and deletes
 /// what it wrote.
-pub(crate) async fn generate_thumbnail(
-    job: HeldJob,
-    context: Arc<Context>,
-    decode_pool: DecodePool,
-) -> Result<(), JobError> {
+async fn make(context: &JobContext, assignment: &Assignment) -> Result<(), JobError> {
     let started = Instant::now();
-    let claimed = db::claims::claim(&mut *context.pool.acquire().await?, job.id, &job.worker).await?;
-    let Some(assignment) = claimed else {
-        return Ok(());
-    };
-    let original = read_original(&context, &assignment).await?;
+    let original = read_original(context, assignment).await?;
     let heights = assignment.thumbnails.iter().map(|claim| claim.height.px()).collect();
-    let rendition = match decode_pool.thumbnails(original, heights).await? {
+    let rendition = match context.decode_pool.thumbnails(original, heights).await? {
         Ok(rendition) => rendition,
         Err(error) => {
             tracing::info!(image = %assignment.image, %error, "an image cannot be decoded");
-            return fail(&context, &assignment, &error.to_string()).await;
+            return fail(context, assignment, &error.to_string()).await;
         }
     };
     let image = assignment.image;
     for (claim, made) in assignment.thumbnails.iter().zip(rendition.thumbnails) {
         let bytes = made.bytes.len();
-        if keep(&context, image, claim, made, &rendition.placeholder).await? {
+        if keep(context, image, claim, made, &rendition.placeholder).await? {
             let milliseconds = started.elapsed().as_millis();
             let Claim { id, attempt, height, .. } = claim;
             tracing::info!(thumbnail = %id, %image, %height, %attempt, bytes, milliseconds, "made a thumbnail");

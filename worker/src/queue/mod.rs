@@ -89,14 +89,14 @@ impl Queues {
         self
     }
 
-    /// Calls `on_tick` whenever the schedule says, in every process that has it.
+    /// Calls `on_tick` whenever the schedule says, in every process that has it. `name` tells schedules apart.
     #[must_use]
-    pub fn tick<H, F>(mut self, schedule: cron::Schedule, on_tick: H) -> Self
+    pub fn tick<H, F>(mut self, name: &str, schedule: cron::Schedule, on_tick: H) -> Self
     where
         H: Fn(u64) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        self.supervise("tick", None, move |context| {
+        self.supervise(&format!("tick-{name}"), None, move |context| {
             let on_tick = on_tick.clone();
             let handle = move |tick: Tick| {
                 let ticked = guarded("tick", TICK_LIMIT, on_tick(tick.get_timestamp()));
