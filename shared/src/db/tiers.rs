@@ -53,8 +53,16 @@ macro_rules! joined_tier {
 }
 pub(super) use joined_tier;
 
+/// Lets one transaction at a time change tiers. It comes before any lock of a row: two tiers that become the default at
+/// once would each leave the other's row as it is.
+pub async fn lock_changes(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier tiers'))").execute(connection).await?;
+    Ok(())
+}
+
 /// All tiers in the order of their making; locked against change until the transaction ends.
 pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<Vec<Tier>> {
+    lock_changes(connection).await?;
     let rows = sqlx::query_as!(
         TierRow,
         "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,

@@ -17,6 +17,7 @@ use crate::{
 /// Creates a tier.
 pub(crate) async fn create_tier(state: &AppState, admin: &User, spec: &TierSpec) -> Result<TierId, Problem> {
     let mut tx = postgres::begin(&state.pool).await?;
+    db::tiers::lock_changes(&mut tx).await?;
     let id = administration::create_tier(&mut tx, actor(admin), spec, &state.clock).await?;
     tx.commit().await?;
     Ok(id)
@@ -30,6 +31,7 @@ pub(crate) async fn change_tier(
     spec: &TierSpec,
 ) -> Result<(), Problem> {
     let mut tx = postgres::begin(&state.pool).await?;
+    db::tiers::lock_changes(&mut tx).await?;
     let before = db::admin::tiers::lock(&mut tx, id).await?.ok_or_else(|| Problem::not_found("tier"))?;
     if before.spec.is_default && !spec.is_default {
         return Err(Problem::field("default", "new users need a tier: make another one the default instead"));
@@ -42,6 +44,7 @@ pub(crate) async fn change_tier(
 /// Deletes a tier that no account has and that new users do not get.
 pub(crate) async fn delete_tier(state: &AppState, admin: &User, id: TierId) -> Result<(), Problem> {
     let mut tx = postgres::begin(&state.pool).await?;
+    db::tiers::lock_changes(&mut tx).await?;
     let tier = db::admin::tiers::lock(&mut tx, id).await?.ok_or_else(|| Problem::not_found("tier"))?;
     if tier.spec.is_default {
         let detail = "new users get this tier: make another one the default first";
