@@ -208,6 +208,10 @@ async fn respond_with_original(
     }
     // a store that is away has no objects at all; only one that is there can have lost this one
     state.storage.verify_now().await?;
+    if db::images::by_original(&mut *state.pool.acquire().await?, image.original).await?.is_none() {
+        // the image was deleted since its row was read
+        return Err(no_such_file());
+    }
     tracing::error!(image = %image.id, original = %image.original, "an original is missing from the storage");
     Err(Problem::new(Code::Internal, "the file is missing from the storage"))
 }
