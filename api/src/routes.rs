@@ -33,8 +33,8 @@ use crate::{
     pages, problem_responses, time_limits,
 };
 
-/// Longest JSON body, in bytes.
-const JSON_MAX_BYTES: usize = 64 << 10;
+/// Longest body that is no upload, in bytes.
+const BODY_MAX_BYTES: usize = 64 << 10;
 /// Longest form without files, in bytes.
 const FORM_MAX_BYTES: usize = 64 << 10;
 /// The media types of answers that are compressed.
@@ -48,6 +48,8 @@ const COMPRESSED_TYPES: [&str; 6] = [
 ];
 /// Shorter answers fit into a packet as they are.
 const COMPRESSED_MIN_BYTES: u64 = 1024;
+/// Answers that a session decides are kept by nobody else, and not shown again unasked.
+const SESSION_CACHE: &str = "private, no-cache";
 /// Nothing in a file runs, whatever it is. The style is the one that browsers themselves give to a picture shown alone.
 const MEDIA_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 const OPENAPI_URL: &str = "/api/openapi.json";
@@ -77,13 +79,17 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(expiring_links::list_expiring_links, expiring_links::create_expiring_link))
         // /api/images/{pk}/expiring_links/{id}
         .routes(routes!(expiring_links::revoke_expiring_link))
-        .layer(DefaultBodyLimit::max(JSON_MAX_BYTES))
+        .layer(fixed_header(header::CACHE_CONTROL, SESSION_CACHE))
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
 }
 
 /// What needs a session and takes files, whose size the handler limits as it reads.
 fn uploads() -> OpenApiRouter<AppState> {
     // POST /api/images
-    OpenApiRouter::new().routes(routes!(upload::upload_image)).layer(DefaultBodyLimit::disable())
+    OpenApiRouter::new()
+        .routes(routes!(upload::upload_image))
+        .layer(fixed_header(header::CACHE_CONTROL, SESSION_CACHE))
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// The pages, which need a session as well.
