@@ -217,7 +217,7 @@ async fn links_of_everybody_are_listed_and_revoked() {
     let revoke = format!("/admin/links/{}/revoke", made["id"].as_str().expect("an id"));
     admin.send_form(&revoke, &[]).await.expect_redirect("/admin/links");
     admin.send_form(&revoke, &[]).await.expect(StatusCode::NOT_FOUND);
-    app.anonymous().get(made["url"].as_str().expect("a link")).await.expect_problem(404, "not-found");
+    app.anonymous().get(made["link"].as_str().expect("a link")).await.expect_problem(404, "not-found");
     assert_eq!(last_actions(&app, 1).await, ["root revoke link Rome"]);
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode, multipart::Form};
 use serde_json::json;
 
-use crate::harness::{TestApp, pictures};
+use crate::harness::{TestApp, pictures, send};
 
 #[tokio::test]
 async fn a_link_shows_the_original_until_it_expires() {
@@ -18,7 +18,7 @@ async fn a_link_shows_the_original_until_it_expires() {
     let link = made.json();
     assert_eq!(link["valid_for"], 300);
     assert_eq!(link["height"], json!(null));
-    let url = link["url"].as_str().expect("a link");
+    let url = link["link"].as_str().expect("a link");
     assert_eq!(made.header("location"), url);
     assert!(
         url.starts_with(&format!("{}/user_content/expiring/", app.origin)) && url.ends_with('/'),
@@ -42,6 +42,56 @@ async fn a_link_shows_the_original_until_it_expires() {
 }
 
 #[tokio::test]
+async fn a_link_starts_with_the_source_systems_keys_in_its_order() {
+    let app = TestApp::start().await;
+    let client = app.user("Enterprise").await;
+    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
+    let generator = image["expiring_link_generator"].as_str().expect("a link");
+    let made = client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
+    let (link, text) = (made.json(), made.html());
+    let keys: Vec<_> = text.split('"').filter(|part| link.get(part).is_some()).collect();
+    assert_eq!(keys, ["link", "expiration", "valid_for", "id", "height", "created_at"], "{text}");
+    let expiration = link["expiration"].as_str().expect("a time");
+    assert!(expiration.len() == "2023-09-22T15:52:59.992831Z".len() && expiration.ends_with('Z'), "{link}");
+    assert_eq!(client.get(generator).await.json(), json!([link]));
+}
+
+#[tokio::test]
+async fn a_link_is_made_by_a_form_of_either_kind() {
+    let app = TestApp::start().await;
+    let client = app.user("Enterprise").await;
+    let image = client.uploaded("a.png", pictures::png(10, 10)).await;
+    let generator = image["expiring_link_generator"].as_str().expect("a link");
+    let post = || client.request(Method::POST, generator);
+    let fields = [("valid_for", "300"), ("height", "200"), ("csrfmiddlewaretoken", "anything")];
+    let link = send(post().form(&fields)).await.expect(StatusCode::CREATED).json();
+    assert_eq!((&link["valid_for"], &link["height"]), (&json!(300), &json!(200)));
+    let form = Form::new().text("valid_for", "301").text("height", "");
+    let link = send(post().multipart(form)).await.expect(StatusCode::CREATED).json();
+    assert_eq!((&link["valid_for"], &link["height"]), (&json!(301), &json!(null)));
+
+    for (fields, field) in [
+        (&[("valid_for", "soon")][..], "valid_for"),
+        (&[("height", "200")], "valid_for"),
+        (&[("valid_for", "300"), ("heigth", "200")], "heigth"),
+        (&[("valid_for", "300"), ("height", "0")], "height"),
+    ] {
+        let problem = send(post().form(fields)).await.expect_problem(422, "invalid-field");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+    }
+    let broken = post().header("content-type", "multipart/form-data; boundary=x").body("--x\r\nno end");
+    send(broken).await.expect_problem(400, "malformed-multipart");
+    let no_boundary = post().header("content-type", "multipart/form-data").body("--x--");
+    send(no_boundary).await.expect_problem(400, "malformed-multipart");
+    let long = Form::new().text("valid_for", "3".repeat(70_000));
+    send(post().multipart(long)).await.expect_problem(413, "too-large");
+    // a form can be sent from any page, other than JSON
+    let forged = post().header("sec-fetch-site", "cross-site").form(&[("valid_for", "300")]);
+    send(forged).await.expect_problem(403, "cross-site-request");
+    assert_eq!(app.rows("expiring_links").await, 2);
+}
+
+#[tokio::test]
 async fn a_link_to_a_thumbnail_has_it_made() {
     let mut app = TestApp::start().await;
     let client = app.user("Enterprise").await;
@@ -49,7 +99,7 @@ async fn a_link_to_a_thumbnail_has_it_made() {
     let generator = image["expiring_link_generator"].as_str().expect("a link");
     let link =
         client.post(generator, json!({"valid_for": 30000, "height": 200})).await.expect(StatusCode::CREATED);
-    let url = link.json()["url"].as_str().expect("a link").to_owned();
+    let url = link.json()["link"].as_str().expect("a link").to_owned();
     app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let answer = app.anonymous().get(&url).await.expect(StatusCode::OK);
@@ -69,7 +119,7 @@ async fn live_links_are_listed_and_revoked() {
     let path = format!("{generator}/{}", long["id"].as_str().expect("an id"));
     client.delete(&path).await.expect(StatusCode::NO_CONTENT);
     client.delete(&path).await.expect_problem(404, "not-found");
-    app.anonymous().get(long["url"].as_str().expect("a link")).await.expect_problem(404, "not-found");
+    app.anonymous().get(long["link"].as_str().expect("a link")).await.expect_problem(404, "not-found");
     assert_eq!(client.get(generator).await.json(), json!([short]));
 }
 
@@ -94,7 +144,7 @@ async fn a_link_gives_nothing_that_the_tier_lacks() {
     let generator = image["expiring_link_generator"].as_str().expect("a link");
     let other_height = client.post(generator, json!({"valid_for": 300, "height": 300})).await;
     assert_eq!(other_height.expect_problem(422, "invalid-field")["errors"][0]["field"], "height");
-    let url = client.post(generator, json!({"valid_for": 300})).await.json()["url"]
+    let url = client.post(generator, json!({"valid_for": 300})).await.json()["link"]
         .as_str()
         .expect("a link")
         .to_owned();
@@ -137,7 +187,7 @@ async fn a_link_to_a_height_that_the_tier_has_just_gained_works() {
     .await;
     let link =
         client.post(generator, json!({"valid_for": 300, "height": 300})).await.expect(StatusCode::CREATED);
-    let url = link.json()["url"].as_str().expect("a link").to_owned();
+    let url = link.json()["link"].as_str().expect("a link").to_owned();
     app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     assert_eq!(pictures::size(&app.anonymous().get(&url).await.expect(StatusCode::OK).body), (300, 300));

@@ -209,7 +209,7 @@ async fn deleting_an_image_deletes_its_rows_at_once_and_its_files_by_a_job() {
     for url in [
         thumbnail,
         image["file_urls"]["original"].as_str().expect("a link"),
-        link["url"].as_str().expect("a link"),
+        link["link"].as_str().expect("a link"),
     ] {
         app.anonymous().get(url).await.expect_problem(404, "not-found");
     }

@@ -24,7 +24,7 @@ async fn no_hot_path_reads_a_large_table_from_end_to_end() {
     app.run_jobs().await;
     client.get(&url("200 px high")).await.expect(StatusCode::OK);
     let link = client.post(&format!("{path}/expiring_links"), json!({"valid_for": 300})).await.json();
-    client.get(link["url"].as_str().expect("a link")).await.expect(StatusCode::OK);
+    client.get(link["link"].as_str().expect("a link")).await.expect(StatusCode::OK);
     client.get(&format!("{path}/expiring_links")).await.expect(StatusCode::OK);
     client.uploaded("b.png", pictures::png(10, 10)).await;
     client.delete(&path).await.expect(StatusCode::NO_CONTENT);

@@ -27,6 +27,7 @@ mod poolers;
 mod processes;
 mod queue_guards;
 mod quotas;
+mod right_statuses;
 mod sessions;
 mod startup;
 mod streams;

@@ -2,6 +2,7 @@
 //! [`crate::problem_responses`] turns it into the response, as only that knows the request's id.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fmt,
     io::{self, ErrorKind},
@@ -94,6 +95,25 @@ codes! {
     StorageFull INSUFFICIENT_STORAGE "storage-full" "The disk of the service is full",
 }
 
+impl Code {
+    /// Whether the code says what is wrong with an uploaded file.
+    fn is_about_a_file(self) -> bool {
+        matches!(
+            self,
+            Self::MissingFile
+                | Self::SeveralFiles
+                | Self::EmptyFile
+                | Self::NotAnImage
+                | Self::UnsupportedImage
+                | Self::TruncatedImage
+                | Self::CorruptImage
+                | Self::TooManyPixels
+                | Self::SideTooLong
+                | Self::TooManyScans
+        )
+    }
+}
+
 /// By hand, as the derived schema does not see the names that the macro above gives.
 impl PartialSchema for Code {
     fn schema() -> RefOr<Schema> {
@@ -103,6 +123,9 @@ impl PartialSchema for Code {
 }
 
 impl ToSchema for Code {}
+
+/// Names the body as a whole, where no field can be blamed.
+pub(crate) const BODY: &str = "body";
 
 /// What is wrong with one field of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -142,6 +165,19 @@ impl Problem {
         let details: Vec<_> =
             fields.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
         Self { fields, ..Self::new(Code::InvalidField, details.join("; ")) }
+    }
+
+    /// What is wrong by field, as the source system's clients read it. Problems of an upload are about its file.
+    pub(crate) fn by_field(&self) -> BTreeMap<String, Vec<String>> {
+        let mut by_field = BTreeMap::<String, Vec<String>>::new();
+        for error in &self.fields {
+            let field = if error.field == BODY { "non_field_errors" } else { &error.field };
+            by_field.entry(field.to_owned()).or_default().push(error.detail.clone());
+        }
+        if self.code.is_about_a_file() {
+            by_field.insert("file".to_owned(), vec![self.detail.clone()]);
+        }
+        by_field
     }
 
     pub(crate) fn retry_after(self, seconds: i64) -> Self {

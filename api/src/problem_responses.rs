@@ -1,7 +1,7 @@
 //! The layer that gives every failed request a problem+json body with its request id, whoever refused it: a
 //! handler, the router, or a layer on the way.
 
-use std::any::Any;
+use std::{any::Any, collections::BTreeMap};
 
 use axum::{
     Json,
@@ -43,7 +43,13 @@ pub(crate) struct ProblemBody {
     /// The fields that break rules, for `invalid-field`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// The same once more under each field's own name, as the source system had it; `file` for a file that is refused.
+    #[serde(flatten)]
+    by_field: BTreeMap<String, Vec<String>>,
 }
+
+/// Members of a problem, which a field of the same name does not replace.
+const MEMBERS: [&str; 7] = ["type", "title", "status", "detail", "code", "request_id", "errors"];
 
 /// Marks a failed request's response that is complete as it is: a form that is shown again.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +99,8 @@ impl Reader {
 }
 
 fn json(mut parts: Parts, problem: Problem, request_id: &str) -> Response {
+    let mut by_field = problem.by_field();
+    by_field.retain(|field, _| !MEMBERS.contains(&field.as_str()));
     let body = ProblemBody {
         r#type: format!("urn:pictier:problem:{}", problem.code.as_str()),
         title: problem.code.title(),
@@ -101,6 +109,7 @@ fn json(mut parts: Parts, problem: Problem, request_id: &str) -> Response {
         code: problem.code,
         request_id: request_id.to_owned(),
         errors: problem.fields,
+        by_field,
     };
     let (rendered, body) = Json(body).into_response().into_parts();
     parts.status = problem.code.status();

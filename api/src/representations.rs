@@ -67,7 +67,7 @@ pub(crate) struct ImageJson {
     file_urls: FileUrls,
     /// Where expiring links are created with POST; empty when the tier lacks them.
     expiring_link_generator: String,
-    uploaded_at: DateTime<Utc>,
+    uploaded_at: Timestamp,
     /// As displayed, in px.
     width: u32,
     /// As displayed, in px.
@@ -173,7 +173,7 @@ impl ImageJson {
             title: image.title.as_str().to_owned(),
             file_urls: FileUrls(original.into_iter().chain(resized).collect()),
             expiring_link_generator: if has_links { urls.expiring_links(image.id) } else { String::new() },
-            uploaded_at: image.uploaded_at,
+            uploaded_at: Timestamp(image.uploaded_at),
             width: image.width,
             height: image.height,
             bytes: image.bytes,
@@ -189,20 +189,21 @@ fn label(height: u32) -> String {
     format!("{height} px high")
 }
 
-/// A link that expires.
+/// A link that expires. The first three fields are the source system's, in its order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LinkJson {
-    /// Names the link, for revoking it.
-    id: String,
     /// What to hand out.
-    url: String,
-    /// The thumbnail's height in px; null for the original.
-    height: Option<u32>,
+    link: String,
+    /// The moment from which on it is gone.
+    expiration: Timestamp,
     /// How long it lives from its making on, in seconds.
     #[schema(minimum = 300, maximum = 30000)]
     valid_for: i64,
-    created_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
+    /// Names the link, for revoking it.
+    id: String,
+    /// The thumbnail's height in px; null for the original.
+    height: Option<u32>,
+    created_at: Timestamp,
 }
 
 impl LinkJson {
@@ -212,13 +213,24 @@ impl LinkJson {
             LinkTarget::Thumbnail(height) => Some(height.px()),
         };
         Self {
-            id: link.id.to_string(),
-            url: urls.expiring(link.id),
-            height,
+            link: urls.expiring(link.id),
+            expiration: Timestamp(link.expires_at),
             valid_for: (link.expires_at - link.created_at).num_seconds(),
-            created_at: link.created_at,
-            expires_at: link.expires_at,
+            id: link.id.to_string(),
+            height,
+            created_at: Timestamp(link.created_at),
         }
+    }
+}
+
+/// A moment in UTC, always with six digits of a second: clients parse one fixed pattern.
+#[derive(Clone, Copy, Debug, ToSchema)]
+#[schema(value_type = DateTime<Utc>, example = "2026-01-31T12:00:00.123456Z")]
+pub(crate) struct Timestamp(DateTime<Utc>);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
     }
 }
 
@@ -233,5 +245,21 @@ pub(crate) struct PendingJson {
 impl PendingJson {
     pub(crate) fn new(status_url: String) -> Self {
         Self { state: StateJson::Pending, status_url }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_has_six_digits_of_a_second_always() {
+        let json = |micros: i64| {
+            let time = DateTime::from_timestamp_micros(micros).expect("a time");
+            serde_json::to_value(Timestamp(time)).expect("JSON")
+        };
+        assert_eq!(json(1_695_397_545_711_146), "2023-09-22T15:45:45.711146Z");
+        assert_eq!(json(1_695_397_545_700_000), "2023-09-22T15:45:45.700000Z");
+        assert_eq!(json(1_695_397_545_000_000), "2023-09-22T15:45:45.000000Z");
     }
 }

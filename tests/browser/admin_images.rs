@@ -61,7 +61,7 @@ async fn the_link_of_somebody_is_revoked() {
         let image = bob.uploaded(name, pictures::png(40, 30)).await;
         let generator = image["expiring_link_generator"].as_str().expect("a link");
         let link = bob.post(generator, json!({"valid_for": 300})).await.json();
-        links.push(link["url"].as_str().expect("a link").to_owned());
+        links.push(link["link"].as_str().expect("a link").to_owned());
     }
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.open("/admin/links").await;

@@ -13,7 +13,7 @@ use crate::{
     AppState,
     auth::CurrentUser,
     error::Problem,
-    extract::{self, Pk, PkAndLink},
+    extract::{Body, Pk, PkAndLink, WholeNumber},
     representations::LinkJson,
     urls::{Urls, header_value},
     use_cases::expiring_links,
@@ -24,11 +24,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewLink {
     /// How long it lives, in seconds.
-    #[schema(minimum = 300, maximum = 30000, example = 300)]
-    valid_for: i64,
+    #[schema(value_type = i64, minimum = 300, maximum = 30000, example = 300)]
+    valid_for: WholeNumber,
     /// The height in px of the thumbnail to show; without it, the original.
-    #[schema(minimum = 1, maximum = 4000)]
-    height: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 4000)]
+    height: Option<WholeNumber>,
 }
 
 /// The live links of an image
@@ -60,12 +60,16 @@ pub(crate) async fn list_expiring_links(
     path = "/api/images/{pk}/expiring_links",
     tag = "expiring links",
     params(("pk" = i64, Path, description = "The image's number")),
-    request_body = NewLink,
+    request_body(content(
+        (NewLink = "application/json"),
+        (NewLink = "application/x-www-form-urlencoded"),
+        (NewLink = "multipart/form-data"),
+    )),
     responses((status = 201, description = "Made; Location is the link", body = LinkJson,
                headers(("Location" = String, description = "The link")))),
     extensions(("x-problems" = json!([
         "not-logged-in", "expiring-links-not-in-tier", "original-not-in-tier", "not-found", "malformed-json",
-        "unsupported-media-type", "too-large", "request-timeout", "malformed-request", "invalid-field", "too-many-expiring-links"
+        "malformed-multipart", "unsupported-media-type", "too-large", "request-timeout", "malformed-request", "invalid-field", "too-many-expiring-links"
     ]))),
 )]
 pub(crate) async fn create_expiring_link(
@@ -73,15 +77,15 @@ pub(crate) async fn create_expiring_link(
     CurrentUser(user): CurrentUser,
     urls: Urls,
     Pk(image): Pk,
-    body: Result<extract::Json<NewLink>, Problem>,
+    body: Result<Body<NewLink>, Problem>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<LinkJson>), Problem> {
     // before the body as well as before the image: without the right nothing else is of interest
     user.tier.allows_expiring_links()?;
-    let extract::Json(body) = body?;
-    let valid_for = ValidFor::try_from(body.valid_for)?;
+    let Body(body) = body?;
+    let valid_for = ValidFor::try_from(body.valid_for.0)?;
     let target = match body.height {
         None => LinkTarget::Original,
-        Some(px) => LinkTarget::Thumbnail(Height::try_from(px)?),
+        Some(px) => LinkTarget::Thumbnail(Height::try_from(px.0)?),
     };
     let link = expiring_links::create_link(&state, &user, image, target, valid_for).await?;
     let location = header_value(&urls.expiring(link.id));

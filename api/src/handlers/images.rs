@@ -13,7 +13,7 @@ use crate::{
     AppState,
     auth::CurrentUser,
     error::Problem,
-    extract::{self, Pk, Query},
+    extract::{Body, Pk, Query},
     representations::ImageJson,
     urls::{Urls, header_value},
     use_cases::{
@@ -36,6 +36,17 @@ pub(crate) struct ListQuery {
     limit: Option<i64>,
     /// Where the page starts, as the `Link` header of the page before says.
     cursor: Option<i64>,
+    /// The format of the answer, of which there is one. Clients of other systems name it.
+    #[serde(rename = "format")]
+    #[param(rename = "format")]
+    _format: Option<ListFormat>,
+}
+
+/// What a list can be answered as.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ListFormat {
+    Json,
 }
 
 /// Your images
@@ -108,11 +119,15 @@ pub(crate) struct Rename {
     path = "/api/images/{pk}",
     tag = "images",
     params(("pk" = i64, Path, description = "The image's number")),
-    request_body = Rename,
+    request_body(content(
+        (Rename = "application/json"),
+        (Rename = "application/x-www-form-urlencoded"),
+        (Rename = "multipart/form-data"),
+    )),
     responses((status = 200, description = "Renamed", body = ImageJson)),
     extensions(("x-problems" = json!([
-        "not-logged-in", "not-found", "malformed-json", "unsupported-media-type", "too-large", "request-timeout", "malformed-request",
-        "invalid-field"
+        "not-logged-in", "not-found", "malformed-json", "malformed-multipart", "unsupported-media-type", "too-large",
+        "request-timeout", "malformed-request", "invalid-field"
     ]))),
 )]
 pub(crate) async fn rename_image(
@@ -120,7 +135,7 @@ pub(crate) async fn rename_image(
     CurrentUser(user): CurrentUser,
     urls: Urls,
     Pk(id): Pk,
-    extract::Json(body): extract::Json<Rename>,
+    Body(body): Body<Rename>,
 ) -> Result<Json<ImageJson>, Problem> {
     let title = Title::try_from(body.title)?;
     let renamed = rename_image::rename_image(&mut *state.pool.acquire().await?, &user, id, &title).await?;

@@ -10,7 +10,7 @@ use crate::{
     auth::CurrentUser,
     client::ClientAddress,
     error::{Code, Problem},
-    extract,
+    extract::Body,
     representations::SessionJson,
     use_cases,
 };
@@ -32,10 +32,15 @@ pub(crate) struct LogIn {
     post,
     path = "/api/session",
     tag = "session",
-    request_body = LogIn,
+    request_body(content(
+        (LogIn = "application/json"),
+        (LogIn = "application/x-www-form-urlencoded"),
+        (LogIn = "multipart/form-data"),
+    )),
     responses((status = 200, description = "Logged in; the cookie is set", body = SessionJson)),
     extensions(("x-problems" = json!([
-        "malformed-json", "unsupported-media-type", "too-large", "request-timeout", "malformed-request", "invalid-field",
+        "malformed-json", "malformed-multipart", "unsupported-media-type", "too-large", "request-timeout",
+        "malformed-request", "invalid-field",
         "wrong-credentials", "too-many-logins"
     ]))),
 )]
@@ -43,7 +48,7 @@ pub(crate) async fn log_in(
     State(state): State<AppState>,
     session: Session,
     from: ClientAddress,
-    extract::Json(body): extract::Json<LogIn>,
+    Body(body): Body<LogIn>,
 ) -> Result<Json<SessionJson>, Problem> {
     let login = use_cases::log_in::log_in(&state, from, body.username, body.password).await?;
     auth::log_in(&session, login, state.clock.now()).await?;
@@ -96,11 +101,15 @@ pub(crate) struct NewPassword {
     post,
     path = "/api/session/password",
     tag = "session",
-    request_body = NewPassword,
+    request_body(content(
+        (NewPassword = "application/json"),
+        (NewPassword = "application/x-www-form-urlencoded"),
+        (NewPassword = "multipart/form-data"),
+    )),
     responses((status = 204, description = "Changed; the cookie is new")),
     extensions(("x-problems" = json!([
-        "not-logged-in", "malformed-json", "unsupported-media-type", "too-large", "request-timeout", "malformed-request",
-        "invalid-field", "wrong-credentials", "too-many-logins"
+        "not-logged-in", "malformed-json", "malformed-multipart", "unsupported-media-type", "too-large",
+        "request-timeout", "malformed-request", "invalid-field", "wrong-credentials", "too-many-logins"
     ]))),
 )]
 pub(crate) async fn change_password(
@@ -108,7 +117,7 @@ pub(crate) async fn change_password(
     CurrentUser(user): CurrentUser,
     session: Session,
     from: ClientAddress,
-    extract::Json(body): extract::Json<NewPassword>,
+    Body(body): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let NewPassword { current_password, new_password } = body;
     let changing =

@@ -24,14 +24,11 @@ impl Title {
         &self.0
     }
 
-    /// The title of an upload that names none: its file's name without folders and extension. A name is never a
-    /// reason to refuse a file: what a title may not hold is dropped, and what is too long is cut.
+    /// The title of an upload that names none: its file's name without folders, up to its first dot. A name is never
+    /// a reason to refuse a file: what a title may not hold is dropped, and what is too long is cut.
     pub fn from_file_name(name: &str) -> Self {
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        let stem = match name.rsplit_once('.') {
-            Some((stem, _)) if !stem.trim().is_empty() => stem,
-            _ => name.trim_start_matches('.'),
-        };
+        let stem = name.trim_start_matches(['.', ' ']).split('.').next().unwrap_or_default();
         let printable: String = stem.chars().filter(|c| !is_forbidden(*c)).collect();
         let cut: String = printable.trim().chars().take(Self::MAX_CHARS).collect();
         match cut.trim_end() {
@@ -40,11 +37,12 @@ impl Title {
         }
     }
 
-    /// The first ten characters as ASCII letters, digits and hyphens for a URL; other scripts are
+    /// The first ten characters as ASCII letters, digits, hyphens and underscores for a URL; other scripts are
     /// transliterated. May be empty.
     pub fn slug(&self) -> String {
         let start: String = self.0.chars().take(Self::SLUG_CHARS).collect();
-        slug::slugify(start)
+        let parts: Vec<String> = start.split('_').map(slug::slugify).collect();
+        parts.join("_").trim_matches('_').to_owned()
     }
 }
 
@@ -129,7 +127,8 @@ mod tests {
             ("IMG_2034.JPG", "IMG_2034"),
             ("../../etc/passwd.png", "passwd"),
             (r"C:\photos\beach.jpeg", "beach"),
-            ("a.b.png", "a.b"),
+            ("a.b.png", "a"),
+            ("Rome. Day 1.jpg", "Rome"),
             (".png", "png"),
             ("", "untitled"),
             ("   ", "untitled"),
@@ -152,6 +151,8 @@ mod tests {
         assert_eq!(title("Holiday in Rome").slug(), "holiday-in");
         assert_eq!(title("../../etc").slug(), "etc");
         assert_eq!(title("Łódź łódź!").slug(), "lodz-lodz");
+        assert_eq!(title("IMG_2034").slug(), "img_2034");
+        assert_eq!(title("__init__").slug(), "init");
         assert_eq!(title("!!!").slug(), "");
     }
 
@@ -159,7 +160,10 @@ mod tests {
     fn a_slug_is_ascii_whatever_the_script() {
         for text in ["日本語", "Привет", "مرحبا", "🏖️ beach", "naïve"] {
             let slug = title(text).slug();
-            assert!(slug.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{text} became {slug}");
+            assert!(
+                slug.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')),
+                "{text} became {slug}"
+            );
         }
     }
 }
