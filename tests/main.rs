@@ -29,6 +29,7 @@ mod queue_guards;
 mod quotas;
 mod right_statuses;
 mod sessions;
+mod source_contract;
 mod startup;
 mod streams;
 mod thumbnails;
