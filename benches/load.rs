@@ -1,7 +1,11 @@
 //! How quick the whole chain is: `cargo bench --bench load [-- PHOTO.jpg]`.
 //!
 //! Starts a durable embedded Postgres, an API and a worker in this process, in a folder of its own, and prints how
-//! long things take. The client is in the same process and shares its cores.
+//! long things take. The client is in the same process and shares its cores. Then it tells one story to this service and
+//! to the Django server of `benches/peers/django`, on the same Postgres, where `bin/django-peer` could install it.
+
+#[path = "peers/django.rs"]
+mod django;
 
 use std::{
     env, fs,
@@ -16,9 +20,13 @@ use std::{
 };
 
 use api::Api;
+use django::DjangoPeer;
 use futures::future::join_all;
 use image::{DynamicImage, ImageFormat, RgbImage};
-use reqwest::multipart::{Form, Part};
+use reqwest::{
+    header::SET_COOKIE,
+    multipart::{Form, Part},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
@@ -42,6 +50,10 @@ const FIRST_REQUESTS: usize = 100;
 const LIST_REQUESTS: usize = 300;
 const CLIENTS: usize = 32;
 const READY_TIME: Duration = Duration::from_secs(5);
+/// Photos of the story that is told to two servers; as many as a page of our list has.
+const STORY_PHOTOS: usize = 50;
+/// Worker processes of gunicorn.
+const PEER_WORKERS: usize = 2;
 
 fn main() {
     // cargo passes --bench; what else there is names a photo
@@ -75,13 +87,37 @@ async fn run(server: &Server, folder: &Path, photo: Option<&str>) {
         Some(path) => (fs::read(path).expect("a photo"), path.rsplit('/').next().unwrap_or(path).to_owned()),
         None => (noise(4032, 3024), "4032 × 3024 px of noise".to_owned()),
     };
-    service.first_request_to_bytes(&photo, &name).await;
-    service.first_request_to_bytes(&noise(800, 600), "800 × 600 px of noise").await;
+    service.first_request_to_bytes(&photo, &name, FIRST_REQUESTS).await;
+    service.first_request_to_bytes(&noise(800, 600), "800 × 600 px of noise", FIRST_REQUESTS).await;
     service.ready_thumbnails().await;
+    beside_django(server, &service, &photo, &name).await;
     for images in [1_000, 100_000] {
         service.list(&pool, images).await;
     }
     stop.cancel();
+}
+
+/// One story told to this service and to Django, one after the other.
+async fn beside_django(server: &Server, service: &Service, photo: &[u8], name: &str) {
+    postgres::create_database(&server.options("postgres"), "peer").await.expect("a database");
+    let database = server.options("peer");
+    let starting =
+        tokio::task::spawn_blocking(move || DjangoPeer::start(Some(&database), PEER_WORKERS)).await;
+    let Some(peer) = starting.expect("a start") else { return };
+    let django = Service::log_in_to_django(&peer.origin).await;
+    for (whose, service) in [("Pictier", service), ("Django", &django)] {
+        println!("-- {whose}");
+        service.first_request_to_bytes(photo, name, STORY_PHOTOS).await;
+        service.ready_thumbnails().await;
+        service.list_of_story().await;
+    }
+}
+
+/// The token against forged requests that Django sets.
+fn token(answer: &reqwest::Response) -> String {
+    let cookies = answer.headers().get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
+    let mut tokens = cookies.filter_map(|cookie| cookie.strip_prefix("csrftoken=")?.split(';').next());
+    tokens.next().expect("a token").to_owned()
 }
 
 fn processor() -> String {
@@ -150,10 +186,12 @@ async fn enqueue_to_handler(pool: &PgPool) {
     report("enqueue to handler", times);
 }
 
-/// A running API and worker, and somebody who is logged in.
+/// A running server, and somebody who is logged in.
 struct Service {
     origin: String,
     client: reqwest::Client,
+    /// What Django asks for with each change.
+    token: String,
 }
 
 impl Service {
@@ -192,19 +230,32 @@ impl Service {
         let login =
             login.json(&json!({"username": "admin", "password": "admin"})).send().await.expect("a login");
         assert!(login.status().is_success());
-        Self { origin, client }
+        Self { origin, client, token: String::new() }
+    }
+
+    async fn log_in_to_django(origin: &str) -> Self {
+        let client = reqwest::Client::builder().cookie_store(true).no_proxy();
+        let client = client.redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let url = format!("{origin}/api-auth/login/");
+        let page = client.get(&url).send().await.expect("a page");
+        let token = token(&page);
+        let fields = [("username", "admin"), ("password", "admin"), ("csrfmiddlewaretoken", &token)];
+        let answer = client.post(&url).form(&fields).send().await.expect("a login");
+        assert_eq!(answer.status(), 302);
+        Self { origin: origin.to_owned(), client, token: self::token(&answer) }
     }
 
     async fn upload(&self, photo: &[u8]) -> Value {
         let form = Form::new().part("file", Part::bytes(photo.to_vec()).file_name("photo.jpg"));
-        let answer = self.client.post(format!("{}/api/images", self.origin)).multipart(form).send().await;
+        let request = self.client.post(format!("{}/api/images", self.origin)).multipart(form);
+        let answer = request.header("x-csrftoken", &self.token).send().await;
         answer.expect("an upload").json().await.expect("an image")
     }
 
     /// From the first request of a thumbnail, which waits, to its last byte.
-    async fn first_request_to_bytes(&self, photo: &[u8], name: &str) {
+    async fn first_request_to_bytes(&self, photo: &[u8], name: &str, photos: usize) {
         let (mut uploads, mut times) = (Vec::new(), Vec::new());
-        for _ in 0..FIRST_REQUESTS {
+        for _ in 0..photos {
             let started = Instant::now();
             let image = self.upload(photo).await;
             uploads.push(started.elapsed());
@@ -251,6 +302,17 @@ impl Service {
     async fn get(&self, path: &str) -> Value {
         let answer = self.client.get(format!("{}{path}", self.origin)).send().await.expect("an answer");
         answer.json().await.expect("JSON")
+    }
+
+    /// The list as the story leaves it: its photos, one by one and not at once.
+    async fn list_of_story(&self) {
+        let mut times = Vec::with_capacity(LIST_REQUESTS);
+        for _ in 0..LIST_REQUESTS {
+            let started = Instant::now();
+            assert_eq!(self.get("/api/images?limit=50").await.as_array().map(Vec::len), Some(STORY_PHOTOS));
+            times.push(started.elapsed());
+        }
+        report("list of 50", times);
     }
 
     /// The first page, and one in the middle, of an account that has so many images.
