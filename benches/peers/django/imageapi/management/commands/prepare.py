@@ -15,6 +15,8 @@ class Command(BaseCommand):
     help = "Makes the tables, the tiers and the superuser admin/admin."
 
     def handle(self, **options):
+        # the accounts' table first: this app's tables, which have no migrations, refer to it
+        call_command("migrate", verbosity=0)
         call_command("migrate", run_syncdb=True, verbosity=0)
         Tier.objects.bulk_create(TIERS)
         admin = User.objects.create_superuser("admin", password="admin")
