@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = arguments.next().ok_or("usage: planes FILE [EIGHTHS [COMPONENT]]")?;
     let eighths: usize = arguments.next().map_or(Ok(8), |eighths| eighths.parse())?;
     let component: usize = arguments.next().map_or(Ok(0), |component| component.parse())?;
-    let scale = Scale::ALL.into_iter().find(|scale| scale.side() == eighths).ok_or("1, 2, 4 or 8 eighths")?;
+    let is_asked = |scale: &Scale| scale.side() == eighths && !scale.is_of_triangle();
+    let scale = Scale::ALL.into_iter().find(is_asked).ok_or("1, 2, 4 or 8 eighths")?;
     let file = fs::read(file)?;
     let planes = jpeg::decode(&file, |_, _, _| scale.into(), 64, Damage::Refused, &Deadline::none())?;
     let plane = planes.planes.get(component).ok_or("it has no such component")?;

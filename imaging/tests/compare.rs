@@ -20,7 +20,8 @@ pub(crate) fn assert_same(planes: &Planes, reference: &Reference, scales: [Scale
     let (max_horizontal, max_vertical) = reference.factors();
     assert_eq!(planes.planes.len(), reference.components.len());
     for (index, (plane, component)) in planes.planes.iter().zip(&reference.components).enumerate() {
-        let side = scales[index.min(1)].side();
+        let scale = scales[index.min(1)];
+        let side = scale.side();
         let share = |px: usize, factor: usize, max: usize| (px * factor * side) as f64 / (8 * max) as f64;
         let width = share(reference.width, component.horizontal, max_horizontal);
         let height = share(reference.height, component.vertical, max_vertical);
@@ -32,7 +33,7 @@ pub(crate) fn assert_same(planes: &Planes, reference: &Reference, scales: [Scale
             if x as f64 >= width || y as f64 >= height {
                 continue;
             }
-            for (at, expected) in component.samples(block, side).into_iter().enumerate() {
+            for (at, expected) in component.samples(block, scale).into_iter().enumerate() {
                 let found = f64::from(plane.samples[(y + at / side) * plane.stride + x + at % side]);
                 let tolerance = if side == 1 { 0.5 } else { 1.0 };
                 let difference = (found - expected).abs();

@@ -3,6 +3,8 @@
 
 use std::{collections::HashMap, f64::consts::PI};
 
+use imaging::jpeg::Scale;
+
 /// A component of a picture.
 #[derive(Default)]
 pub(crate) struct Component {
@@ -361,8 +363,9 @@ fn entropy_coded_segments(file: &[u8], mut position: usize) -> (Vec<Vec<u8>>, us
 }
 
 impl Component {
-    /// A block at `side`/8: the transform (section A.3.3) of its `side` × `side` lowest frequencies, not rounded.
-    pub(crate) fn samples(&self, block: usize, side: usize) -> Vec<f64> {
+    /// A block at a scale: the transform (section A.3.3) of the square or triangle of its lowest frequencies, not rounded.
+    pub(crate) fn samples(&self, block: usize, scale: Scale) -> Vec<f64> {
+        let side = scale.side();
         let basis = |frequency: usize, at: usize| {
             let scale = if frequency == 0 { 0.5_f64.sqrt() } else { 1.0 };
             scale * ((2 * at + 1) as f64 * frequency as f64 * PI / (2 * side) as f64).cos()
@@ -371,6 +374,9 @@ impl Component {
         for (y, x) in (0..side * side).map(|at| (at / side, at % side)) {
             let mut sum = 0.0;
             for (v, u) in (0..side * side).map(|at| (at / side, at % side)) {
+                if scale.is_of_triangle() && u + v >= side {
+                    continue;
+                }
                 let at = zigzag(u, v);
                 sum += f64::from(self.blocks[block][at] * self.quantization[at]) * basis(u, x) * basis(v, y);
             }

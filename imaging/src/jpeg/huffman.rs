@@ -214,6 +214,38 @@ impl AcTable {
         if run == 0 { value } else { 0 }
     }
 
+    /// The two coefficients right behind the mean, not read but looked at. Needs 56 bits. What
+    /// most blocks have is no branch to be guessed.
+    #[inline]
+    pub(super) fn first_two(&self, mut bits: Bits, window: &WindowBytes) -> [i32; 2] {
+        let start = bits;
+        let entry = u32::from(self.value[bits.peek()]);
+        let first = bits.take_entry(entry, (entry >> SIZE_SHIFT) & 0xF);
+        let next = u32::from(self.value[bits.peek()]);
+        if entry == 0 || next == 0 {
+            return self.first_two_slowly(start.place(), window);
+        }
+        let second = bits.take_entry(next, (next >> SIZE_SHIFT) & 0xF);
+        let (run, next_run) = (entry >> RUN_SHIFT, next >> RUN_SHIFT);
+        let if_so = |is_so: bool, value: i32| value & -i32::from(is_so);
+        [if_so(run == 0, first), if_so(run == 1, first) | if_so(run | next_run == 0, second)]
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_two_slowly(&self, place: Place, window: &WindowBytes) -> [i32; 2] {
+        let (mut bits, run, first) = self.read(place.bits());
+        match run {
+            0 => {
+                bits.refill(window);
+                let (_, run, second) = self.read(bits);
+                [first, if run == 0 { second } else { 0 }]
+            }
+            1 => [0, first],
+            _ => [0, 0],
+        }
+    }
+
     /// Passes over the coefficients of a block from `index` (1 to 63) on (T.81 section F.2.2.2), none of them decoded.
     /// Needs 28 bits, and leaves it to the next reader to refill.
     #[expect(

@@ -37,31 +37,57 @@ use transform::Sides;
 
 use crate::{Deadline, DeadlineExceeded};
 
-/// How much smaller than the picture a plane is.
+/// How much smaller than the picture a plane is, and of how many of a block's coefficients it is made. Those of a square
+/// corner are what libjpeg takes; those of a triangle are the first ones in zigzag order, which are read faster: what is
+/// left out are frequencies that are high in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     /// 1/8: a sample for each block of 8 × 8.
     Eighth,
+    /// 1/4, of a triangle of 3 coefficients.
+    QuarterOf3,
     /// 1/4.
     Quarter,
+    /// 3/8, of a triangle of 6 coefficients.
+    ThreeEighthsOf6,
+    /// 1/2, of a triangle of 10 coefficients.
+    HalfOf10,
     /// 1/2.
     Half,
+    /// 3/4.
+    ThreeQuarters,
     /// As stored.
     Full,
 }
 
 impl Scale {
-    /// All, from the smallest.
-    pub const ALL: [Self; 4] = [Self::Eighth, Self::Quarter, Self::Half, Self::Full];
+    /// All, from the one that takes the least.
+    pub const ALL: [Self; 8] = [
+        Self::Eighth,
+        Self::QuarterOf3,
+        Self::Quarter,
+        Self::ThreeEighthsOf6,
+        Self::HalfOf10,
+        Self::Half,
+        Self::ThreeQuarters,
+        Self::Full,
+    ];
 
     /// Samples that stand for the 8 of a block's side.
     pub fn side(self) -> usize {
         match self {
             Self::Eighth => 1,
-            Self::Quarter => 2,
-            Self::Half => 4,
+            Self::QuarterOf3 | Self::Quarter => 2,
+            Self::ThreeEighthsOf6 => 3,
+            Self::HalfOf10 | Self::Half => 4,
+            Self::ThreeQuarters => 6,
             Self::Full => 8,
         }
+    }
+
+    /// Whether only coefficients count whose frequencies in both directions add up to less than the side.
+    pub fn is_of_triangle(self) -> bool {
+        matches!(self, Self::QuarterOf3 | Self::ThreeEighthsOf6 | Self::HalfOf10)
     }
 }
 
@@ -87,6 +113,10 @@ pub struct Share {
     pub horizontal: f64,
     /// Of the rows.
     pub vertical: f64,
+    /// Whether its means are in scans of their own.
+    pub is_progressive: bool,
+    /// The picture's pixels.
+    pub pixels: usize,
 }
 
 /// What is done about damage.
@@ -120,7 +150,7 @@ pub enum JpegError {
 }
 
 /// Decodes a file to planes. `choose` gives the scales of a component from its number, what it means, and its share of the
-/// picture's samples; where they differ by more than 2, the smaller one is raised. A file of more than `max_scans` is
+/// picture's samples; where its two scales differ, they are raised to what is known: see [`Sides`]. A file of more than `max_scans` is
 /// refused.
 pub fn decode(
     file: &[u8],
@@ -154,7 +184,7 @@ pub fn memory_needed(
         return Err(JpegError::Corrupt("The file has no picture."));
     };
     let sides = sides(&frame, tables.colour_model(&frame), choose);
-    let bytes = frame.components.iter().zip(sides).map(|(component, Sides { wide, high })| {
+    let bytes = frame.components.iter().zip(sides).map(|(component, Sides { wide, high, .. })| {
         let blocks = component.stored_blocks_wide as u64 * component.stored_blocks_high as u64;
         let coefficients = if frame.is_progressive { store::block_bytes(wide * high) } else { 0 };
         blocks * ((wide * high) as u64 + coefficients)
@@ -172,9 +202,11 @@ fn sides(
         let share = Share {
             horizontal: component.horizontal as f64 / frame.max_horizontal as f64,
             vertical: component.vertical as f64 / frame.max_vertical as f64,
+            is_progressive: frame.is_progressive,
+            pixels: frame.width * frame.height,
         };
         let scales = choose(model, index, share);
-        Sides::at_least(scales.horizontal.side(), scales.vertical.side())
+        Sides::of(scales)
     };
     frame.components.iter().enumerate().map(of_component).collect()
 }

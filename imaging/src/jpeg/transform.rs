@@ -7,6 +7,8 @@
 
 use std::{array::from_fn, num::Wrapping};
 
+use super::Scales;
+
 /// A fixed-point number.
 type Fixed = Wrapping<i32>;
 
@@ -20,28 +22,39 @@ const ZIGZAG: [usize; 64] = [
     61, 35, 36, 48, 49, 57, 58, 62, 63,
 ];
 
-/// How many samples a block becomes in each direction: 1, 2, 4 or 8, and one at most twice the other.
+/// How many samples a block becomes in each direction: 1, 2, 3, 4, 6 or 8, and one at most twice the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sides {
     pub(super) wide: usize,
     pub(super) high: usize,
+    /// The last coefficient in zigzag order that counts; those behind it are taken as zeros.
+    pub(super) last: usize,
 }
 
 impl Sides {
-    /// At least so many samples.
-    pub(super) fn at_least(wide: usize, high: usize) -> Self {
-        Self { wide: wide.max(high / 2), high: high.max(wide / 2) }
+    /// At least so many samples. Of two different scales neither a triangle is made, other than of 3 × 2 samples, nor a side
+    /// of 6.
+    pub(super) fn of(Scales { horizontal, vertical }: Scales) -> Self {
+        let (wide, high) = (horizontal.side(), vertical.side());
+        if horizontal == vertical && horizontal.is_of_triangle() {
+            return Self { wide, high, last: last_of_triangle(wide) };
+        }
+        if horizontal == vertical {
+            return Self { wide, high, last: last_of_corner(wide, high) };
+        }
+        if matches!((wide, high), (2, 3) | (3, 2)) {
+            return Self { wide, high, last: last_of_triangle(3) };
+        }
+        let (wide, high) = (wide.next_power_of_two(), high.next_power_of_two());
+        let (wide, high) = (wide.max(high / 2), high.max(wide / 2));
+        Self { wide, high, last: last_of_corner(wide, high) }
     }
 
     /// Where in zigzag order the coefficients are that these sides need, row by row.
     pub(super) fn corner(self) -> Vec<usize> {
-        let Self { wide, high } = self;
-        (0..high).flat_map(|y| (0..wide).map(move |x| ZIGZAG[y * 8 + x])).collect()
-    }
-
-    /// The last coefficient in zigzag order that these sides need.
-    pub(super) fn last(self) -> usize {
-        last_of_corner(self.wide, self.high)
+        let Self { wide, high, last } = self;
+        let corner = (0..high).flat_map(|y| (0..wide).map(move |x| ZIGZAG[y * 8 + x]));
+        corner.filter(|&at| at <= last).collect()
     }
 }
 
@@ -79,6 +92,11 @@ pub(super) const fn last_of_corner(wide: usize, high: usize) -> usize {
     last
 }
 
+/// The last coefficient in zigzag order whose frequencies in both directions add up to less than the side.
+pub(super) const fn last_of_triangle(side: usize) -> usize {
+    side * (side + 1) / 2 - 1
+}
+
 /// The sample of a block of which only the mean counts.
 #[inline]
 pub(super) fn sample_1(dc: i32, quantization: i32) -> u8 {
@@ -100,6 +118,15 @@ pub(super) fn samples_2_by_1(dc: i32, slope: i32, quantization: &Coefficients) -
     [[sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)]]
 }
 
+/// What [`samples`] gives of a block's mean and its two slopes, without factors.
+#[inline]
+pub(super) fn samples_of_slopes(dc: i32, slopes: [i32; 2], quantization: &Coefficients) -> [[u8; 2]; 2] {
+    let [dc, x, y] = [(dc, 0), (slopes[0], 1), (slopes[1], 2)]
+        .map(|(coefficient, at)| Wrapping(coefficient) * Wrapping(quantization[at]));
+    let row = |mean: Fixed| [sample(mean + x, SCALE_BITS), sample(mean - x, SCALE_BITS)];
+    [row(dc + y), row(dc - y)]
+}
+
 /// What [`samples`] gives of the four lowest frequencies, without factors.
 #[inline]
 pub(super) fn samples_2_by_2(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 2]; 2] {
@@ -107,6 +134,27 @@ pub(super) fn samples_2_by_2(coefficients: &Coefficients, quantization: &Coeffic
     let row =
         |mean: Fixed, slope: Fixed| [sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)];
     [row(dc + y, x + xy), row(dc - y, x - xy)]
+}
+
+/// What [`samples`] gives of the triangle of the six lowest frequencies, but for rounding: with fewer factors, as most
+/// products are zero.
+#[inline]
+pub(super) fn samples_of_six(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 3]; 3] {
+    const SLOPE: Fixed = factor(1.224_744_871);
+    const BEND: Fixed = factor(0.707_106_781);
+    let [dc, x, y, yy, xy, xx] =
+        from_fn(|at| Wrapping(coefficients[at & 63]) * Wrapping(quantization[at & 63]));
+    let (mean, slope_x, slope_y) = (dc << FACTOR_BITS, x * SLOPE, y * SLOPE);
+    let (twist, bend_x, bend_y) = ((xy + (xy << 1)) << (FACTOR_BITS - 1), xx * BEND, yy * BEND);
+    let row = |mean: Fixed, slope: Fixed| {
+        [mean + slope + bend_x, mean - bend_x - bend_x, mean - slope + bend_x]
+            .map(|value| sample(value, FACTOR_BITS + SCALE_BITS))
+    };
+    [
+        row(mean + slope_y + bend_y, slope_x + twist),
+        row(mean - bend_y - bend_y, slope_x),
+        row(mean - slope_y + bend_y, slope_x - twist),
+    ]
 }
 
 /// The samples of a block from its lowest frequencies: columns first, then rows.
@@ -119,8 +167,10 @@ where
     [Fixed; W]: Inverse,
     [Fixed; H]: Inverse,
 {
-    // most blocks of a sky or a wall are flat
-    if coefficients[1..=const { last_of_corner(W, H) }].iter().all(|&coefficient| coefficient == 0) {
+    // most blocks of a sky or a wall are flat; it is not worth a look at few samples
+    if W * H > 16
+        && coefficients[1..=const { last_of_corner(W, H) }].iter().all(|&coefficient| coefficient == 0)
+    {
         return [[sample_1(coefficients[0], quantization[0]); W]; H];
     }
     let positions = const { corner::<W, H>() };
@@ -155,10 +205,32 @@ impl Inverse for [Fixed; 2] {
     }
 }
 
+impl Inverse for [Fixed; 3] {
+    #[inline]
+    fn inverse(self) -> Self {
+        let [mean, slope, bend] = self;
+        let (slope, bend) = (slope * const { factor(1.224_744_871) }, bend * const { factor(0.707_106_781) });
+        let (mean, outer) = (mean << FACTOR_BITS, (mean << FACTOR_BITS) + bend);
+        [outer + slope, mean - bend - bend, outer - slope]
+    }
+}
+
 impl Inverse for [Fixed; 4] {
     #[inline]
     fn inverse(self) -> Self {
         inverse_4(self)
+    }
+}
+
+impl Inverse for [Fixed; 6] {
+    #[inline]
+    fn inverse(self) -> Self {
+        let [c0, c1, c2, c3, c4, c5] = self;
+        let [e0, e1, e2] = [c0, c2, c4].inverse();
+        let common = (c1 + c5) * const { factor(0.366_025_404) };
+        let (o0, o1) = (common + ((c1 + c3) << FACTOR_BITS), (c1 - c3 - c5) << FACTOR_BITS);
+        let o2 = common + ((c5 - c3) << FACTOR_BITS);
+        [e0 + o0, e1 + o1, e2 + o2, e2 - o2, e1 - o1, e0 - o0]
     }
 }
 
@@ -209,6 +281,7 @@ fn inverse_8([c0, c1, c2, c3, c4, c5, c6, c7]: [Fixed; 8]) -> [Fixed; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jpeg::Scale;
 
     /// The definition (T.81 section A.3.3), for W × H points.
     fn reference<const W: usize, const H: usize>(
@@ -220,7 +293,7 @@ mod tests {
             let angle = (2 * at + 1) as f64 * frequency as f64 * std::f64::consts::PI / (2 * points) as f64;
             scale * angle.cos()
         };
-        let corner = Sides { wide: W, high: H }.corner();
+        let corner = Sides { wide: W, high: H, last: 63 }.corner();
         from_fn(|y| {
             from_fn(|x| {
                 let terms = corner.iter().enumerate().map(|(index, &at)| {
@@ -251,9 +324,13 @@ mod tests {
             $function::<2, 1>($block, $quantization);
             $function::<1, 2>($block, $quantization);
             $function::<2, 2>($block, $quantization);
+            $function::<3, 2>($block, $quantization);
+            $function::<2, 3>($block, $quantization);
+            $function::<3, 3>($block, $quantization);
             $function::<4, 2>($block, $quantization);
             $function::<2, 4>($block, $quantization);
             $function::<4, 4>($block, $quantization);
+            $function::<6, 6>($block, $quantization);
             $function::<8, 4>($block, $quantization);
             $function::<4, 8>($block, $quantization);
             $function::<8, 8>($block, $quantization);
@@ -271,6 +348,14 @@ mod tests {
             for_all_sides!(assert_as_defined, &block, &[step; 64]);
             assert_eq!(samples_2_by_2(&block, &[step; 64]), samples::<2, 2>(&block, &[step; 64]));
             assert_eq!(samples_2_by_1(block[0], block[1], &[step; 64]), samples::<2, 1>(&block, &[step; 64]));
+            let slopes = [block[1], block[2]];
+            let six: Coefficients = from_fn(|at| if at < 6 { block[at] } else { 0 });
+            let found = samples_of_six(&six, &[step; 64]);
+            for (found, expected) in found.iter().flatten().zip(reference::<3, 3>(&six, &[step; 64]).iter().flatten()) {
+                assert!((f64::from(*found) - expected).abs() < 1.0, "{found} for {expected}");
+            }
+            block[4] = 0;
+            assert_eq!(samples_of_slopes(block[0], slopes, &[step; 64]), samples::<2, 2>(&block, &[step; 64]));
         }
 
         #[test]
@@ -278,23 +363,20 @@ mod tests {
             for_all_sides!(samples, &[value; 64], &[step; 64]);
             samples_2_by_2(&[value; 64], &[step; 64]);
             samples_2_by_1(value, value, &[step; 64]);
+            samples_of_six(&[value; 64], &[step; 64]);
+            samples_of_slopes(value, [value; 2], &[step; 64]);
         }
     }
 
     #[test]
     fn a_corner_lies_within_its_last_coefficient() {
-        for (wide, high) in [(1, 1), (2, 1), (1, 2), (2, 2), (4, 2), (4, 4), (4, 8), (8, 8)] {
-            let sides = Sides { wide, high };
-            assert_eq!(sides.corner().len(), wide * high);
-            assert_eq!(sides.corner().iter().max(), Some(&sides.last()));
-        }
-    }
-
-    #[test]
-    fn no_side_is_longer_than_twice_the_other() {
-        for (asked, given) in [((8, 1), (8, 4)), ((1, 4), (2, 4)), ((2, 1), (2, 1)), ((4, 4), (4, 4))] {
-            let Sides { wide, high } = Sides::at_least(asked.0, asked.1);
-            assert_eq!((wide, high), given);
+        for horizontal in Scale::ALL {
+            for vertical in Scale::ALL {
+                let sides = Sides::of(Scales { horizontal, vertical });
+                assert_eq!(sides.corner().iter().max(), Some(&sides.last));
+                assert!(sides.wide >= horizontal.side() && sides.high >= vertical.side());
+                assert!(sides.wide <= sides.high * 2 && sides.high <= sides.wide * 2);
+            }
         }
     }
 }

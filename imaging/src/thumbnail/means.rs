@@ -10,8 +10,44 @@ const NEIGHBOUR_BITS: u32 = 7;
 /// take most at a time.
 const BITS: u32 = 3;
 
-/// Sharpens a plane of means in place.
+/// Sharpens a plane in place, in the directions in which it is of means.
 pub(super) fn sharpen(plane: &mut Plane) {
+    match (plane.is_of_means_wide, plane.is_of_means_high) {
+        (true, true) => sharpen_both(plane),
+        (false, true) => sharpen_columns(plane),
+        (true, false) => sharpen_rows(plane),
+        (false, false) => {}
+    }
+}
+
+fn sharpen_rows(plane: &mut Plane) {
+    let (width, height) = (plane.width.ceil() as usize, plane.height.ceil() as usize);
+    let mut sharper = vec![0; width];
+    for row in plane.samples.chunks_exact_mut(plane.stride).take(height) {
+        filter_row(&row[..width], &mut sharper);
+        for (sample, &sharper) in row.iter_mut().zip(&sharper) {
+            *sample = rounded(sharper);
+        }
+    }
+}
+
+fn sharpen_columns(plane: &mut Plane) {
+    let (width, height) = (plane.width.ceil() as usize, plane.height.ceil() as usize);
+    let row = |y: usize| y * plane.stride..y * plane.stride + width;
+    let mut here = plane.samples[row(0)].to_vec();
+    let (mut before, mut after) = (here.clone(), here.clone());
+    for y in 0..height {
+        after.copy_from_slice(if y + 1 < height { &plane.samples[row(y + 1)] } else { &here });
+        let neighbours = before.iter().zip(&here).zip(&after);
+        for (sample, ((&before, &here), &after)) in plane.samples[row(y)].iter_mut().zip(neighbours) {
+            *sample = rounded(filter([before, here, after]));
+        }
+        std::mem::swap(&mut before, &mut here);
+        std::mem::swap(&mut here, &mut after);
+    }
+}
+
+fn sharpen_both(plane: &mut Plane) {
     let (width, height) = (plane.width.ceil() as usize, plane.height.ceil() as usize);
     let row = |y: usize| y * plane.stride..y * plane.stride + width;
     let mut here = vec![0; width];
@@ -27,19 +63,27 @@ pub(super) fn sharpen(plane: &mut Plane) {
         for (sample, ((&here, &before), &after)) in plane.samples[row(y)].iter_mut().zip(sums) {
             let half = 1 << (NEIGHBOUR_BITS - 1);
             let sharper = here + ((((here - before) + (here - after)) * NEIGHBOUR + half) >> NEIGHBOUR_BITS);
-            *sample = ((sharper + (1 << (BITS - 1))) >> BITS).clamp(0, 255) as u8;
+            *sample = rounded(sharper);
         }
         std::mem::swap(&mut before, &mut here);
         std::mem::swap(&mut here, &mut after);
     }
 }
 
+#[inline]
+fn rounded(sharper: i16) -> u8 {
+    ((sharper + (1 << (BITS - 1))) >> BITS).clamp(0, 255) as u8
+}
+
+/// With so many fractional bits.
+#[inline]
+fn filter([before, here, after]: [u8; 3]) -> i16 {
+    let [before, here, after] = [before, here, after].map(i16::from);
+    (here << BITS) + ((((here - before) + (here - after)) * NEIGHBOUR) >> (NEIGHBOUR_BITS - BITS))
+}
+
 /// The ends count as their own neighbours.
 fn filter_row(samples: &[u8], sharper: &mut [i16]) {
-    let filter = |[before, here, after]: [u8; 3]| {
-        let [before, here, after] = [before, here, after].map(i16::from);
-        (here << BITS) + ((((here - before) + (here - after)) * NEIGHBOUR) >> (NEIGHBOUR_BITS - BITS))
-    };
     for (target, window) in sharper.iter_mut().skip(1).zip(samples.array_windows::<3>()) {
         *target = filter(*window);
     }
@@ -63,7 +107,8 @@ mod tests {
             rows,
             width,
             height: rows as f64,
-            is_of_means: true,
+            is_of_means_wide: true,
+            is_of_means_high: true,
             is_half_wide: false,
             is_half_high: false,
         }
@@ -100,5 +145,17 @@ mod tests {
         let mut edge = plane(&[100, 200], 1, 1.0);
         sharpen(&mut edge);
         assert_eq!(edge.samples, [96, 204]);
+    }
+
+    #[test]
+    fn only_the_direction_of_means_is_sharpened() {
+        let mut columns = plane(&[100, 200, 100, 200, 200, 100, 200, 100], 4, 4.0);
+        let mut rows = columns.clone();
+        columns.is_of_means_wide = false;
+        sharpen(&mut columns);
+        assert_eq!(columns.samples, [96, 204, 96, 204, 204, 96, 204, 96]);
+        rows.is_of_means_high = false;
+        sharpen(&mut rows);
+        assert_eq!(rows.samples, [96, 208, 92, 204, 204, 92, 208, 96]);
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::jpeg::{ColourModel, Plane, Planes};
 
 /// Samples of a plane up to which it may be copied, to be resized with others.
-const MAX_SAMPLES_TOGETHER: usize = 1 << 20;
+const MAX_SAMPLES_TOGETHER: usize = 1 << 18;
 
 /// What was decoded in `width` × `height` px, its colours in sRGB.
 pub(super) fn resize(decoded: &Decoded, size: (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
@@ -91,11 +91,10 @@ fn resize_together<const N: usize>(
 ) -> Result<[Vec<u8>; N], ThumbnailError> {
     let first = &planes[0];
     let mut samples = vec![0; first.samples.len() * N];
-    for (index, plane) in planes.iter().enumerate() {
-        let (pixels, _) = samples.as_chunks_mut::<N>();
-        for (pixel, &sample) in pixels.iter_mut().zip(&plane.samples) {
-            pixel[index] = sample;
-        }
+    let sources: [&[u8]; N] = array::from_fn(|index| &planes[index].samples[..first.samples.len()]);
+    let (pixels, _) = samples.as_chunks_mut::<N>();
+    for (at, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = sources.map(|source| source[at]);
     }
     let side = |samples: usize| u32::try_from(samples).map_err(failed);
     let source = ImageRef::new(side(first.stride)?, side(first.rows)?, &samples, kind).map_err(failed)?;

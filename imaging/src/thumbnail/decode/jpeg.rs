@@ -9,11 +9,51 @@ use crate::{
     thumbnail::{ThumbnailError, means, profile::Profile},
 };
 
-/// How many times as many samples as the thumbnail a plane must at least have, so that the thumbnail is as good as one of
-/// the whole picture. The less was left out, the less is needed: a block's mean aliases most.
-const SAMPLES_ENOUGH: [(Scale, f64); 3] = [(Scale::Eighth, 1.75), (Scale::Quarter, 1.5), (Scale::Half, 1.5)];
-/// The same for colour differences, of which the eye, and a thumbnail in 4:2:0, has half as many.
-const CHROMA_SAMPLES_ENOUGH: f64 = 0.85;
+/// What planes must have, so that the thumbnail is as good as one of the whole picture.
+struct Enough {
+    /// How many times as many samples as the thumbnail a plane of each scale must at least have. The less was left out, the
+    /// less is needed: a block's mean aliases most.
+    samples: &'static [(Scale, f64)],
+    /// Of rows of means, when there are twice as many samples to a row.
+    rows_of_means: f64,
+    /// At 1/4 of a large picture.
+    quarter_of_large: f64,
+    /// Of means that have scans of their own, as in a progressive picture, where more takes several times as long.
+    means_apart: f64,
+}
+
+const LUMA: Enough = Enough {
+    samples: &[
+        (Scale::Eighth, 1.97),
+        (Scale::QuarterOf3, 2.5),
+        (Scale::Quarter, 1.85),
+        (Scale::ThreeEighthsOf6, 2.25),
+        (Scale::HalfOf10, 2.2),
+        (Scale::Half, 1.5),
+        (Scale::ThreeQuarters, 1.35),
+    ],
+    rows_of_means: 1.75,
+    quarter_of_large: 1.75,
+    means_apart: 1.75,
+};
+/// There is less to see in colour differences.
+const CHROMA: Enough = Enough {
+    samples: &[
+        (Scale::Eighth, 1.3),
+        (Scale::QuarterOf3, 1.7),
+        (Scale::ThreeEighthsOf6, 1.41),
+        (Scale::HalfOf10, 1.5),
+        (Scale::Half, 0.9),
+    ],
+    rows_of_means: 1.05,
+    quarter_of_large: 1.05,
+    means_apart: 0.85,
+};
+
+/// Pixels from which on a picture comes from a camera, whose pixels are less sharp than those of one that was made smaller.
+const LARGE_PIXELS: usize = 8_000_000;
+/// What is enough in rows of means of colour differences of a large picture that has as many of them as pixels.
+const CHROMA_ROWS_ENOUGH_OF_LARGE: f64 = 0.88;
 
 /// Strictly at first; a file that is whole but damaged is decoded again, as far as it makes sense.
 pub(super) fn decode(
@@ -37,13 +77,7 @@ pub(super) fn decode(
         outcome => outcome,
     };
     let mut planes = planes?;
-    let model = planes.model;
-    for (index, plane) in planes.planes.iter_mut().enumerate() {
-        // the colour differences have nothing to gain
-        if plane.is_of_means && !model.is_chroma(index) {
-            means::sharpen(plane);
-        }
-    }
+    planes.planes.iter_mut().for_each(means::sharpen);
     let pixels = Pixels::Planes { planes, is_by_adobe: jpeg::is_by_adobe(original) };
     Ok(Decoded { pixels, profile })
 }
@@ -66,12 +100,27 @@ pub(super) fn memory_needed(original: &[u8], share: f64) -> u64 {
 
 /// The scales for a component that has this share of the picture's samples.
 fn scales(model: ColourModel, index: usize, part: Share, share: f64) -> Scales {
-    let scale = |part: f64| {
-        let is_enough = |(scale, enough): &(Scale, f64)| {
-            let enough = if model.is_chroma(index) { CHROMA_SAMPLES_ENOUGH } else { *enough };
-            part * scale.side() as f64 / 8.0 >= share * enough
+    let is_chroma = model.is_chroma(index);
+    let is_large = part.pixels >= LARGE_PIXELS;
+    let enough = if is_chroma { CHROMA } else { LUMA };
+    // for each of the thumbnail's
+    let samples = |side: f64, scale: Scale| side * scale.side() as f64 / 8.0 / share;
+    let scale = |side: f64| {
+        let is_enough = |&&(scale, wanted): &&(Scale, f64)| {
+            let is_apart = scale == Scale::Eighth && part.is_progressive;
+            samples(side, scale) >= if is_apart { enough.means_apart } else { wanted }
         };
-        SAMPLES_ENOUGH.iter().find(|candidate| is_enough(candidate)).map_or(Scale::Full, |(scale, _)| *scale)
+        let scale = enough.samples.iter().find(is_enough).map_or(Scale::Full, |(scale, _)| *scale);
+        let is_quarter_enough = is_large && samples(side, Scale::Quarter) >= enough.quarter_of_large;
+        if is_quarter_enough { scale.min(Scale::Quarter) } else { scale }
     };
-    Scales { horizontal: scale(part.horizontal), vertical: scale(part.vertical) }
+    let scales = Scales { horizontal: scale(part.horizontal), vertical: scale(part.vertical) };
+    let is_whole = is_chroma && part.horizontal >= 1.0;
+    let wanted = if is_large && is_whole { CHROMA_ROWS_ENOUGH_OF_LARGE } else { enough.rows_of_means };
+    let is_of_means = scales == Scale::Eighth.into();
+    let are_rows_enough = samples(part.vertical, Scale::Eighth) >= wanted;
+    if !is_of_means && are_rows_enough && samples(part.horizontal, Scale::Quarter) >= wanted {
+        return Scales { horizontal: Scale::Quarter, vertical: Scale::Eighth };
+    }
+    scales
 }
