@@ -35,6 +35,17 @@ def smaller(photo, target):
     picture.jpegsave(str(target), Q=90, keep="none")
 
 
+def cmyk(photo, target):
+    Image.open(photo).convert("CMYK").save(target, quality=90, icc_profile=None, exif=b"")
+
+
+def progressive_cmyk(photo, target):
+    plain = target.with_suffix(".plain.jpg")
+    cmyk(photo, plain)
+    jpegtran("-progressive")(plain, target)
+    plain.unlink()
+
+
 def png_by_libpng(photo, target):
     # as libpng encodes by itself, which most programs leave to it
     Image.open(photo).convert("RGB").save(target, icc_profile=None, exif=b"")
@@ -66,6 +77,8 @@ DERIVED = {
     # a colour profile would be wrong without colour
     "grey.jpg": jpegtran("-grayscale", "-copy", "none"),
     "2mp.jpg": smaller,
+    "cmyk.jpg": cmyk,
+    "progressive-cmyk.jpg": progressive_cmyk,
     "libpng.png": png_by_libpng,
     "rgb.png": png(),
     "unfiltered.png": png(filter="none"),

@@ -30,7 +30,7 @@ pub(crate) fn extension(path: &Path) -> &str {
 }
 
 /// All of them, in the order of the report.
-pub(crate) const KINDS: [Kind; 16] = [
+pub(crate) const KINDS: [Kind; 18] = [
     Kind { name: "phone 12 MP", file: "phone-12mp.jpg" },
     Kind { name: "phone 16 MP", file: "phone-16mp.jpg" },
     Kind { name: "DSLR 18 MP 4:2:2", file: "dslr-18mp-422.jpg" },
@@ -40,6 +40,8 @@ pub(crate) const KINDS: [Kind; 16] = [
     Kind { name: "grey", file: "grey.jpg" },
     Kind { name: "2 MP", file: "2mp.jpg" },
     Kind { name: "portrait 3 MP", file: "portrait-3mp.jpg" },
+    Kind { name: "CMYK", file: "cmyk.jpg" },
+    Kind { name: "progressive CMYK", file: "progressive-cmyk.jpg" },
     Kind { name: "PNG RGB", file: "libpng.png" },
     Kind { name: "PNG RGB by libvips", file: "rgb.png" },
     Kind { name: "the same without filters", file: "unfiltered.png" },
