@@ -119,7 +119,7 @@ async fn an_expiry_is_looked_at_again_after_a_wait() {
     let image = client.uploaded("a.png", pictures::png(50, 50)).await;
     let path = format!("/api/images/{}/expiring_links", image["pk"]);
     let made = client.post(&path, json!({"valid_for": 300, "height": 200})).await.expect(StatusCode::CREATED);
-    let link = made.json()["url"].as_str().expect("a link").to_owned();
+    let link = made.json()["link"].as_str().expect("a link").to_owned();
     let anonymous = app.anonymous();
     let waiting = tokio::spawn(async move { anonymous.get_with(&link, &[("prefer", "wait=30")]).await });
     app.wait_until("SELECT count(*) = 1 FROM thumbnails WHERE state = 'pending'").await;
@@ -137,7 +137,7 @@ async fn the_files_of_a_deactivated_account_are_gone_and_come_back_with_it() {
     let original = image["file_urls"]["original"].as_str().expect("a link").to_owned();
     let path = format!("/api/images/{}/expiring_links", image["pk"]);
     let made = ada.post(&path, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
-    let expiring = made.json()["url"].as_str().expect("a link").to_owned();
+    let expiring = made.json()["link"].as_str().expect("a link").to_owned();
     let anyone = app.anonymous();
     anyone.get(&url(&image)).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
