@@ -182,7 +182,7 @@ fn weights(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
 }
 
 fn differences(file: &[u8], decoded: &Ppm) -> Result<Vec<u8>, Failure> {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     let limits = Limits { max_pixels: 300_000_000, max_side_px: 65_535, ..Limits::default() };
     for height in HEIGHTS.into_iter().filter(|&height| height <= decoded.height) {
         let made = imaging::pictures(file, &[height], &Options::default(), &limits, &Deadline::none())?;
@@ -194,7 +194,7 @@ fn differences(file: &[u8], decoded: &Ppm) -> Result<Vec<u8>, Failure> {
         }
         let differences = made.iter().zip(&expected).map(|(a, b)| u64::from(a.abs_diff(*b)));
         let hundredths = differences.sum::<u64>() * 100 / made.len() as u64;
-        lines += &format!("{height} {hundredths}\n");
+        writeln!(lines, "{height} {hundredths}")?;
     }
-    Ok(lines.into_bytes())
+    Ok(lines)
 }

@@ -5,7 +5,7 @@
 //! The factors are those of Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11
 //! multiplications" (ICASSP 1989). Arithmetic wraps: what is no picture may become any picture, but never a panic.
 
-use std::{array::from_fn, num::Wrapping};
+use std::{array::from_fn, f64::consts::FRAC_1_SQRT_2, num::Wrapping};
 
 use super::Scales;
 
@@ -141,7 +141,7 @@ pub(super) fn samples_2_by_2(coefficients: &Coefficients, quantization: &Coeffic
 #[inline]
 pub(super) fn samples_of_six(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 3]; 3] {
     const SLOPE: Fixed = factor(1.224_744_871);
-    const BEND: Fixed = factor(0.707_106_781);
+    const BEND: Fixed = factor(FRAC_1_SQRT_2);
     let [dc, x, y, yy, xy, xx] =
         from_fn(|at| Wrapping(coefficients[at & 63]) * Wrapping(quantization[at & 63]));
     let (mean, slope_x, slope_y) = (dc << FACTOR_BITS, x * SLOPE, y * SLOPE);
@@ -209,7 +209,7 @@ impl Inverse for [Fixed; 3] {
     #[inline]
     fn inverse(self) -> Self {
         let [mean, slope, bend] = self;
-        let (slope, bend) = (slope * const { factor(1.224_744_871) }, bend * const { factor(0.707_106_781) });
+        let (slope, bend) = (slope * const { factor(1.224_744_871) }, bend * const { factor(FRAC_1_SQRT_2) });
         let (mean, outer) = (mean << FACTOR_BITS, (mean << FACTOR_BITS) + bend);
         [outer + slope, mean - bend - bend, outer - slope]
     }

@@ -12,11 +12,11 @@ const BITS: u32 = 3;
 
 /// Sharpens a plane in place, in the directions in which it is of means.
 pub(super) fn sharpen(plane: &mut Plane) {
-    match (plane.is_of_means_wide, plane.is_of_means_high) {
-        (true, true) => sharpen_both(plane),
-        (false, true) => sharpen_columns(plane),
-        (true, false) => sharpen_rows(plane),
-        (false, false) => {}
+    match plane.samples_of_block {
+        (1, 1) => sharpen_both(plane),
+        (_, 1) => sharpen_columns(plane),
+        (1, _) => sharpen_rows(plane),
+        _ => {}
     }
 }
 
@@ -107,8 +107,7 @@ mod tests {
             rows,
             width,
             height: rows as f64,
-            is_of_means_wide: true,
-            is_of_means_high: true,
+            samples_of_block: (1, 1),
             is_half_wide: false,
             is_half_high: false,
         }
@@ -151,10 +150,10 @@ mod tests {
     fn only_the_direction_of_means_is_sharpened() {
         let mut columns = plane(&[100, 200, 100, 200, 200, 100, 200, 100], 4, 4.0);
         let mut rows = columns.clone();
-        columns.is_of_means_wide = false;
+        columns.samples_of_block.0 = 2;
         sharpen(&mut columns);
         assert_eq!(columns.samples, [96, 204, 96, 204, 204, 96, 204, 96]);
-        rows.is_of_means_high = false;
+        rows.samples_of_block.1 = 2;
         sharpen(&mut rows);
         assert_eq!(rows.samples, [96, 208, 92, 204, 204, 92, 208, 96]);
     }

@@ -36,8 +36,7 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
         rows,
         width: times(is_wider, plane.width),
         height: times(is_higher, plane.height),
-        is_of_means_wide: false,
-        is_of_means_high: false,
+        samples_of_block: (8, 8),
         is_half_wide: plane.is_half_wide && !is_wider,
         is_half_high: plane.is_half_high && !is_higher,
     }
@@ -67,8 +66,7 @@ mod tests {
             rows,
             width,
             height,
-            is_of_means_wide: false,
-            is_of_means_high: false,
+            samples_of_block: (8, 8),
             is_half_wide: true,
             is_half_high: true,
         }
