@@ -83,6 +83,64 @@ async fn a_request_for_another_host_is_refused() {
     }
 }
 
+/// Sends a request and reads nothing of the answer.
+async fn ask_and_never_read(app: &TestApp, path: &str) -> TcpStream {
+    let mut stream = connect(app).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_connection() {
+    let app = TestApp::start_reached(|http| http.http_connections = 3).await;
+    let ada = app.user("Premium").await;
+    // more than the buffers of both sides hold
+    let image = ada.uploaded("a.png", pictures::noise_png(2400, 2400)).await;
+    let url = image["file_urls"]["original"].as_str().expect("a link").to_owned();
+    let path = url.strip_prefix(&app.origin).expect("a path").to_owned();
+    drop(ada);
+    let mut held = Vec::new();
+    while held.len() < 3 {
+        held.push(ask_and_never_read(&app, &path).await);
+    }
+    let served = async {
+        let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        loop {
+            let mut next = connect(&app).await;
+            let sent = next.write_all(request).await.is_ok();
+            if sent && read_to_end(&mut next).await.starts_with("HTTP/1.1 200 ") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(2 * SILENCE_LIMIT, served).await.expect("a place for another connection");
+}
+
+#[tokio::test]
+async fn whoever_refuses_every_encoding_gets_the_answer_as_it_is() {
+    let app = TestApp::start().await;
+    let ada = app.user("Premium").await;
+    for accepted in ["identity;q=0", "*;q=0", "gzip;q=0, identity; q=0.0"] {
+        ada.get_with("/", &[("accept-encoding", accepted), ("accept", "text/html")])
+            .await
+            .expect(StatusCode::OK);
+        let unknown = ada.get_with("/api/images/0", &[("accept-encoding", accepted)]).await;
+        unknown.expect_problem(404, "not-found");
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_to_a_long_body_says_that_the_connection_ends() {
+    let app = TestApp::start().await;
+    let refused = app.anonymous().upload("a.jpg", vec![0; 3 << 20]).await;
+    assert_eq!(refused.header("connection"), "close");
+    refused.expect_problem(401, "not-logged-in");
+    let short = app.anonymous().upload("a.jpg", vec![0; 100]).await;
+    assert!(!short.headers.contains_key("connection"));
+}
+
 #[tokio::test]
 async fn text_is_compressed_and_images_and_events_are_not() {
     let app = TestApp::start().await;

@@ -81,6 +81,29 @@ async fn a_login_that_was_checked_against_an_older_password_opens_no_session() {
 }
 
 #[tokio::test]
+async fn a_login_from_before_a_deactivation_does_not_come_back_with_the_account() {
+    let app = TestApp::start().await;
+    let id = app.create_user("ada", "Basic").await;
+    let admin = app.admin().await;
+    let ada = app.logged_in("ada").await;
+    let tier: i64 = sqlx::query_scalar("SELECT tier_id FROM users WHERE username = 'ada'")
+        .fetch_one(&app.pool)
+        .await
+        .expect("a tier");
+    let (path, tier) = (format!("/admin/users/{id}"), tier.to_string());
+    // as if the login had been checked before, and its session been opened after the deactivation
+    let kept = "CREATE TABLE kept AS SELECT * FROM sessions";
+    sqlx::query(kept).execute(&app.pool).await.expect("sessions");
+    admin.send_form(&path, &[("username", "ada"), ("tier", &tier)]).await.expect(StatusCode::SEE_OTHER);
+    let again = "INSERT INTO sessions SELECT * FROM kept ON CONFLICT DO NOTHING";
+    sqlx::query(again).execute(&app.pool).await.expect("sessions");
+    ada.get("/api/session").await.expect_problem(401, "not-logged-in");
+    let active = [("username", "ada"), ("tier", tier.as_str()), ("is_active", "on")];
+    admin.send_form(&path, &active).await.expect(StatusCode::SEE_OTHER);
+    ada.get("/api/session").await.expect_problem(401, "not-logged-in");
+}
+
+#[tokio::test]
 async fn logins_and_password_changes_at_the_same_time_leave_no_session_of_the_old_password() {
     let app = TestApp::start().await;
     app.create_user("ada", "Basic").await;

@@ -16,6 +16,7 @@ use crate::AppState;
 /// The headers in which a reverse proxy names the client (RFC 7239, and what was usual before it).
 const FORWARDING_HEADERS: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 static WARN_OF_PROXY: Once = Once::new();
+static WARN_OF_HEADER: Once = Once::new();
 
 /// The address that a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +38,16 @@ where
         let connected = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let connected = connected.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         if AppState::from_ref(state).urls.is_behind_proxy() {
-            let ip = forwarded_for(&parts.headers).unwrap_or(connected);
-            return Ok(Self { ip, is_of_proxy: false });
+            let forwarded = forwarded_for(&parts.headers);
+            let is_of_proxy = forwarded.is_none() && is_forwarded(&parts.headers);
+            if is_of_proxy {
+                WARN_OF_HEADER.call_once(|| {
+                    tracing::warn!(
+                        "The reverse proxy sends no X-Forwarded-For with a client's address at its end."
+                    );
+                });
+            }
+            return Ok(Self { ip: forwarded.unwrap_or(connected), is_of_proxy });
         }
         let is_of_proxy = is_private(connected) && is_forwarded(&parts.headers);
         if is_of_proxy {
@@ -69,7 +78,9 @@ fn is_private(address: IpAddr) -> bool {
 /// The last address is the one that our proxy saw; those before it are the client's own words.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
     let last = headers.get_all("x-forwarded-for").iter().next_back()?;
-    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+    let last = last.to_str().ok()?.rsplit(',').next()?.trim();
+    // some gateways add the client's port
+    last.parse().ok().or_else(|| last.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -91,6 +102,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", "6.6.6.6, 10.0.0.7".parse().expect("a header"));
         assert_eq!(forwarded_for(&headers), Some(IpAddr::from([10, 0, 0, 7])));
+        headers.insert("x-forwarded-for", "6.6.6.6, 10.0.0.7:4711".parse().expect("a header"));
+        assert_eq!(forwarded_for(&headers), Some(IpAddr::from([10, 0, 0, 7])));
+        headers.insert("x-forwarded-for", "[2001:db8::1]:4711".parse().expect("a header"));
+        assert_eq!(forwarded_for(&headers), "2001:db8::1".parse().ok());
         headers.insert("x-forwarded-for", "unknown".parse().expect("a header"));
         assert_eq!(forwarded_for(&headers), None);
     }

@@ -1,6 +1,6 @@
 //! Accepting connections: at most so many at a time, so that a process never runs out of files and memory.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use axum_server::accept::Accept;
 use futures::future::BoxFuture;
@@ -10,6 +10,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use tokio_io_timeout::TimeoutStream;
 use tower_http::add_extension::AddExtension;
 
 /// What a connection above the limit is told, as HTTP/1.1.
@@ -17,6 +18,9 @@ const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nC
     Content-Length: 0\r\n\r\n";
 /// The longest time to tell it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+
+/// A client that takes none of an answer for so long loses its connection. Streams of events send something each 15 s.
+const WRITE_TIME: Duration = Duration::from_secs(30);
 
 /// Accepts as many connections at a time as there are permits.
 #[derive(Clone, Debug)]
@@ -34,7 +38,7 @@ impl LimitedAcceptor {
 }
 
 impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
-    type Stream = TcpStream;
+    type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
     type Service = AddExtension<S, Permit>;
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
@@ -49,7 +53,9 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
             };
             // an answer leaves at once: waiting for more to send along costs clients 40 ms each time
             stream.set_nodelay(true)?;
-            Ok((stream, AddExtension::new(service, Arc::new(permit))))
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(WRITE_TIME));
+            Ok((Box::pin(stream), AddExtension::new(service, Arc::new(permit))))
         })
     }
 }

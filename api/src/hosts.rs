@@ -40,16 +40,30 @@ impl HostNames {
         }
     }
 
-    /// The host that a request is for, without its port.
-    fn asked(&self, headers: &HeaderMap, uri: &Uri) -> Option<String> {
-        let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
-        let forwarded = if self.behind_proxy { header("x-forwarded-host") } else { None };
-        let authority = forwarded
-            .or_else(|| uri.authority().map(ToString::to_string))
-            .or_else(|| header(header::HOST.as_str()))?;
-        let parsed = authority.parse::<Authority>();
-        Some(parsed.map_or(authority, |parsed| parsed.host().to_owned()))
+    /// The hosts that a request names, without their ports. More than one, or one that is no host, is as good as another
+    /// site's.
+    fn asked(&self, headers: &HeaderMap, uri: &Uri) -> Vec<String> {
+        let all = |name: &str| {
+            let values = headers.get_all(name).iter();
+            values.map(|value| value.to_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let forwarded = if self.behind_proxy { all("x-forwarded-host") } else { Vec::new() };
+        let named = match uri.authority() {
+            _ if !forwarded.is_empty() => forwarded,
+            Some(authority) => vec![authority.to_string()],
+            None => all(header::HOST.as_str()),
+        };
+        named.into_iter().map(|authority| host_of(&authority)).collect()
     }
+}
+
+/// The host of an authority that has no user, and a port that is a number; else nothing.
+fn host_of(authority: &str) -> String {
+    let parsed = authority.parse::<Authority>().ok().filter(|parsed| {
+        let port = parsed.as_str().strip_prefix(parsed.host()).unwrap_or(":");
+        port.is_empty() || parsed.port_u16().is_some()
+    });
+    parsed.map(|parsed| parsed.host().trim_end_matches('.').to_owned()).unwrap_or_default()
 }
 
 fn address(host: &str) -> Option<IpAddr> {
@@ -66,17 +80,14 @@ fn is_loopback(host: &str) -> bool {
 pub(crate) async fn check(State(names): State<HostNames>, request: Request, next: Next) -> Response {
     let asked = names.asked(request.headers(), request.uri());
     // orchestrators name the machine in whatever way they reach it
-    let is_probe = health::CHECKS.contains(&request.uri().path());
-    match asked.filter(|host| !is_probe && !names.allow(host)) {
-        None => next.run(request).await,
-        Some(host) => {
-            let detail = match &names.public {
-                Some(public) => format!("This service is reached as {public}, not as {host:?}."),
-                None => format!("This service has no name: set PUBLIC_URL to reach it as {host:?}."),
-            };
-            Problem::new(Code::UnknownHost, detail).into_response()
-        }
+    if health::CHECKS.contains(&request.uri().path()) || asked.iter().all(|host| names.allow(host)) {
+        return next.run(request).await;
     }
+    let detail = match &names.public {
+        Some(public) => format!("This service is reached as {public}, not as {}.", asked.join(", ")),
+        None => format!("This service has no name. Set PUBLIC_URL to reach it as {}.", asked.join(", ")),
+    };
+    Problem::new(Code::UnknownHost, detail).into_response()
 }
 
 #[cfg(test)]
@@ -112,7 +123,21 @@ mod tests {
         headers.insert("host", "pictier:8000".parse().expect("a header"));
         headers.insert("x-forwarded-host", "img.example.com".parse().expect("a header"));
         let asked = |behind_proxy| names(None, behind_proxy).asked(&headers, &Uri::from_static("/"));
-        assert_eq!(asked(true).as_deref(), Some("img.example.com"));
-        assert_eq!(asked(false).as_deref(), Some("pictier"));
+        assert_eq!(asked(true), ["img.example.com"]);
+        assert_eq!(asked(false), ["pictier"]);
+    }
+
+    #[test]
+    fn what_is_not_one_host_is_not_ours() {
+        for authority in ["evil.example@localhost", "localhost:abc", "local host", ""] {
+            assert_eq!(host_of(authority), "", "{authority}");
+        }
+        assert_eq!(host_of("pics.example.:80"), "pics.example");
+        assert_eq!(host_of("[::1]:80"), "[::1]");
+        let mut headers = HeaderMap::new();
+        headers.append("host", "localhost".parse().expect("a header"));
+        headers.append("host", "evil.example".parse().expect("a header"));
+        let names = names(None, false);
+        assert!(!names.asked(&headers, &Uri::from_static("/")).iter().all(|host| names.allow(host)));
     }
 }

@@ -206,6 +206,7 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
         )
         .propagate_x_request_id()
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(MapRequestLayer::new(allow_identity))
         .layer(compression())
         .layer(middleware::from_fn(problem_responses::render))
         .layer(CatchPanicLayer::custom(problem_responses::of_panic))
@@ -218,6 +219,22 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
 
 fn fixed_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+}
+
+/// A client may refuse every encoding that we have, `identity` too; it gets that one (RFC 9110 section 12.5.3), as
+/// refusing would come after the request has taken effect.
+fn allow_identity(mut request: Request) -> Request {
+    let headers = request.headers_mut();
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let refuses_identity = accepted.flat_map(|value| value.split(',')).any(|element| {
+        let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        ["*", "identity"].contains(&coding.trim()) && weight == Some(0.0)
+    });
+    if refuses_identity {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
+    request
 }
 
 /// Text is compressed; images are already, and events must not be held back.

@@ -14,6 +14,7 @@ use std::{
 use axum::{
     body::{Body, HttpBody},
     extract::{Request, State},
+    http::header,
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -34,6 +35,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// The longest time from a request to the head of its answer, without the time in which its body arrives, which has
 /// limits of its own. The longest wait for a thumbnail and the longest statement together fit into it.
 const REQUEST_LIMIT: Duration = Duration::from_mins(1);
+
+/// The rest of a shorter body is read and dropped, so that its connection can be used again, in bytes.
+const LONG_BODY_BYTES: u64 = 64 << 10;
 
 /// Finds out whether the database answers, for all requests of the process that want to know. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,14 +77,27 @@ impl DatabaseProbe {
 
 /// The layer that limits each request.
 pub(crate) async fn limit(State(database): State<DatabaseProbe>, request: Request, next: Next) -> Response {
-    let (request, is_arriving) = watch_body(request);
-    let mut response = pin!(next.run(request));
+    let (request, arrival) = watch_body(request);
+    let response = limited(&database, &arrival, next.run(request)).await;
+    if response.status().is_success() || !arrival.is_long || arrival.has_ended.load(Ordering::Relaxed) {
+        return response;
+    }
+    // what is left of the body is not read, so the connection cannot be used again
+    ([(header::CONNECTION, "close")], response).into_response()
+}
+
+async fn limited(
+    database: &DatabaseProbe,
+    arrival: &Arrival,
+    response: impl Future<Output = Response>,
+) -> Response {
+    let mut response = pin!(response);
     let mut spent = Duration::ZERO;
     loop {
         if let Ok(response) = timeout(ASK_INTERVAL, &mut response).await {
             return response;
         }
-        if is_arriving.load(Ordering::Relaxed) {
+        if arrival.is_under_way.load(Ordering::Relaxed) {
             continue;
         }
         spent += ASK_INTERVAL;
@@ -97,31 +114,41 @@ pub(crate) async fn limit(State(database): State<DatabaseProbe>, request: Reques
     }
 }
 
-/// Whether a handler reads the body and its end has not arrived.
-type IsArriving = Arc<AtomicBool>;
+/// How far the body of a request has arrived.
+#[derive(Debug, Default)]
+struct Arrival {
+    /// Whether it is longer than what a connection drops unread.
+    is_long: bool,
+    /// Whether a handler reads it and its end has not arrived.
+    is_under_way: AtomicBool,
+    has_ended: AtomicBool,
+}
 
-fn watch_body(request: Request) -> (Request, IsArriving) {
-    let is_arriving = IsArriving::default();
+fn watch_body(request: Request) -> (Request, Arc<Arrival>) {
     if request.body().is_end_stream() {
-        return (request, is_arriving);
+        return (request, Arc::default());
     }
-    let watch = Watch(is_arriving.clone());
+    let is_long = request.body().size_hint().upper().is_none_or(|bytes| bytes > LONG_BODY_BYTES);
+    let arrival = Arc::new(Arrival { is_long, ..Arrival::default() });
+    let watch = Watch(arrival.clone());
     let watched = request.map(|body| {
         let mut pieces = body.into_data_stream();
         Body::from_stream(stream::poll_fn(move |cx| {
             let piece = pieces.poll_next_unpin(cx);
-            watch.0.store(!matches!(piece, Poll::Ready(None)), Ordering::Relaxed);
+            let has_ended = matches!(piece, Poll::Ready(None));
+            watch.0.is_under_way.store(!has_ended, Ordering::Relaxed);
+            watch.0.has_ended.store(has_ended, Ordering::Relaxed);
             piece
         }))
     });
-    (watched, is_arriving)
+    (watched, arrival)
 }
 
 /// A body that is dropped is not read any longer.
-struct Watch(IsArriving);
+struct Watch(Arc<Arrival>);
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.is_under_way.store(false, Ordering::Relaxed);
     }
 }

@@ -34,16 +34,35 @@ const WORKER_EXTRA_CONNECTIONS: usize = 6;
 /// The connection that listens stands beside the pool.
 const LISTENER_CONNECTIONS: u32 = 1;
 
-/// Lets the process open as many files as the system allows: each connection is one.
-fn raise_open_files() {
+/// A connection is an open file, and the file that it sends another.
+const FILES_OF_CONNECTION: u64 = 2;
+/// Open files besides those of connections from clients: to the database, and of the worker.
+const OTHER_FILES: u64 = 128;
+
+/// How the API is reached, with as many connections as the system lets the process have at most.
+fn http_config(config: &Config) -> HttpConfig {
+    let mut http = config.http.clone();
     let limit = getrlimit(Resource::Nofile);
     // where it is refused, the process has what it had
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let fitting = files.saturating_sub(OTHER_FILES) / FILES_OF_CONNECTION;
+    let fitting = usize::try_from(fitting).unwrap_or(usize::MAX).max(1);
+    if fitting < http.http_connections {
+        tracing::warn!(
+            "The system lets this process open {files} files: it takes {fitting} connections at a time, not {}.",
+            http.http_connections
+        );
+        http.http_connections = fitting;
+    }
+    if http.behind_proxy && http.public_url.is_none() {
+        tracing::warn!("Set PUBLIC_URL: behind a proxy, requests for any host name are answered without it.");
+    }
+    http
 }
 
 /// The API, a worker and the cleanup in one process.
 pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
-    raise_open_files();
     let stop = stop_on_signal()?;
     let created = database.prepare(config, Schema::Prepare).await?;
     let pool = database.connect(api_connections(config)).await?;
@@ -63,7 +82,6 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 
 /// The API alone.
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
-    raise_open_files();
     let stop = stop_on_signal()?;
     let created = database.prepare(config, Schema::Expect).await?;
     let pool = database.connect(api_connections(config)).await?;
@@ -97,7 +115,7 @@ async fn open_storage(config: &Config, pool: &PgPool) -> anyhow::Result<Storage>
 }
 
 fn build_api(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> Api {
-    Api { pool, storage, clock, http: config.http.clone(), limits: config.limits.clone() }
+    Api { pool, storage, clock, http: http_config(config), limits: config.limits.clone() }
 }
 
 fn build_worker(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> anyhow::Result<Worker> {

@@ -25,6 +25,15 @@ fn encode(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     bytes
 }
 
+/// A PNG of this size in px that cannot be compressed: 3 bytes for each pixel.
+pub(crate) fn noise_png(width: u32, height: u32) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let picture = RgbImage::from_fn(width, height, |_, _| Rgb([random.u8(..), random.u8(..), random.u8(..)]));
+    let mut bytes = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("an encoded picture");
+    bytes
+}
+
 /// The size in px of an encoded picture.
 pub(crate) fn size(bytes: &[u8]) -> (u32, u32) {
     let picture = image::load_from_memory(bytes).expect("a picture");

@@ -48,7 +48,7 @@ pub(crate) async fn check_credentials(
     let counters = Counters::of(state, from, Some(username));
     counters.refuse_too_many(state).await?;
     let slot = state.passwords.slot().await?;
-    // again, as others may have failed meanwhile: no more tries than there are slots can get past the limit
+    // again, as others may have failed meanwhile: at most as many tries as there are slots get past the limit
     counters.refuse_too_many(state).await?;
     let login = match Password::typed(password) {
         Some(password) => {

@@ -67,6 +67,8 @@ pub(crate) async fn upload_image(
     state.storage.verify().await?;
     db::uploads::note(&mut *state.pool.acquire().await?, &key).await?;
     state.storage.store_spooled(&file, &key).await?;
+    // a folder that was unmounted a moment ago takes files as well, and loses them when it is mounted again
+    state.storage.verify_now().await?;
     let new = NewImage {
         owner: user.id,
         original,

@@ -182,9 +182,14 @@ pub async fn replace_password(
     Ok(version.map(|version| Login { credentials: CredentialVersion(version), ..login }))
 }
 
-/// Keeps the account from logging in; its sessions are deleted with [`super::sessions::delete_of_user`].
+/// Keeps the account from logging in, and ends its logins, those that are being checked among them.
 pub async fn deactivate(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE users SET is_active = false WHERE id = $1", id.0).execute(connection).await?;
+    sqlx::query!(
+        "UPDATE users SET is_active = false, credential_version = credential_version + 1 WHERE id = $1",
+        id.0
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

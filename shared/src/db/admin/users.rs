@@ -220,7 +220,10 @@ pub struct UserChange<'a> {
 /// [`USERNAME_KEY`](crate::db::users::USERNAME_KEY) when another has this name.
 pub async fn update(connection: &mut PgConnection, id: UserId, change: &UserChange<'_>) -> sqlx::Result<()> {
     sqlx::query!(
-        "UPDATE users SET username = $2, tier_id = $3, is_admin = $4, is_active = $5 WHERE id = $1",
+        "UPDATE users
+         SET username = $2, tier_id = $3, is_admin = $4, is_active = $5,
+             credential_version = credential_version + (is_active AND NOT $5)::int
+         WHERE id = $1",
         id.0,
         change.username.as_str(),
         change.tier.0,
