@@ -61,7 +61,7 @@ pub struct HttpConfig {
     pub behind_proxy: bool,
 
     /// Connections of one process at a time; further ones are refused
-    #[arg(long, env, global = true, default_value_t = 16_384)]
+    #[arg(long, env, global = true, default_value_t = 8192)]
     pub http_connections: usize,
 
     /// Listen on other than loopback addresses although the first superuser still has the default password
