@@ -34,6 +34,8 @@ const MISSED_HEARTBEATS: usize = 4;
 /// Acknowledgements that apalis buffers are four for each job of a batch. At a stop nothing reads them until the last
 /// job has ended, so all jobs that run must fit. Our `get_jobs` takes one job at a time whatever the batch is.
 const BATCH_FOR_EACH_JOB: usize = 2;
+/// The server ends a statement whose client is gone within this time, or has committed it.
+const LATE_POLL_TIME: Duration = Duration::from_millis(200);
 const TICK_LIMIT: Duration = Duration::from_secs(30);
 
 /// A job as its handler gets it.
@@ -128,6 +130,9 @@ impl Queues {
         while let Some(ended) = workers.join_next().await {
             ended?;
         }
+        release(&self.pool, &self.name).await;
+        // a poll that was under way when its worker stopped may have taken a job a moment later
+        tokio::time::sleep(LATE_POLL_TIME).await;
         release(&self.pool, &self.name).await;
         Ok(())
     }
