@@ -150,8 +150,8 @@ pub enum JpegError {
 }
 
 /// Decodes a file to planes. `choose` gives the scales of a component from its number, what it means, and its share of the
-/// picture's samples; where its two scales differ, they are raised to what is known: see [`Sides`]. A file of more than `max_scans` is
-/// refused.
+/// picture's samples; where its two scales differ, they are raised to sides that the transform knows. A file of more than
+/// `max_scans` is refused.
 pub fn decode(
     file: &[u8],
     choose: impl Fn(ColourModel, usize, Share) -> Scales,
