@@ -1,7 +1,7 @@
 //! Lock files that name processes which have nothing to do with this database.
 
 use std::{
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
 };
 
@@ -164,13 +164,9 @@ async fn ends_what_is_left_of_another_users_server_without_the_right_to_look_at_
     process.origin().await;
     assert!(process.stop().await.success());
     let weak = || {
-        let program = program.display();
-        let script = folder.path().join("weak");
-        let line =
-            format!("#!/bin/sh\nexec setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace {program}\n");
-        fs::write(&script, line).expect("a script");
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a program");
-        Pictier::from(&script, &data).in_folder(folder.path()).start()
+        let program = program.to_str().expect("a path in UTF-8");
+        let weakened = ["--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", program];
+        Pictier::from(Path::new("setpriv"), &data).args(&weakened).in_folder(folder.path()).start()
     };
     let mut first = weak();
     first.origin().await;

@@ -182,7 +182,10 @@ pub(crate) fn for_other_user(uid: u32) -> (tempfile::TempDir, PathBuf, PathBuf) 
     let world = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), world).expect("a folder for all");
     let (program, data) = (folder.path().join("pictier"), folder.path().join("data"));
-    std::fs::copy(PROGRAM, &program).expect("a copy");
+    // a process of its own writes it: a child that another test forks meanwhile would inherit a file that is open for
+    // writing here, and as long as it has it the program cannot be run (ETXTBSY, execve(2))
+    let copy = Command::new("cp").arg(PROGRAM).arg(&program).status().expect("cp");
+    assert!(copy.success(), "{copy}");
     std::fs::create_dir(&data).expect("a folder");
     chown(&data, Some(uid), Some(uid)).expect("a folder of theirs");
     (folder, program, data)
