@@ -119,7 +119,7 @@ async fn a_client_that_never_reads_loses_its_connection() {
 }
 
 #[tokio::test]
-async fn whoever_refuses_every_encoding_gets_the_answer_as_it_is() {
+async fn answers_without_compression_when_every_encoding_is_refused() {
     let app = TestApp::start().await;
     let ada = app.user("Premium").await;
     for accepted in ["identity;q=0", "*;q=0", "gzip;q=0, identity; q=0.0"] {

@@ -179,7 +179,7 @@ async fn a_job_that_kills_its_workers_is_stopped_and_its_thumbnail_failed() {
         tokio::spawn(async move { client.get_with(&url, &[("prefer", "wait=30")]).await })
     };
     app.start_worker().await;
-    // whoever waits hears of it at once
+    // waiting requests are told at once
     let problem = waiting.await.expect("an answer").expect_problem(422, "thumbnail-failed");
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("again and again")), "{problem}");
     app.stop_worker().await;

@@ -194,7 +194,7 @@ fn label(height: u32) -> String {
 pub(crate) struct LinkJson {
     /// What to hand out.
     link: String,
-    /// The moment from which on it is gone.
+    /// The link is invalid from this time on.
     expiration: Timestamp,
     /// How long it lives from its making on, in seconds.
     #[schema(minimum = 300, maximum = 30000)]

@@ -10,7 +10,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::query::{deserialize, parse_pairs, refuse_nul};
+use super::query::{deserialize, deserialize_fields, parse_pairs};
 use crate::error::{BODY, Code, Problem};
 
 /// The longest time to read a body of JSON or of a form's fields.
@@ -92,9 +92,7 @@ where
         if !media_type(&request).eq_ignore_ascii_case(URL_ENCODED) {
             return Err(unsupported(&[URL_ENCODED]));
         }
-        let body = read(request, state).await?;
-        refuse_nul(&parse_pairs(&body)?)?;
-        deserialize(serde_html_form::Deserializer::from_bytes(&body), "form").map(Self)
+        deserialize_fields(&read(request, state).await?, "form").map(Self)
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) use whole_number::WholeNumber;
 
 use crate::error::Problem;
 
-/// `{pk}` of the path; what is no number of an image is an image that does not exist.
+/// `{pk}` of the path. Anything but a positive number is answered like an unknown image.
 pub(crate) struct Pk(pub(crate) ImageId);
 
 /// `{pk}` and `{height}` of the path.

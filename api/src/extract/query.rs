@@ -18,10 +18,15 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let query = parts.uri.query().unwrap_or_default().as_bytes();
-        refuse_nul(&parse_pairs(query)?)?;
-        deserialize(serde_html_form::Deserializer::from_bytes(query), "query").map(Self)
+        let query = parts.uri.query().unwrap_or_default();
+        deserialize_fields(query.as_bytes(), "query").map(Self)
     }
+}
+
+/// Deserializes a query string or a URL-encoded form.
+pub(super) fn deserialize_fields<T: DeserializeOwned>(text: &[u8], whole: &str) -> Result<T, Problem> {
+    refuse_nul(&parse_pairs(text)?)?;
+    deserialize(serde_html_form::Deserializer::from_bytes(text), whole)
 }
 
 /// The names and texts of a query string or a URL-encoded form.
@@ -30,7 +35,7 @@ pub(super) fn parse_pairs(text: &[u8]) -> Result<Vec<(String, String)>, Problem>
 }
 
 /// Refuses the one character that the database keeps in no text.
-pub(super) fn refuse_nul(pairs: &[(String, String)]) -> Result<(), Problem> {
+fn refuse_nul(pairs: &[(String, String)]) -> Result<(), Problem> {
     match pairs.iter().find(|(_, value)| value.contains('\0')) {
         Some((name, _)) => Err(Problem::field(name, "Leave out the NUL character.")),
         None => Ok(()),

@@ -15,7 +15,7 @@ pub struct SessionRow<'a> {
     pub user: Option<UserId>,
     /// What tower-sessions keeps in it, a JSON object.
     pub data: &'a Value,
-    /// The moment from which on it is gone.
+    /// The session is invalid from this time on.
     pub expires_at: DateTime<Utc>,
 }
 

@@ -82,7 +82,7 @@ pub struct ExpiringLink {
     pub target: LinkTarget,
     /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// The moment from which on it is gone.
+    /// The link is invalid from this time on.
     pub expires_at: DateTime<Utc>,
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn copy(
     Ok(())
 }
 
-/// Aborts the upload when it is dropped: after an error, and when whoever waits for it goes away.
+/// Aborts the upload when it is dropped: after an error, or when its future is dropped.
 struct Unfinished(Option<WriteMultipart>);
 
 impl Drop for Unfinished {

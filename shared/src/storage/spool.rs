@@ -41,7 +41,7 @@ impl Spooled {
         self.bytes
     }
 
-    /// The file from its start. Whoever reads it shares the position with those who opened it before.
+    /// Rewinds the file and returns another handle. All handles share one position, so only one may read.
     pub fn open(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;
