@@ -30,7 +30,6 @@ use reqwest::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
-    administration,
     clock::Clock,
     config::{self, LimitsConfig, StorageConfig},
     jobs::{self, Job, JobId},
@@ -38,6 +37,7 @@ use shared::{
         self,
         embedded::{Config, Durability, Server},
     },
+    services::{Services, setup},
     storage::Storage,
 };
 use sqlx::PgPool;
@@ -206,7 +206,7 @@ impl Service {
         limits.uploads_per_minute = i32::MAX;
         let clock = Clock::default();
         let mut connection = pool.acquire().await.expect("a connection");
-        administration::prepare(&mut connection, &config::defaults(), &clock).await.expect("a superuser");
+        setup::prepare(&mut connection, &config::defaults(), &clock).await.expect("a superuser");
         let storage = StorageConfig { data_dir: folder.to_owned(), s3_bucket: None, s3_allow_http: false };
         let storage = Storage::open(&storage).expect("a storage");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -222,7 +222,8 @@ impl Service {
             heartbeat: Duration::from_secs(5),
             cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
         };
-        let api = Api { pool: pool.clone(), storage, clock, http: config::defaults(), limits };
+        let api =
+            Api { services: Services::new(pool.clone(), storage, clock, limits), http: config::defaults() };
         tokio::spawn(api.serve(listener, stop.clone()));
         tokio::spawn(worker.run(stop.clone()));
         let client = reqwest::Client::builder().cookie_store(true).no_proxy().build().expect("a client");

@@ -12,13 +12,13 @@ use reqwest::{
 };
 use serde_json::json;
 use shared::{
-    administration,
     clock::Clock,
     config::{self, StorageConfig},
     postgres::{
         self,
         embedded::{Config, Durability, Server},
     },
+    services::{Services, setup},
     storage::Storage,
 };
 use sqlx::PgPool;
@@ -205,9 +205,7 @@ fn main() {
 async fn fill(pool: &PgPool) {
     let started = Instant::now();
     let mut connection = pool.acquire().await.expect("a connection");
-    administration::prepare(&mut connection, &config::defaults(), &Clock::default())
-        .await
-        .expect("a superuser");
+    setup::prepare(&mut connection, &config::defaults(), &Clock::default()).await.expect("a superuser");
     for statement in SEEDS {
         sqlx::query(statement).execute(&mut *connection).await.expect(statement);
     }
@@ -220,7 +218,7 @@ async fn serve(pool: PgPool, storage: Storage) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let origin = format!("http://{}", listener.local_addr().expect("an address"));
     let (http, limits) = (config::defaults(), config::defaults());
-    let api = Api { pool, storage, clock: Clock::default(), http, limits };
+    let api = Api { services: Services::new(pool, storage, Clock::default(), limits), http };
     tokio::spawn(api.serve(listener, CancellationToken::new()));
     origin
 }

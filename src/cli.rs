@@ -99,7 +99,7 @@ pub(crate) enum Role {
         /// Login name
         username: String,
         /// The account's tier
-        #[arg(long, default_value = shared::administration::ADMIN_TIER)]
+        #[arg(long, default_value = shared::services::setup::ADMIN_TIER)]
         tier: String,
     },
     /// Create and change tiers as a JSON file says; those that it does not name stay

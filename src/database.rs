@@ -85,7 +85,7 @@ impl Database {
         postgres::migrate(&pool).await?;
         let clock = Clock::measured(&pool).await?;
         let mut connection = pool.acquire().await?;
-        let created = shared::administration::prepare(&mut connection, &config.superuser, &clock).await?;
+        let created = shared::services::setup::prepare(&mut connection, &config.superuser, &clock).await?;
         warn_of_default_password(&db::users::admins_with_default_password(&mut connection).await?);
         drop(connection);
         Ok((pool, created))

@@ -145,7 +145,7 @@ async fn a_tier_in_use_is_not_deleted_and_names_who_has_it() {
     let path = async |name: &str| format!("/admin/tiers/{}/delete", tier_id(&app, name).await);
     let premium = path("Premium").await;
     admin.page(&premium).await.expect_page(StatusCode::OK, &["ada", "cannot be deleted"]);
-    admin.send_form(&premium, &[]).await.expect_page(StatusCode::CONFLICT, &["users have this tier", "ada"]);
+    admin.send_form(&premium, &[]).await.expect_page(StatusCode::CONFLICT, &["Users have this tier", "ada"]);
     let basic = path("Basic").await;
     admin.send_form(&basic, &[]).await.expect_page(StatusCode::CONFLICT, &["new users get this tier"]);
     admin.send_form("/admin/tiers/new", &tier_form("Spare", "")).await.expect_redirect("/admin/tiers");

@@ -13,9 +13,10 @@ use shared::{
             plan_for_values, statistics, tiers,
             users::{self, UserChange, UserFilter, UserSort},
         },
-        admin_actions::{Actor, AdminAction},
     },
-    domain::{ImageId, TierId, UserId},
+    domain::{
+        Actor, AuditAction, AuditEntry, AuditObject, ImageId, Tier, TierId, TierSpec, User, UserId, Username,
+    },
     postgres,
 };
 use sqlx::{PgConnection, PgPool};
@@ -253,13 +254,25 @@ async fn live_links_are_listed_from_the_one_that_ends_first_and_revoked() {
 async fn history_is_read_from_its_end_whole_or_of_an_object_or_an_actor() {
     let app = TestApp::start().await;
     let mut connection = app.pool.acquire().await.expect("a connection");
-    for (n, object_type) in ["user", "job", "user"].into_iter().enumerate() {
-        let actor = if n == 0 { Actor::CommandLine } else { Actor::Admin { id: UserId(7), username: "ada" } };
-        let object_id = ["1", "01JZ", "2"][n];
-        let changes = json!({"n": n});
-        let action =
-            AdminAction { actor, action: "update", object_type, object_id, object_label: "x", changes };
-        db::admin_actions::record(&mut connection, &action, app.clock.now()).await.expect("an action");
+    let username: Username = "ada".parse().expect("a username");
+    let ada = User {
+        id: UserId(7),
+        username: username.clone(),
+        tier: Tier { id: TierId(1), spec: TierSpec::built_in().remove(0) },
+        is_admin: true,
+        used_bytes: 0,
+        password_is_default: false,
+    };
+    for (n, (actor, object)) in [
+        (Actor::CommandLine, AuditObject::user(UserId(1), &username)),
+        (Actor::Admin(&ada), AuditObject::job("01JZ", "thumbnails")),
+        (Actor::Admin(&ada), AuditObject::user(UserId(2), &username)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let entry = AuditEntry { actor, action: AuditAction::Update, object, changes: json!({ "n": n }) };
+        db::audit_log::insert(&mut connection, &entry, app.clock.now()).await.expect("an entry");
     }
     let every = HistoryFilter::default();
     let object = |kind: &str, id: &str| Some((kind.to_owned(), id.to_owned()));

@@ -72,13 +72,18 @@ fn the_database_room_decides_nothing_and_knows_no_http() {
 }
 
 #[test]
+fn services_know_no_http() {
+    never("shared/src/services", &["axum", "http::", "StatusCode"]);
+}
+
+#[test]
 fn the_worker_knows_no_http_and_the_api_no_worker() {
     never("worker/src", &["axum", "http::"]);
     never("api/src", &["worker::", "apalis"]);
 }
 
 #[test]
-fn handlers_and_pages_write_through_use_cases_only() {
+fn handlers_and_pages_write_through_services_only() {
     for verb in ["insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue("] {
         for (path, text) in ["api/src/handlers", "api/src/pages"].iter().flat_map(|folder| sources(folder)) {
             let call = text.lines().find(|line| line.contains("db::") && line.contains(verb));

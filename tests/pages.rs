@@ -27,7 +27,7 @@ async fn whoever_is_not_logged_in_is_sent_to_log_in_and_then_where_they_came_for
     let again = ada.send_form("/login", &typed).await;
     again.expect_page(
         StatusCode::UNAUTHORIZED,
-        &[r#"value="ada""#, r#"value="/account""#, "no active account"],
+        &[r#"value="ada""#, r#"value="/account""#, "No active account"],
     );
     let typed = [("username", "ada"), ("password", PASSWORD), ("next", "/account")];
     ada.send_form("/login", &typed).await.expect_redirect("/account");
@@ -58,7 +58,7 @@ async fn tries_to_log_in_by_the_page_count_as_those_by_the_api() {
     let typed = [("username", "ada"), ("password", PASSWORD)];
     let refused = ada.send_form("/login", &typed).await;
     assert!(refused.header("retry-after").parse::<u32>().is_ok());
-    refused.expect_page(StatusCode::TOO_MANY_REQUESTS, &["too many logins failed"]);
+    refused.expect_page(StatusCode::TOO_MANY_REQUESTS, &["Too many logins failed"]);
 }
 
 #[tokio::test]

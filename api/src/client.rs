@@ -7,9 +7,11 @@ use std::{
 };
 
 use axum::{
-    extract::{ConnectInfo, FromRef, FromRequestParts},
+    extract::{ConnectInfo, FromRequestParts},
     http::{HeaderMap, request::Parts},
 };
+
+use shared::services::accounts::ClientAddress;
 
 use crate::AppState;
 
@@ -19,25 +21,15 @@ static WARN_OF_PROXY: Once = Once::new();
 static WARN_OF_HEADER: Once = Once::new();
 
 /// The address that a request comes from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientAddress {
-    /// Of the client, or of the last machine that is known.
-    pub(crate) ip: IpAddr,
-    /// Whether it is that of a reverse proxy that the configuration does not name: all clients come from there.
-    pub(crate) is_of_proxy: bool,
-}
+pub(crate) struct Client(pub(crate) ClientAddress);
 
-impl<S> FromRequestParts<S> for ClientAddress
-where
-    AppState: FromRef<S>,
-    S: Send + Sync,
-{
+impl FromRequestParts<AppState> for Client {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
         let connected = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
         let connected = connected.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        if AppState::from_ref(state).urls.is_behind_proxy() {
+        if state.urls.is_behind_proxy() {
             let forwarded = forwarded_for(&parts.headers);
             let is_of_proxy = forwarded.is_none() && is_forwarded(&parts.headers);
             if is_of_proxy {
@@ -47,7 +39,7 @@ where
                     );
                 });
             }
-            return Ok(Self { ip: forwarded.unwrap_or(connected), is_of_proxy });
+            return Ok(Self(ClientAddress { ip: forwarded.unwrap_or(connected), is_of_proxy }));
         }
         let is_of_proxy = is_private(connected) && is_forwarded(&parts.headers);
         if is_of_proxy {
@@ -58,7 +50,7 @@ where
                 );
             });
         }
-        Ok(Self { ip: connected, is_of_proxy })
+        Ok(Self(ClientAddress { ip: connected, is_of_proxy }))
     }
 }
 

@@ -16,7 +16,9 @@ use imaging::InspectError;
 use serde::{Deserialize, Serialize};
 use shared::{
     domain::{AccessDenied, Invalid},
+    passwords::HashError,
     postgres,
+    services::ServiceError,
     storage::StorageError,
 };
 use utoipa::{
@@ -278,6 +280,38 @@ impl From<StorageError> for Problem {
 impl From<io::Error> for Problem {
     fn from(error: io::Error) -> Self {
         Self::storage_failed(&error)
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let detail = error.to_string();
+        let code = match error {
+            ServiceError::Invalid(invalid) => return invalid.into(),
+            ServiceError::NotFound(what) => return Self::not_found(what),
+            ServiceError::AccessDenied(denied) => return denied.into(),
+            ServiceError::Inspect(error) => return error.into(),
+            ServiceError::Storage(error) => return error.into(),
+            ServiceError::Io(error) => return error.into(),
+            ServiceError::Database(error) => return error.into(),
+            ServiceError::Hash(HashError::Busy) => return Self::unavailable(detail),
+            ServiceError::Hash(error) => return Self::internal(&error),
+            ServiceError::Panicked(error) => return Self::internal(&error),
+            ServiceError::TooManyLogins { retry_after } => {
+                return Self::new(Code::TooManyLogins, detail).retry_after(retry_after);
+            }
+            ServiceError::TooManyUploads { retry_after, .. } => {
+                return Self::new(Code::TooManyUploads, detail).retry_after(retry_after);
+            }
+            ServiceError::WrongCredentials => Code::WrongCredentials,
+            ServiceError::TooManyLinks { .. } => Code::TooManyLinks,
+            ServiceError::NotFailed { .. } => Code::NotFailed,
+            ServiceError::TierInUse(_) => Code::TierInUse,
+            ServiceError::TierFile(_) => Code::InvalidField,
+            ServiceError::OverQuota { .. } => Code::OverQuota,
+            ServiceError::UploadExpired => Code::RequestTimeout,
+        };
+        Self::new(code, detail)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP API. `routes.rs` is the table of every URL; a request goes from there to a handler, which parses it
-//! and calls a use case; the use case reads and writes through `shared`; the answer's links are made by `urls.rs`.
+//! and calls a procedure of `shared::services`, or reads a page of rows through `shared::db`; `urls.rs` makes the links
+//! of the response.
 
 mod auth;
 mod client;
@@ -18,19 +19,12 @@ mod routes;
 mod time_limits;
 mod upload_form;
 mod urls;
-mod use_cases;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::extract::FromRef;
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
-use shared::{
-    clock::Clock,
-    config::{HttpConfig, LimitsConfig},
-    storage::Storage,
-};
-use sqlx::PgPool;
+use shared::{config::HttpConfig, services::Services};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -38,12 +32,8 @@ pub use error::Code;
 pub use openapi::document as openapi_document;
 
 use crate::{
-    auth::{PasswordHasher, SessionWatch},
-    connections::LimitedAcceptor,
-    finished::FinishedThumbnails,
-    hosts::HostNames,
-    time_limits::DatabaseProbe,
-    urls::UrlScheme,
+    auth::SessionWatch, connections::LimitedAcceptor, finished::FinishedThumbnails, hosts::HostNames,
+    time_limits::DatabaseProbe, urls::UrlScheme,
 };
 
 /// A client that sends the head of a request more slowly, or nothing for so long, loses its connection.
@@ -56,57 +46,37 @@ const DRAIN_TIME: Duration = Duration::from_secs(25);
 /// What the API needs to run.
 #[derive(Clone, Debug)]
 pub struct Api {
-    /// The database.
-    pub pool: PgPool,
-    /// Where files are.
-    pub storage: Storage,
-    /// The time.
-    pub clock: Clock,
+    /// What changes something.
+    pub services: Services,
     /// How the API is reached.
     pub http: HttpConfig,
-    /// Limits.
-    pub limits: LimitsConfig,
 }
 
 /// What every handler can reach.
 #[derive(Clone)]
 struct AppState {
-    pool: PgPool,
+    services: Services,
     database: DatabaseProbe,
-    storage: Storage,
-    clock: Clock,
-    limits: Arc<LimitsConfig>,
     urls: UrlScheme,
     finished: FinishedThumbnails,
-    passwords: PasswordHasher,
     sessions: SessionWatch,
     /// One permit for each request that waits for a thumbnail.
     waiting: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
-impl FromRef<AppState> for PgPool {
-    fn from_ref(state: &AppState) -> Self {
-        state.pool.clone()
-    }
-}
-
 impl Api {
     /// Answers requests on `listener` until `stop`; then those under way get 25 s to end.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        tokio::spawn(self.clock.clone().follow(self.pool.clone(), stop.clone()));
-        let finished = FinishedThumbnails::listen(self.pool.clone(), stop.clone());
+        let Services { pool, clock, limits, .. } = self.services.clone();
+        tokio::spawn(clock.clone().follow(pool.clone(), stop.clone()));
         let state = AppState {
-            passwords: PasswordHasher::new(),
-            sessions: SessionWatch::start(self.pool.clone(), self.clock.clone(), stop.clone()),
-            waiting: Arc::new(Semaphore::new(self.limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
+            sessions: SessionWatch::start(pool.clone(), clock, stop.clone()),
+            waiting: Arc::new(Semaphore::new(limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
             urls: UrlScheme::new(&self.http),
-            database: DatabaseProbe::new(self.pool.clone()),
-            pool: self.pool,
-            storage: self.storage,
-            clock: self.clock,
-            limits: Arc::new(self.limits),
-            finished,
+            database: DatabaseProbe::new(pool.clone()),
+            finished: FinishedThumbnails::listen(pool, stop.clone()),
+            services: self.services,
             stop: stop.clone(),
         };
         let connections = LimitedAcceptor::new(self.http.http_connections);

@@ -11,25 +11,19 @@ use axum::{
 };
 use shared::{
     domain::{Title, User},
+    services::{Services, uploads},
     storage::{Spooled, Storage},
 };
 
 use crate::{
     AppState,
     error::{Code, Problem},
-    use_cases::{
-        list_images::ImageWithThumbnails,
-        upload_image::{bytes_left, count_upload, max_upload_bytes, over_quota, upload_image},
-    },
 };
 
 /// Bytes that a form may have besides its file: boundaries, headers and the title.
 const FORM_OVERHEAD_BYTES: u64 = 64 << 10;
 /// Longest title field in bytes; a title's own limit is in characters.
 const TITLE_MAX_BYTES: usize = 4 << 10;
-/// The most files that a form may have.
-const FORM_MAX_FILES: usize = 100;
-
 /// A form with one file.
 pub(crate) struct FileForm {
     pub(crate) file: Spooled,
@@ -37,10 +31,42 @@ pub(crate) struct FileForm {
     pub(crate) title: Option<String>,
 }
 
-/// A file of a form with any number of them, and what became of it.
-pub(crate) struct ReceivedFile {
-    pub(crate) name: String,
-    pub(crate) kept: Result<ImageWithThumbnails, Problem>,
+/// A form whose files are read one after another.
+pub(crate) struct FilesForm {
+    multipart: Multipart,
+    max_bytes: u64,
+}
+
+/// A field of a form, which has not been read.
+pub(crate) struct FormFile<'f> {
+    /// The file's name; `None` for another field, and for the nameless file that a browser sends where none was chosen.
+    pub(crate) name: Option<String>,
+    field: Field<'f>,
+    max_bytes: u64,
+}
+
+impl FilesForm {
+    /// Files larger than `max_bytes` are refused.
+    pub(crate) async fn open(state: &AppState, request: Request, max_bytes: u64) -> Result<Self, Problem> {
+        Ok(Self { multipart: multipart(request, state).await?, max_bytes })
+    }
+
+    /// The next field.
+    pub(crate) async fn next(&mut self) -> Result<Option<FormFile<'_>>, Problem> {
+        let max_bytes = self.max_bytes;
+        let field = self.multipart.next_field().await.map_err(|error| unread(&error, max_bytes))?;
+        Ok(field.map(|field| {
+            let name = field.file_name().filter(|name| field.name() == Some("file") && !name.is_empty());
+            FormFile { name: name.map(str::to_owned), field, max_bytes }
+        }))
+    }
+}
+
+impl FormFile<'_> {
+    /// Reads the file to a temporary one.
+    pub(crate) async fn spool(self, storage: &Storage) -> Result<Spooled, Problem> {
+        spool(storage, self.field, self.max_bytes).await
+    }
 }
 
 /// Reads a form with one file.
@@ -49,60 +75,20 @@ pub(crate) async fn receive_file(
     user: &User,
     request: Request,
 ) -> Result<FileForm, Problem> {
-    refuse_announced(state, user, &request)?;
-    in_time(state, read_form(&state.storage, request, state, max_upload_bytes(state, user))).await
+    refuse_announced(&state.services, user, &request)?;
+    in_time(
+        state,
+        read_form(&state.services.storage, request, state, uploads::max_bytes(&state.services, user)),
+    )
+    .await
 }
 
-/// Reads a form's files one after another and keeps those that can be kept.
-pub(crate) async fn receive_files(
-    state: &AppState,
-    user: &User,
-    request: Request,
-) -> Result<Vec<ReceivedFile>, Problem> {
-    let mut multipart = multipart(request, state).await?;
-    let max = max_upload_bytes(state, user);
-    let reading = async {
-        let mut received = Vec::new();
-        while let Some(field) = multipart.next_field().await.map_err(|error| unread(&error, max))? {
-            let name = field.file_name().unwrap_or_default().to_owned();
-            // a browser sends a nameless, empty file where none was chosen
-            if field.name() != Some("file") || name.is_empty() {
-                continue;
-            }
-            if received.len() == FORM_MAX_FILES {
-                let detail = format!("a form has at most {FORM_MAX_FILES} files; upload the others apart");
-                received.push(ReceivedFile { name, kept: Err(Problem::new(Code::SeveralFiles, detail)) });
-                break;
-            }
-            let kept = keep(state, user, field, max, &name).await;
-            received.push(ReceivedFile { name, kept });
-        }
-        Ok(received)
-    };
-    let received = in_time(state, reading).await?;
-    if received.is_empty() {
-        return Err(Problem::new(Code::MissingFile, "choose at least one file"));
-    }
-    Ok(received)
-}
-
-async fn keep(
-    state: &AppState,
-    user: &User,
-    field: Field<'_>,
-    max: u64,
-    name: &str,
-) -> Result<ImageWithThumbnails, Problem> {
-    count_upload(state, user).await?;
-    let file = spool(&state.storage, field, max).await?;
-    upload_image(state, user, file, &Title::from_file_name(name)).await
-}
-
-async fn in_time<T>(
+/// Limits how long the body of an upload is read.
+pub(crate) async fn in_time<T>(
     state: &AppState,
     reading: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    let limit = Duration::from_secs(state.limits.request_body_max_seconds);
+    let limit = Duration::from_secs(state.services.limits.request_body_max_seconds);
     tokio::time::timeout(limit, reading).await.map_err(|_| {
         let detail = format!("the body did not arrive within {} seconds", limit.as_secs());
         Problem::new(Code::RequestTimeout, detail)
@@ -110,17 +96,17 @@ async fn in_time<T>(
 }
 
 /// What the announced length already rules out is refused before the body is read.
-fn refuse_announced(state: &AppState, user: &User, request: &Request) -> Result<(), Problem> {
+fn refuse_announced(services: &Services, user: &User, request: &Request) -> Result<(), Problem> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced: u64 = announced.and_then(|length| length.parse().ok()).unwrap_or_default();
     let least = announced.saturating_sub(FORM_OVERHEAD_BYTES);
-    let max = max_upload_bytes(state, user);
+    let max = uploads::max_bytes(services, user);
     if least > max {
         return Err(too_large(max));
     }
-    let left = bytes_left(user);
+    let left = user.bytes_left();
     if left == 0 || least > left {
-        return Err(over_quota(user));
+        return Err(uploads::over_quota(user).into());
     }
     Ok(())
 }

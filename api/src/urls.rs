@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    extract::{FromRef, FromRequestParts},
+    extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme},
 };
 use imaging::Format;
@@ -69,15 +69,11 @@ pub(crate) struct Urls {
     origin: Arc<str>,
 }
 
-impl<S> FromRequestParts<S> for Urls
-where
-    AppState: FromRef<S>,
-    S: Send + Sync,
-{
+impl FromRequestParts<AppState> for Urls {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        Ok(AppState::from_ref(state).urls.links(&parts.headers, &parts.uri))
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        Ok(state.urls.links(&parts.headers, &parts.uri))
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the API and the worker share: the domain, the database, the object store and the job payloads.
 //! The two meet here and nowhere else.
 
-pub mod administration;
 pub mod backoff;
 pub mod clock;
 pub mod config;
@@ -13,4 +12,5 @@ pub mod log_limit;
 pub mod passwords;
 pub mod postgres;
 pub mod public_url;
+pub mod services;
 pub mod storage;

@@ -4,15 +4,13 @@ use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, bail};
 use shared::{
-    administration::create_admin,
-    clock::Clock,
-    domain::{Password, Username},
+    db,
+    domain::{Actor, Password, Username},
+    services::users::{self, Account},
 };
 
-use crate::{
-    cli::Config,
-    database::{Database, Schema},
-};
+use super::services;
+use crate::{cli::Config, database::Database};
 
 /// Creates an administrator whose password is asked for.
 pub(crate) async fn create(
@@ -23,9 +21,11 @@ pub(crate) async fn create(
 ) -> anyhow::Result<()> {
     let username: Username = username.parse()?;
     let password = Password::chosen(read_password(&username)?)?;
-    let (pool, _) = database.open(config, Schema::Expect).await?;
-    let clock = Clock::measured(&pool).await?;
-    create_admin(&mut *pool.acquire().await?, &username, &password, tier, &clock).await?;
+    let services = services(config, database).await?;
+    let found = db::tiers::by_name(&mut *services.connection().await?, tier).await?;
+    let id = found.with_context(|| format!("there is no tier {tier:?}"))?.id;
+    let account = Account { username: username.clone(), tier: id, is_admin: true, is_active: true };
+    users::create(&services, Actor::CommandLine, &account, password).await?;
     println!("created the administrator {username} of the tier {tier}");
     Ok(())
 }

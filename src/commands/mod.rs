@@ -12,9 +12,11 @@ use std::{
     process::ExitCode,
 };
 
+use shared::{clock::Clock, services::Services, storage::Storage};
+
 use self::consent::Consent;
 use crate::{
-    cli::{Cli, Role},
+    cli::{Cli, Config, Role},
     database::{Database, Schema},
 };
 
@@ -49,6 +51,14 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Healthcheck { .. }) => healthcheck::worker(database).await,
         Some(Role::Openapi) => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The procedures for a command that does one thing and ends.
+async fn services(config: &Config, database: &Database) -> anyhow::Result<Services> {
+    let (pool, _) = database.open(config, Schema::Expect).await?;
+    let storage = Storage::open(&config.storage)?;
+    let clock = Clock::measured(&pool).await?;
+    Ok(Services::new(pool, storage, clock, config.limits.clone()))
 }
 
 /// An address on this machine that reaches a listener; one on all addresses cannot be connected to by its own.

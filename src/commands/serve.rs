@@ -12,6 +12,7 @@ use shared::{
     domain::{Password, Username},
     installation,
     public_url::PublicUrl,
+    services::Services,
     storage::Storage,
 };
 use sqlx::PgPool;
@@ -115,7 +116,8 @@ async fn open_storage(config: &Config, pool: &PgPool) -> anyhow::Result<Storage>
 }
 
 fn build_api(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> Api {
-    Api { pool, storage, clock, http: http_config(config), limits: config.limits.clone() }
+    let services = Services::new(pool, storage, clock, config.limits.clone());
+    Api { services, http: http_config(config) }
 }
 
 fn build_worker(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> anyhow::Result<Worker> {

@@ -2,20 +2,15 @@
 
 use std::{fs, path::Path, process::ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use shared::{
-    administration::{TierChange, load_tiers, plan_tiers},
-    clock::Clock,
     db,
-    domain::{Tier, TierSpec},
-    postgres,
+    domain::{Actor, Tier, TierSpec},
+    services::tiers::{self, TierChange},
 };
 
-use super::consent::Consent;
-use crate::{
-    cli::Config,
-    database::{Database, Schema},
-};
+use super::{consent::Consent, services};
+use crate::{cli::Config, database::Database};
 
 /// Creates and changes tiers as a file says, after telling what that is.
 pub(crate) async fn load(
@@ -27,9 +22,9 @@ pub(crate) async fn load(
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let specs: Vec<TierSpec> =
         serde_json::from_str(&text).with_context(|| format!("{} is no list of tiers", file.display()))?;
-    let (pool, _) = database.open(config, Schema::Expect).await?;
-    let existing = db::tiers::all(&mut *pool.acquire().await?).await?;
-    let plan = plan_tiers(&existing, specs.clone())?;
+    let services = services(config, database).await?;
+    let existing = db::tiers::all(&mut *services.connection().await?).await?;
+    let plan = tiers::plan_changes(&existing, specs.clone())?;
     for change in &plan {
         tell(change);
     }
@@ -37,14 +32,7 @@ pub(crate) async fn load(
     if overwrites > 0 && !consent.to(&format!("Overwrite {overwrites} tier(s)?"))? {
         return Ok(ExitCode::FAILURE);
     }
-    // nobody is asked in a transaction, so what was told may have become wrong meanwhile
-    let mut tx = postgres::begin(&pool).await?;
-    let existing = db::tiers::lock_all(&mut tx).await?;
-    if plan_tiers(&existing, specs)? != plan {
-        bail!("The tiers were changed meanwhile, and nothing was changed by this command. Run it again.");
-    }
-    load_tiers(&mut tx, &plan, &Clock::measured(&pool).await?).await?;
-    tx.commit().await?;
+    tiers::load(&services, Actor::CommandLine, specs, &plan).await?;
     Ok(ExitCode::SUCCESS)
 }
 

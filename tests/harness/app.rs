@@ -15,6 +15,7 @@ use shared::{
     db::{self, users::NewUser},
     domain::{Attempt, Password, ThumbnailId, TierSpec, UserId, Username},
     installation, passwords, postgres,
+    services::Services,
     storage::Storage,
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -91,13 +92,8 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
-        let api = Api {
-            pool: api_pool,
-            storage: storage.clone(),
-            clock: clock.clone(),
-            http,
-            limits: limits.clone(),
-        };
+        let api =
+            Api { services: Services::new(api_pool, storage.clone(), clock.clone(), limits.clone()), http };
         tokio::spawn(api.serve(listener, stop.clone()));
         Self {
             origin,

@@ -1,13 +1,9 @@
 //! Who is logged in: sessions in the database, passwords checked off the runtime.
 
-mod passwords;
 mod session_store;
 mod session_watch;
 
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
     db,
@@ -16,7 +12,6 @@ use shared::{
 use time::Duration;
 use tower_sessions::{Expiry, Session, SessionManagerLayer, cookie::SameSite};
 
-pub(crate) use passwords::PasswordHasher;
 use session_store::PgSessionStore;
 pub(crate) use session_watch::SessionWatch;
 
@@ -39,7 +34,11 @@ const RENEWED_AT: &str = "renewed_at";
 
 /// The layer that loads and saves sessions.
 pub(crate) fn session_layer(state: &AppState) -> SessionManagerLayer<PgSessionStore> {
-    let store = PgSessionStore::new(state.pool.clone(), state.clock.clone(), TimeDelta::days(SESSION_DAYS));
+    let store = PgSessionStore::new(
+        state.services.pool.clone(),
+        state.services.clock.clone(),
+        TimeDelta::days(SESSION_DAYS),
+    );
     SessionManagerLayer::new(store)
         .with_name(COOKIE)
         .with_secure(state.urls.is_https())
@@ -61,18 +60,13 @@ pub(crate) async fn log_in(session: &Session, login: Login, now: DateTime<Utc>) 
 /// The user who is logged in, with the tier as it is now; without a login the request ends with 401.
 pub(crate) struct CurrentUser(pub(crate) User);
 
-impl<S> FromRequestParts<S> for CurrentUser
-where
-    AppState: FromRef<S>,
-    S: Send + Sync,
-{
+impl FromRequestParts<AppState> for CurrentUser {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let state = AppState::from_ref(state);
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let session = parts.extensions.get::<Session>().ok_or_else(not_logged_in)?;
-        let user = current_user(&state, session).await?;
-        renew(session, state.clock.now()).await?;
+        let user = current_user(state, session).await?;
+        renew(session, state.services.clock.now()).await?;
         Ok(Self(user))
     }
 }
@@ -80,7 +74,7 @@ where
 /// The user of a session, with the tier as it is now.
 pub(crate) async fn current_user(state: &AppState, session: &Session) -> Result<User, Problem> {
     let login = login_of(session).await?.ok_or_else(not_logged_in)?;
-    let user = db::users::active(&mut *state.pool.acquire().await?, login).await?;
+    let user = db::users::active(&mut *state.services.connection().await?, login).await?;
     user.ok_or_else(not_logged_in)
 }
 

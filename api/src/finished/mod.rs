@@ -1,6 +1,7 @@
 //! The ends of thumbnails, whichever process made them: one task of the process learns of them from the database, reads
 //! them once, and tells the requests that wait and the streams of events.
 
+mod wait;
 mod waiters;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
@@ -21,8 +22,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use wait::wait_for_thumbnail;
 use waiters::Waiters;
-pub(crate) use waiters::{WaitEnd, Waiter};
+use waiters::{WaitEnd, Waiter};
 
 /// The channel that the triggers on `thumbnails` notify.
 const CHANNEL: &str = "thumbnail_finished";

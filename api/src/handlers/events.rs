@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use shared::{
     db,
     domain::{Image, Login, Thumbnail, ThumbnailState, Tier, UserId},
+    services::images,
 };
 use tower_sessions::Session;
 
@@ -21,7 +22,6 @@ use crate::{
     finished::{Finished, News, Subscription},
     representations::{ImageThumbnailJson, ThumbnailJson},
     urls::Urls,
-    use_cases::list_images::find_image,
 };
 
 /// Proxies close connections that are silent for long.
@@ -49,7 +49,7 @@ pub(crate) async fn image_events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     // first subscribe, then look: what ends in between is heard
     let subscription = state.finished.subscribe();
-    let image = find_image(&mut *state.pool.acquire().await?, &user, id).await?.image;
+    let image = images::find(&state.services, &user, id).await?.image;
     let (login, end) = end_of_session(&state, &session).await?;
     let follower = Follower { state, login, urls, image, subscription, next: Some(News::Unknown) };
     let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok).take_until(end);
@@ -161,7 +161,7 @@ impl Follower {
 
     /// The ends of all thumbnails until now.
     async fn look(&self) -> Result<Vec<Event>, Problem> {
-        let mut connection = self.state.pool.acquire().await?;
+        let mut connection = self.state.services.connection().await?;
         let user = db::users::active(&mut connection, self.login).await?;
         let user = user.ok_or_else(auth::not_logged_in)?;
         let thumbnails = db::thumbnails::of_images(&mut connection, &[self.image.id]).await?;

@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
 };
 use serde::Deserialize;
-use shared::domain::{Height, LinkTarget, ValidFor};
+use shared::{
+    domain::{Height, LinkTarget, ValidFor},
+    services::links,
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -16,7 +19,6 @@ use crate::{
     extract::{Body, Pk, PkAndLink, WholeNumber},
     representations::LinkJson,
     urls::{Urls, header_value},
-    use_cases::expiring_links,
 };
 
 /// Which link to make.
@@ -48,8 +50,8 @@ pub(crate) async fn list_expiring_links(
     urls: Urls,
     Pk(image): Pk,
 ) -> Result<Json<Vec<LinkJson>>, Problem> {
-    let links = expiring_links::list_links(&state, &user, image).await?;
-    Ok(Json(links.iter().map(|link| LinkJson::new(link, &urls)).collect()))
+    let found = links::list(&state.services, &user, image).await?;
+    Ok(Json(found.iter().map(|link| LinkJson::new(link, &urls)).collect()))
 }
 
 /// Make a link that expires
@@ -87,7 +89,7 @@ pub(crate) async fn create_expiring_link(
         None => LinkTarget::Original,
         Some(px) => LinkTarget::Thumbnail(Height::try_from(px.0)?),
     };
-    let link = expiring_links::create_link(&state, &user, image, target, valid_for).await?;
+    let link = links::create(&state.services, &user, image, target, valid_for).await?;
     let location = header_value(&urls.expiring(link.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(LinkJson::new(&link, &urls))))
 }
@@ -109,6 +111,6 @@ pub(crate) async fn revoke_expiring_link(
     CurrentUser(user): CurrentUser,
     PkAndLink(image, id): PkAndLink,
 ) -> Result<StatusCode, Problem> {
-    expiring_links::revoke_link(&state, &user, image, id).await?;
+    links::revoke(&state.services, &user, image, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -39,7 +39,7 @@ pub(crate) async fn is_ready(State(state): State<AppState>) -> Result<&'static s
     if !state.database.answers().await {
         return Err(Problem::unavailable("The database does not answer."));
     }
-    let looked = tokio::time::timeout(STORAGE_LIMIT, state.storage.verify()).await;
+    let looked = tokio::time::timeout(STORAGE_LIMIT, state.services.storage.verify()).await;
     if !looked.is_ok_and(|looked| looked.is_ok()) {
         return Err(Problem::unavailable("The storage does not answer, or it belongs to another database."));
     }

@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use serde::Deserialize;
-use shared::domain::{ImageId, Title, User};
+use shared::{
+    domain::{ImageId, Title, User},
+    services::images::{self, ImageWithThumbnails},
+};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -16,11 +19,6 @@ use crate::{
     extract::{Body, Pk, Query},
     representations::ImageJson,
     urls::{Urls, header_value},
-    use_cases::{
-        delete_image,
-        list_images::{self, ImageWithThumbnails},
-        rename_image,
-    },
 };
 
 const LIST_DEFAULT: i64 = 50;
@@ -71,8 +69,7 @@ pub(crate) async fn list_images(
     if !(1..=LIST_MAX).contains(&limit) {
         return Err(Problem::field("limit", format!("a page has 1 to {LIST_MAX} images, not {limit}")));
     }
-    let mut connection = state.pool.acquire().await?;
-    let page = list_images::list_images(&mut connection, &user, query.cursor.map(ImageId), limit).await?;
+    let page = images::list(&state.services, &user, query.cursor.map(ImageId), limit).await?;
     let mut headers = HeaderMap::new();
     if let Some(last) = page.continues_after {
         headers.insert(
@@ -98,7 +95,7 @@ pub(crate) async fn show_image(
     urls: Urls,
     Pk(id): Pk,
 ) -> Result<Json<ImageJson>, Problem> {
-    let found = list_images::find_image(&mut *state.pool.acquire().await?, &user, id).await?;
+    let found = images::find(&state.services, &user, id).await?;
     Ok(Json(represent(&found, &user, &urls)))
 }
 
@@ -138,7 +135,7 @@ pub(crate) async fn rename_image(
     Body(body): Body<Rename>,
 ) -> Result<Json<ImageJson>, Problem> {
     let title = Title::try_from(body.title)?;
-    let renamed = rename_image::rename_image(&mut *state.pool.acquire().await?, &user, id, &title).await?;
+    let renamed = images::rename(&state.services, &user, id, &title).await?;
     Ok(Json(represent(&renamed, &user, &urls)))
 }
 
@@ -158,7 +155,7 @@ pub(crate) async fn delete_image(
     CurrentUser(user): CurrentUser,
     Pk(id): Pk,
 ) -> Result<StatusCode, Problem> {
-    delete_image::delete_image(&state.pool, &user, id).await?;
+    images::delete(&state.services, &user, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

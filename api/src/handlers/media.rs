@@ -12,6 +12,7 @@ use imaging::Format;
 use shared::{
     db::{self, links::LiveLink, thumbnails::ServedThumbnail},
     domain::{Image, LinkId, LinkTarget, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Title},
+    services::thumbnails,
 };
 use uuid::Uuid;
 
@@ -20,9 +21,9 @@ use crate::{
     error::{Code, Problem},
     extract::FileName,
     file_response::{Cache, FileResponse},
+    finished::wait_for_thumbnail,
     representations::PendingJson,
     urls::{Urls, header_value, parse_file_name},
-    use_cases::thumbnails::{remake_thumbnail, request_thumbnail, wait_for_thumbnail},
 };
 
 /// The longest wait that a client may ask for (RFC 7240).
@@ -57,7 +58,7 @@ pub(crate) async fn download_original(
 ) -> Result<Response, Problem> {
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     let id = OriginalId(id);
-    let found = db::images::by_original(&mut *state.pool.acquire().await?, id).await?;
+    let found = db::images::by_original(&mut *state.services.connection().await?, id).await?;
     let (image, tier) = found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
     tier.allows_original()?;
     respond_with_original(&state, &image, Cache::TierGated, None, &headers).await
@@ -146,8 +147,8 @@ pub(crate) async fn download_expiring(
 
 /// A link that has not expired, as far as the owner's tier allows what it shows, and how long copies may be kept.
 async fn live_link(state: &AppState, id: LinkId) -> Result<(LiveLink, Cache), Problem> {
-    let now = state.clock.now();
-    let found = db::links::live(&mut *state.pool.acquire().await?, id, now).await?;
+    let now = state.services.clock.now();
+    let found = db::links::live(&mut *state.services.connection().await?, id, now).await?;
     let live = found.ok_or_else(no_such_file)?;
     live.tier.allows_expiring_links()?;
     live.tier.allows_target(live.link.target)?;
@@ -174,7 +175,7 @@ impl Link {
     async fn look_up(&self, state: &AppState) -> Result<Permitted, Problem> {
         match *self {
             Self::Lasting(id, format) => {
-                let found = db::thumbnails::served(&mut *state.pool.acquire().await?, id).await?;
+                let found = db::thumbnails::served(&mut *state.services.connection().await?, id).await?;
                 let served = found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
                 served.tier.allows_height(served.thumbnail.height)?;
                 Ok(Permitted { served, cache: Cache::TierGated, file_name: None })
@@ -184,7 +185,7 @@ impl Link {
                 let LinkTarget::Thumbnail(height) = live.link.target else {
                     return Err(no_such_file());
                 };
-                let mut connection = state.pool.acquire().await?;
+                let mut connection = state.services.connection().await?;
                 let thumbnail = db::thumbnails::of_height(&mut connection, live.link.image, height).await?;
                 let id = thumbnail.ok_or_else(no_such_file)?.id;
                 let served = db::thumbnails::served(&mut connection, id).await?.ok_or_else(no_such_file)?;
@@ -203,12 +204,12 @@ async fn respond_with_original(
     request: &HeaderMap,
 ) -> Result<Response, Problem> {
     let file = FileResponse::original(image, cache, file_name);
-    if let Some(response) = file.respond(&state.storage, request).await? {
+    if let Some(response) = file.respond(&state.services.storage, request).await? {
         return Ok(response);
     }
     // a store that is away has no objects at all; only one that is there can have lost this one
-    state.storage.verify_now().await?;
-    if db::images::by_original(&mut *state.pool.acquire().await?, image.original).await?.is_none() {
+    state.services.storage.verify_now().await?;
+    if db::images::by_original(&mut *state.services.connection().await?, image.original).await?.is_none() {
         // the image was deleted since its row was read
         return Err(no_such_file());
     }
@@ -252,12 +253,12 @@ async fn ready_file(state: &AppState, request: &HeaderMap, link: &Link, wait: Wa
             ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
             ThumbnailState::Ready { bytes, .. } => {
                 let file = FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name);
-                match file.respond(&state.storage, request).await? {
+                match file.respond(&state.services.storage, request).await? {
                     Some(response) => return Ok(Made::File(response)),
-                    None => remake_thumbnail(state, id, attempt).await?,
+                    None => thumbnails::remake(&state.services, id, attempt).await?,
                 }
             }
-            ThumbnailState::Absent => request_thumbnail(state, id).await?,
+            ThumbnailState::Absent => thumbnails::request(&state.services, id).await?,
             ThumbnailState::Pending => ThumbnailState::Pending,
         };
         let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -8,12 +8,12 @@ use utoipa::ToSchema;
 use crate::{
     AppState, auth,
     auth::CurrentUser,
-    client::ClientAddress,
+    client::Client,
     error::{Code, Problem},
     extract::Body,
     representations::SessionJson,
-    use_cases,
 };
+use shared::services::accounts;
 
 /// Who logs in.
 #[derive(Deserialize, ToSchema)]
@@ -47,12 +47,12 @@ pub(crate) struct LogIn {
 pub(crate) async fn log_in(
     State(state): State<AppState>,
     session: Session,
-    from: ClientAddress,
+    Client(from): Client,
     Body(body): Body<LogIn>,
 ) -> Result<Json<SessionJson>, Problem> {
-    let login = use_cases::log_in::log_in(&state, from, body.username, body.password).await?;
-    auth::log_in(&session, login, state.clock.now()).await?;
-    let user = shared::db::users::active(&mut *state.pool.acquire().await?, login).await?;
+    let login = accounts::log_in(&state.services, from, body.username, body.password).await?;
+    auth::log_in(&session, login, state.services.clock.now()).await?;
+    let user = shared::db::users::active(&mut *state.services.connection().await?, login).await?;
     let detail = "The account was deactivated or got another password just now.";
     let user = user.ok_or_else(|| Problem::new(Code::WrongCredentials, detail))?;
     Ok(Json(SessionJson::new(&user)))
@@ -116,12 +116,11 @@ pub(crate) async fn change_password(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     session: Session,
-    from: ClientAddress,
+    Client(from): Client,
     Body(body): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let NewPassword { current_password, new_password } = body;
-    let changing =
-        use_cases::change_password::change_password(&state, from, &user, current_password, new_password);
-    auth::log_in(&session, changing.await?, state.clock.now()).await?;
+    let changing = accounts::change_password(&state.services, from, &user, current_password, new_password);
+    auth::log_in(&session, changing.await?, state.services.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -4,8 +4,9 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use crate::{
     AppState, auth::CurrentUser, error::Problem, extract::PkAndHeight, representations::ThumbnailJson,
-    urls::Urls, use_cases::thumbnails,
+    urls::Urls,
 };
+use shared::services::thumbnails;
 
 /// How far a thumbnail is
 ///
@@ -27,8 +28,7 @@ pub(crate) async fn show_thumbnail(
     urls: Urls,
     PkAndHeight(image, height): PkAndHeight,
 ) -> Result<Json<ThumbnailJson>, Problem> {
-    let mut connection = state.pool.acquire().await?;
-    let (image, thumbnail) = thumbnails::find_thumbnail(&mut connection, &user, image, height).await?;
+    let (image, thumbnail) = thumbnails::find(&state.services, &user, image, height).await?;
     Ok(Json(ThumbnailJson::new(&image, &thumbnail, &urls)))
 }
 
@@ -50,6 +50,6 @@ pub(crate) async fn retry_thumbnail(
     urls: Urls,
     PkAndHeight(image, height): PkAndHeight,
 ) -> Result<(StatusCode, Json<ThumbnailJson>), Problem> {
-    let (image, thumbnail) = thumbnails::retry_thumbnail(&state, &user, image, height).await?;
+    let (image, thumbnail) = thumbnails::retry(&state.services, &user, image, height).await?;
     Ok((StatusCode::ACCEPTED, Json(ThumbnailJson::new(&image, &thumbnail, &urls))))
 }

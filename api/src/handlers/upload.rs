@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::IntoResponse,
 };
-use shared::domain::Title;
+use shared::{domain::Title, services::uploads};
 use utoipa::ToSchema;
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     representations::ImageJson,
     upload_form,
     urls::{Urls, header_value},
-    use_cases::upload_image::{self, count_upload},
 };
 
 /// A multipart form with the file.
@@ -54,13 +53,13 @@ pub(crate) async fn upload_image(
     urls: Urls,
     request: Request,
 ) -> Result<impl IntoResponse, Problem> {
-    count_upload(&state, &user).await?;
+    uploads::count(&state.services, &user).await?;
     let form = upload_form::receive_file(&state, &user, request).await?;
     let title = match form.title {
         Some(title) => Title::try_from(title)?,
         None => Title::from_file_name(&form.file_name),
     };
-    let kept = upload_image::upload_image(&state, &user, form.file, &title).await?;
+    let kept = uploads::store(&state.services, &user, form.file, &title).await?;
     let location: HeaderValue = header_value(&urls.image(kept.image.id));
     let body = ImageJson::new(&kept.image, &kept.thumbnails, &user.tier, &urls);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)))

@@ -3,17 +3,13 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use serde::Deserialize;
-use shared::domain::User;
+use shared::{
+    domain::User,
+    services::{ServiceError, accounts, uploads},
+};
 
 use super::{Layout, Visitor, format, forms::FormErrors, page};
-use crate::{
-    AppState, auth,
-    client::ClientAddress,
-    error::{Code, Problem},
-    extract::Form,
-    urls::page_paths,
-    use_cases::{change_password::change_password, upload_image::max_upload_bytes},
-};
+use crate::{AppState, auth, client::Client, error::Problem, extract::Form, urls::page_paths};
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -34,7 +30,7 @@ pub(crate) async fn show_account(
 
 async fn show(state: &AppState, visitor: &Visitor, errors: FormErrors) -> Result<Response, Problem> {
     let user = &visitor.user;
-    let max_upload_bytes = max_upload_bytes(state, user);
+    let max_upload_bytes = uploads::max_bytes(&state.services, user);
     let status = errors.status();
     Ok(page(status, &AccountPage { layout: visitor.layout().await?, user, max_upload_bytes, errors }))
 }
@@ -55,22 +51,24 @@ pub(crate) struct PasswordForm {
 pub(crate) async fn change(
     State(state): State<AppState>,
     visitor: Visitor,
-    from: ClientAddress,
+    Client(from): Client,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, Problem> {
     let PasswordForm { current, new, repeated } = form;
     let changed = if new == repeated {
-        let changing = change_password(&state, from, &visitor.user, current, new);
-        changing.await.map_err(|problem| match problem.code {
-            Code::WrongCredentials => Problem::field("current_password", "this is not your current password"),
-            _ => problem,
+        let changing = accounts::change_password(&state.services, from, &visitor.user, current, new);
+        changing.await.map_err(|error| match error {
+            ServiceError::WrongCredentials => {
+                Problem::field("current_password", "this is not your current password")
+            }
+            error => error.into(),
         })
     } else {
         Err(Problem::field("repeated_password", "the two new passwords differ"))
     };
     match changed {
         Ok(login) => {
-            auth::log_in(&visitor.session, login, state.clock.now()).await?;
+            auth::log_in(&visitor.session, login, state.services.clock.now()).await?;
             visitor
                 .go(page_paths::ACCOUNT, "Your password is changed. All your other sessions have ended.")
                 .await

@@ -16,7 +16,8 @@ pub(crate) struct FormErrors {
 
 impl FormErrors {
     /// What a person can put right in the form. Anything else is a problem of its own.
-    pub(crate) fn of(problem: Problem) -> Result<Self, Problem> {
+    pub(crate) fn of(error: impl Into<Problem>) -> Result<Self, Problem> {
+        let problem = error.into();
         let status = problem.code.status();
         let is_about_the_form =
             status.is_client_error() && !matches!(problem.code, Code::NotFound | Code::NotLoggedIn);

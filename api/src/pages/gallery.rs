@@ -7,7 +7,10 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use shared::domain::{ImageId, User};
+use shared::{
+    domain::{ImageId, Title, User},
+    services::{images, uploads},
+};
 
 use super::{
     Layout, Visitor, format, page,
@@ -15,13 +18,14 @@ use super::{
 };
 use crate::{
     AppState, auth,
-    error::Problem,
+    error::{Code, Problem},
     extract::{Pk, Query},
-    upload_form::{self, ReceivedFile},
+    upload_form::{self, FilesForm, FormFile},
     urls::{Urls, page_paths},
-    use_cases::{list_images, upload_image::max_upload_bytes},
 };
 
+/// The most files that one form may have.
+const FORM_MAX_FILES: u64 = 100;
 /// Images on a page; scrolling loads the next.
 const PAGE_IMAGES: i64 = 48;
 
@@ -75,16 +79,13 @@ async fn show(
     refused: Vec<RefusedFile>,
 ) -> Result<Response, Problem> {
     let user = &visitor.user;
-    let listed = {
-        let mut connection = state.pool.acquire().await?;
-        list_images::list_images(&mut connection, user, cursor, PAGE_IMAGES).await?
-    };
+    let listed = images::list(&state.services, user, cursor, PAGE_IMAGES).await?;
     let pictures = listed.images.iter().map(|found| Picture::new(found, &user.tier, urls, Size::Tile));
     let status = if refused.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let gallery = GalleryPage {
         layout: visitor.layout().await?,
         user,
-        max_upload_bytes: max_upload_bytes(state, user),
+        max_upload_bytes: uploads::max_bytes(&state.services, user),
         pictures: pictures.collect(),
         next: listed.continues_after.map(page_paths::gallery_after),
         is_first_page: cursor.is_none(),
@@ -100,7 +101,7 @@ pub(crate) async fn show_tile(
     urls: Urls,
     Pk(id): Pk,
 ) -> Result<Response, Problem> {
-    let found = list_images::find_image(&mut *state.pool.acquire().await?, &visitor.user, id).await?;
+    let found = images::find(&state.services, &visitor.user, id).await?;
     let picture = Picture::new(&found, &visitor.user.tier, &urls, Size::Tile);
     Ok(page(StatusCode::OK, &Tile { picture }))
 }
@@ -117,18 +118,52 @@ pub(crate) async fn upload_images(
     urls: Urls,
     request: Request,
 ) -> Result<Response, Problem> {
-    let received = upload_form::receive_files(&state, &visitor.user, request).await?;
-    let kept = received.iter().filter(|file| file.kept.is_ok()).count() as u64;
-    let refusal = |file: ReceivedFile| {
-        file.kept.err().map(|problem| RefusedFile { name: file.name, reason: problem.detail })
-    };
-    let refused: Vec<_> = received.into_iter().filter_map(refusal).collect();
+    let storing = store_files(&state, &visitor.user, request);
+    let (stored, refused) = upload_form::in_time(&state, storing).await?;
+    if stored == 0 && refused.is_empty() {
+        return Err(Problem::new(Code::MissingFile, "choose at least one file"));
+    }
     if refused.is_empty() {
-        let notice = format!("Uploaded {}.", format::plural(kept, "image"));
+        let notice = format!("Uploaded {}.", format::plural(stored, "image"));
         return visitor.go(page_paths::GALLERY, &notice).await;
     }
     // what was taken counts towards the quota that the page shows
     let user = auth::current_user(&state, &visitor.session).await?;
     let visitor = Visitor { user, session: visitor.session };
     show(&state, &visitor, &urls, None, refused).await
+}
+
+/// Stores the files of a form; returns how many, and those that were refused.
+async fn store_files(
+    state: &AppState,
+    user: &User,
+    request: Request,
+) -> Result<(u64, Vec<RefusedFile>), Problem> {
+    let max_bytes = uploads::max_bytes(&state.services, user);
+    let mut form = FilesForm::open(state, request, max_bytes).await?;
+    let (mut stored, mut refused) = (0, Vec::new());
+    while let Some(file) = form.next().await? {
+        let Some(name) = file.name.clone() else {
+            continue;
+        };
+        if stored + refused.len() as u64 == FORM_MAX_FILES {
+            let reason =
+                format!("A form can have at most {FORM_MAX_FILES} files. Upload the others separately.");
+            refused.push(RefusedFile { name, reason });
+            break;
+        }
+        match store_file(state, user, file, &name).await {
+            Ok(()) => stored += 1,
+            Err(problem) => refused.push(RefusedFile { name, reason: problem.detail }),
+        }
+    }
+    Ok((stored, refused))
+}
+
+async fn store_file(state: &AppState, user: &User, file: FormFile<'_>, name: &str) -> Result<(), Problem> {
+    uploads::count(&state.services, user).await?;
+    let title = Title::from_file_name(name);
+    let file = file.spool(&state.services.storage).await?;
+    uploads::store(&state.services, user, file, &title).await?;
+    Ok(())
 }

@@ -3,7 +3,10 @@
 use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
-use shared::domain::{Image, ImageId, Title, User};
+use shared::{
+    domain::{Image, ImageId, Title, User},
+    services::{images, links, thumbnails},
+};
 
 use super::{
     Layout, Visitor, format,
@@ -17,7 +20,6 @@ use crate::{
     error::Problem,
     extract::{Form, Pk, PkAndHeight},
     urls::{Urls, page_paths},
-    use_cases::{delete_image, expiring_links, list_images, rename_image, thumbnails},
 };
 
 #[derive(Template)]
@@ -63,12 +65,12 @@ pub(super) async fn show(
     refused: Refused,
 ) -> Result<Response, Problem> {
     let user = &visitor.user;
-    let found = list_images::find_image(&mut *state.pool.acquire().await?, user, id).await?;
+    let found = images::find(&state.services, user, id).await?;
     let links = match user.tier.allows_expiring_links() {
-        Ok(()) => expiring_links::list_links(state, user, id).await?,
+        Ok(()) => links::list(&state.services, user, id).await?,
         Err(_) => Vec::new(),
     };
-    let now = state.clock.now();
+    let now = state.services.clock.now();
     let (title, title_errors) =
         refused.title.unwrap_or_else(|| (found.image.title.as_str().to_owned(), FormErrors::default()));
     let (link_form, link_errors) = refused.link.unwrap_or_default();
@@ -106,8 +108,8 @@ pub(crate) async fn rename_image(
 ) -> Result<Response, Problem> {
     let renamed = match Title::try_from(form.title.clone()) {
         Ok(title) => {
-            let mut connection = state.pool.acquire().await?;
-            rename_image::rename_image(&mut connection, &visitor.user, id, &title).await
+            let renaming = images::rename(&state.services, &visitor.user, id, &title);
+            renaming.await.map_err(Problem::from)
         }
         Err(invalid) => Err(invalid.into()),
     };
@@ -136,8 +138,8 @@ pub(crate) async fn confirm_deletion(
     visitor: Visitor,
     Pk(id): Pk,
 ) -> Result<Response, Problem> {
-    let cascade = delete_image::cascade(&state, &visitor.user, id).await?;
-    let delete_image::Cascade { image, thumbnails, live_links } = cascade;
+    let cascade = images::cascade(&state.services, &visitor.user, id).await?;
+    let images::Cascade { image, thumbnails, live_links } = cascade;
     let layout = visitor.layout().await?;
     Ok(page(StatusCode::OK, &DeletePage { layout, image: &image, thumbnails, live_links }))
 }
@@ -148,7 +150,7 @@ pub(crate) async fn delete_image(
     visitor: Visitor,
     Pk(id): Pk,
 ) -> Result<Response, Problem> {
-    delete_image::delete_image(&state.pool, &visitor.user, id).await?;
+    images::delete(&state.services, &visitor.user, id).await?;
     visitor.go(page_paths::GALLERY, "The image is deleted.").await
 }
 
@@ -158,6 +160,6 @@ pub(crate) async fn retry_thumbnail(
     visitor: Visitor,
     PkAndHeight(id, height): PkAndHeight,
 ) -> Result<Response, Problem> {
-    thumbnails::retry_thumbnail(&state, &visitor.user, id, height).await?;
+    thumbnails::retry(&state.services, &visitor.user, id, height).await?;
     visitor.go(&page_paths::image(id), "The thumbnail is being made again.").await
 }

@@ -5,7 +5,10 @@ use std::borrow::Borrow;
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use shared::domain::{ExpiringLink, ImageId, LinkTarget, Tier, User, ValidFor};
+use shared::{
+    domain::{ExpiringLink, ImageId, LinkTarget, Tier, User, ValidFor},
+    services::links,
+};
 
 use super::{
     Visitor, format,
@@ -17,7 +20,6 @@ use crate::{
     error::Problem,
     extract::{Form, Pk, PkAndLink},
     urls::{Urls, page_paths},
-    use_cases::expiring_links,
 };
 
 /// A live link as a page lists it.
@@ -110,7 +112,7 @@ async fn create(
 ) -> Result<ExpiringLink, Problem> {
     user.tier.allows_expiring_links()?;
     let (target, valid_for) = form.parse()?;
-    expiring_links::create_link(state, user, image, target, valid_for).await
+    Ok(links::create(&state.services, user, image, target, valid_for).await?)
 }
 
 /// `POST /images/{pk}/links/{id}/revoke`
@@ -119,6 +121,6 @@ pub(crate) async fn revoke_link(
     visitor: Visitor,
     PkAndLink(image, id): PkAndLink,
 ) -> Result<Response, Problem> {
-    expiring_links::revoke_link(&state, &visitor.user, image, id).await?;
+    links::revoke(&state.services, &visitor.user, image, id).await?;
     visitor.go(&page_paths::links(image), "The link is revoked.").await
 }

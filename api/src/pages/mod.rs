@@ -1,4 +1,4 @@
-//! The pages for people: HTML from the templates in `api/templates`, over the same use cases as the JSON. Everything works
+//! The pages for people: HTML from the templates in `api/templates`, over the same services as the JSON. Everything works
 //! without JavaScript, but for seeing progress live; what the scripts in `api/assets` add is told there.
 //!
 //! A form that cannot be taken is shown again as it was typed, each complaint beside its field ([`forms`]). Any other
@@ -18,11 +18,11 @@ pub(crate) mod session;
 
 use askama::Template;
 use axum::{
-    extract::{FromRef, FromRequestParts},
+    extract::FromRequestParts,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Redirect, Response},
 };
-use shared::domain::User;
+use shared::domain::{Actor, User};
 use tower_sessions::Session;
 
 use crate::{
@@ -91,6 +91,10 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
+    fn actor(&self) -> Actor<'_> {
+        Actor::Admin(&self.user)
+    }
+
     /// The frame of the page that is shown now; it takes the message that waits.
     async fn layout(&self) -> Result<Layout, Problem> {
         let waiting = self.session.get::<String>(NOTICE).await?;
@@ -107,14 +111,10 @@ impl Visitor {
     }
 }
 
-impl<S> FromRequestParts<S> for Visitor
-where
-    AppState: FromRef<S>,
-    S: Send + Sync,
-{
+impl FromRequestParts<AppState> for Visitor {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let CurrentUser(user) = CurrentUser::from_request_parts(parts, state).await?;
         let session = parts.extensions.get::<Session>().cloned();
         let session = session.ok_or_else(|| Problem::new(Code::NotLoggedIn, "log in first"))?;

@@ -1,9 +1,12 @@
 //! An image as the pages show it: one of its thumbnails, or what stands for it until it is made.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use shared::domain::{Height, Image, Thumbnail, ThumbnailState, Tier};
+use shared::{
+    domain::{Height, Image, Thumbnail, ThumbnailState, Tier},
+    services::images::ImageWithThumbnails,
+};
 
-use crate::{representations::thumbnail_size, urls::Urls, use_cases::list_images::ImageWithThumbnails};
+use crate::{representations::thumbnail_size, urls::Urls};
 
 /// An image, its picture, and the links that its owner's tier includes.
 pub(super) struct Picture {

@@ -13,12 +13,12 @@ use super::{Layout, forms::FormErrors, page};
 use crate::{
     AppState,
     auth::{self, CurrentUser},
-    client::ClientAddress,
+    client::Client,
     error::Problem,
     extract::{Form, Query},
     urls::page_paths,
-    use_cases,
 };
+use shared::services::accounts;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -67,16 +67,17 @@ pub(crate) struct LoginForm {
 pub(crate) async fn log_in(
     State(state): State<AppState>,
     session: Session,
-    from: ClientAddress,
+    Client(from): Client,
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Problem> {
     let LoginForm { username, password, next } = form;
-    match use_cases::log_in::log_in(&state, from, username.clone(), password).await {
+    match accounts::log_in(&state.services, from, username.clone(), password).await {
         Ok(login) => {
-            auth::log_in(&session, login, state.clock.now()).await?;
+            auth::log_in(&session, login, state.services.clock.now()).await?;
             Ok(Redirect::to(page_paths::within(&next)).into_response())
         }
-        Err(problem) => {
+        Err(error) => {
+            let problem = Problem::from(error);
             let retry_after = problem.retry_after;
             let errors = FormErrors::of(problem)?;
             let status = errors.status();

@@ -141,7 +141,7 @@ pub async fn page(
 }
 
 /// One of an account's images; another account's is not found.
-pub async fn of_owner(
+pub async fn find_owned(
     connection: &mut PgConnection,
     owner: UserId,
     id: ImageId,

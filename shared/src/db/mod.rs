@@ -2,7 +2,7 @@
 //! They decide nothing; what a query means is said in the domain.
 
 pub mod admin;
-pub mod admin_actions;
+pub mod audit_log;
 pub mod claims;
 pub mod images;
 pub mod installation;

@@ -100,7 +100,7 @@ pub async fn active(connection: &mut PgConnection, login: Login) -> sqlx::Result
 }
 
 /// Whether there is any account at all.
-pub async fn exist(connection: &mut PgConnection) -> sqlx::Result<bool> {
+pub async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM users) AS "exist!""#).fetch_one(connection).await
 }
 

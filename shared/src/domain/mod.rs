@@ -1,6 +1,7 @@
 //! The rules of the service as types: they parse at the edge, and every decision is made here. Nothing in this
 //! folder reads, writes, waits or knows of HTTP or SQL.
 
+pub mod audit;
 pub mod byte_count;
 pub mod ids;
 pub mod image;
@@ -9,6 +10,7 @@ pub mod thumbnail;
 pub mod tier;
 pub mod user;
 
+pub use audit::{Actor, AuditAction, AuditEntry, AuditKind, AuditObject};
 pub use byte_count::ByteCount;
 pub use ids::{CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
 pub use image::{Image, Title};

@@ -132,6 +132,13 @@ pub struct User {
     pub password_is_default: bool,
 }
 
+impl User {
+    /// Bytes of the tier's quota that are left.
+    pub fn bytes_left(&self) -> u64 {
+        self.tier.spec.storage_quota_bytes.as_u64().saturating_sub(self.used_bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

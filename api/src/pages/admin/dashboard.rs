@@ -36,8 +36,8 @@ pub(crate) async fn show_dashboard(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
 ) -> Result<Response, Problem> {
-    let mut tx = reading(&state.pool).await?;
-    let statistics = db::admin::statistics::read(&mut tx, state.clock.now()).await?;
+    let mut tx = reading(&state.services.pool).await?;
+    let statistics = db::admin::statistics::read(&mut tx, state.services.clock.now()).await?;
     let queues = db::admin::jobs::figures(&mut tx, &QUEUES).await?;
     let with_default_password = db::users::admins_with_default_password(&mut tx).await?;
     let recent = db::admin::history::page(&mut tx, &HistoryFilter::default(), None, RECENT).await?;

@@ -6,9 +6,12 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::db::{
-    self,
-    admin::history::{HistoryFilter, PastAction},
+use shared::{
+    db::{
+        self,
+        admin::history::{HistoryFilter, PastAction},
+    },
+    domain::AuditKind,
 };
 use sqlx::PgConnection;
 
@@ -36,13 +39,13 @@ impl Line {
     }
 }
 
-/// The last of what was done to a thing.
-pub(super) async fn of_thing(
+/// The latest entries for an object.
+pub(super) async fn of_object(
     connection: &mut PgConnection,
-    object_type: &str,
+    kind: AuditKind,
     object_id: impl ToString,
 ) -> Result<Vec<Line>, Problem> {
-    let object = Some((object_type.to_owned(), object_id.to_string()));
+    let object = Some((kind.name().to_owned(), object_id.to_string()));
     let filter = HistoryFilter { object, ..HistoryFilter::default() };
     let actions = db::admin::history::page(connection, &filter, None, OF_ONE_THING).await?;
     Ok(actions.into_iter().map(Line::new).collect())
@@ -115,12 +118,12 @@ pub(crate) async fn show_history(
     let object = kind.clone().filter(|_| !id.is_empty()).map(|kind| (kind, id.to_owned()));
     let filter = HistoryFilter { object, actor: None, object_type: kind };
     let before = number("cursor", &query.cursor)?;
-    let mut tx = reading(&state.pool).await?;
+    let mut tx = reading(&state.services.pool).await?;
     let rows = Rows::of(db::admin::history::page(&mut tx, &filter, before, PAGE_ROWS + 1).await?);
     drop(tx);
     let next =
         rows.continues_after().map(|last| HistoryQuery { cursor: last.id.to_string(), ..query.clone() });
-    let kinds = ["user", "tier", "image", "link", "job", "thumbnails"].map(|kind| (kind, kind));
+    let kinds = AuditKind::ALL.map(|kind| (kind.name(), kind.name()));
     let history = HistoryPage {
         layout: visitor.layout().await?,
         kinds: Choice::list([("", "any")].into_iter().chain(kinds), &query.kind),

@@ -16,6 +16,7 @@ use shared::{
         },
     },
     domain::{ImageId, Thumbnail, ThumbnailState},
+    services::images,
 };
 
 use super::{Administrator, Owner, PAGE_ROWS, Rows, number, one_of, reading, ticked};
@@ -26,7 +27,6 @@ use crate::{
     file_response::{Cache, FileResponse},
     pages::{Layout, format, forms::Choice, page, picture::placeholder},
     urls::page_paths,
-    use_cases::administration::images,
 };
 
 const SORTS: [(&str, &str, ImageSort); 3] = [
@@ -115,13 +115,13 @@ pub(crate) async fn list_images(
         id: number("id", &query.id)?.map(ImageId),
         has_failed_thumbnail: Some(query.failed == "yes").filter(|is_wanted| *is_wanted),
     };
-    let mut tx = reading(&state.pool).await?;
+    let mut tx = reading(&state.services.pool).await?;
     let owner = Owner::named(&mut tx, &query.owner).await?;
     let rows = if let Owner::Nobody = owner {
         Vec::new()
     } else {
         filter.owner = owner.id();
-        let now = state.clock.now();
+        let now = state.services.clock.now();
         db::admin::images::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1, now).await?
     };
     let rows = Rows::of(rows);
@@ -149,7 +149,7 @@ pub(crate) async fn show_preview(
     headers: HeaderMap,
     Pk(id): Pk,
 ) -> Result<Response, Problem> {
-    let mut connection = state.pool.acquire().await?;
+    let mut connection = state.services.connection().await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
     let lowest = thumbnails.iter().find_map(|thumbnail| match thumbnail.state {
         ThumbnailState::Ready { bytes, .. } => Some((thumbnail, bytes)),
@@ -161,7 +161,7 @@ pub(crate) async fn show_preview(
     drop(connection);
     let file =
         FileResponse::thumbnail(lowest.id, lowest.attempt, served.format, bytes, Cache::TierGated, None);
-    file.respond(&state.storage, &headers).await?.ok_or_else(no_preview)
+    file.respond(&state.services.storage, &headers).await?.ok_or_else(no_preview)
 }
 
 #[derive(Template)]
@@ -194,7 +194,9 @@ pub(crate) async fn confirm_deletion(
     Query(ticked): Query<Ticked>,
 ) -> Result<Response, Problem> {
     let ids = ticked.ids()?;
-    let images = db::admin::images::find(&mut *state.pool.acquire().await?, &ids, state.clock.now()).await?;
+    let images =
+        db::admin::images::find(&mut *state.services.connection().await?, &ids, state.services.clock.now())
+            .await?;
     let sum = |of: fn(&ListedImage) -> u64| images.iter().map(of).sum();
     let delete_page = DeletePage {
         layout: visitor.layout().await?,
@@ -212,7 +214,7 @@ pub(crate) async fn delete_images(
     Administrator(visitor): Administrator,
     Form(ticked): Form<Ticked>,
 ) -> Result<Response, Problem> {
-    let deleted = images::delete_images(&state, &visitor.user, &ticked.ids()?).await?;
+    let deleted = images::delete_of_any_owner(&state.services, visitor.actor(), &ticked.ids()?).await?;
     let notice = format!("Deleted {}.", format::plural(deleted, "image"));
     visitor.go(page_paths::ADMIN_IMAGES, &notice).await
 }

@@ -11,6 +11,10 @@ use shared::{
         thumbnails::FailureReason,
     },
     jobs::QUEUES,
+    services::{
+        jobs::{self, Selection},
+        thumbnails,
+    },
 };
 
 use super::{Administrator, PAGE_ROWS, Rows, one_of, reading, ticked};
@@ -20,7 +24,6 @@ use crate::{
     extract::{Form, Query},
     pages::{Layout, format, forms::Choice, page},
     urls::page_paths,
-    use_cases::administration::jobs::{self, Selection},
 };
 
 /// The most frequent reasons for failed thumbnails that the page shows.
@@ -100,7 +103,7 @@ pub(crate) async fn list_jobs(
 ) -> Result<Response, Problem> {
     let listed = query.state()?;
     let before = Some(query.cursor.as_str()).filter(|cursor| !cursor.is_empty());
-    let mut tx = reading(&state.pool).await?;
+    let mut tx = reading(&state.services.pool).await?;
     let queues = db::admin::jobs::figures(&mut tx, &QUEUES).await?;
     let jobs = db::admin::jobs::page(&mut tx, listed, query.queue(), before, PAGE_ROWS + 1).await?;
     let reasons = db::thumbnails::failure_reasons(&mut tx, SHOWN_REASONS).await?;
@@ -122,7 +125,7 @@ pub(crate) async fn list_jobs(
         queues,
         reasons,
         jobs: rows.rows,
-        now: state.clock.now(),
+        now: state.services.clock.now(),
         back: page_paths::query(&query),
         query,
         next: next.map(|next| page_paths::query(&next)),
@@ -162,7 +165,7 @@ pub(crate) async fn retry_jobs(
     Administrator(visitor): Administrator,
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
-    let retried = jobs::retry_jobs(&state, &visitor.user, &form.selection()?).await?;
+    let retried = jobs::retry(&state.services, visitor.actor(), &form.selection()?).await?;
     let notice = format!("{} will be tried again now.", format::plural(retried, "job"));
     visitor.go(&form.back(), &notice).await
 }
@@ -173,7 +176,8 @@ pub(crate) async fn discard_jobs(
     Administrator(visitor): Administrator,
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
-    let discarded = jobs::discard_jobs(&state, &visitor.user, &ticked(form.ids.clone(), "job")?).await?;
+    let discarded =
+        jobs::discard(&state.services, visitor.actor(), &ticked(form.ids.clone(), "job")?).await?;
     let notice = format!("Discarded {}.", format::plural(discarded, "job"));
     visitor.go(&form.back(), &notice).await
 }
@@ -190,7 +194,7 @@ pub(crate) async fn retry_thumbnails(
     Administrator(visitor): Administrator,
     Form(form): Form<ReasonForm>,
 ) -> Result<Response, Problem> {
-    let retried = jobs::retry_failed_thumbnails(&state, &visitor.user, &form.reason).await?;
+    let retried = thumbnails::retry_failed(&state.services, visitor.actor(), &form.reason).await?;
     let notice = format!("{} will be tried again now.", format::plural(retried, "thumbnail"));
     visitor.go(page_paths::ADMIN_JOBS, &notice).await
 }

@@ -13,6 +13,7 @@ use shared::{
         },
     },
     domain::LinkId,
+    services::links,
 };
 use uuid::Uuid;
 
@@ -23,7 +24,6 @@ use crate::{
     extract::{Id, Query},
     pages::{self, Layout, format, page},
     urls::page_paths,
-    use_cases::administration::links,
 };
 
 #[derive(Template)]
@@ -71,8 +71,8 @@ pub(crate) async fn list_links(
     Query(query): Query<LinksQuery>,
 ) -> Result<Response, Problem> {
     let after = query.after()?;
-    let now = state.clock.now();
-    let mut tx = reading(&state.pool).await?;
+    let now = state.services.clock.now();
+    let mut tx = reading(&state.services.pool).await?;
     let owner = Owner::named(&mut tx, &query.owner).await?;
     let rows = if let Owner::Nobody = owner {
         Vec::new()
@@ -101,6 +101,6 @@ pub(crate) async fn revoke_link(
     Id(id): Id,
 ) -> Result<Response, Problem> {
     let id = Uuid::try_parse(&id).map_err(|_| Problem::not_found("link"))?;
-    links::revoke_link(&state, &visitor.user, LinkId(id)).await?;
+    links::revoke_of_any_owner(&state.services, visitor.actor(), LinkId(id)).await?;
     visitor.go(page_paths::ADMIN_LINKS, "The link is revoked.").await
 }

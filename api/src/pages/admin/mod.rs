@@ -9,10 +9,7 @@ pub(crate) mod links;
 pub(crate) mod tiers;
 pub(crate) mod users;
 
-use axum::{
-    extract::{FromRef, FromRequestParts},
-    http::request::Parts,
-};
+use axum::{extract::FromRequestParts, http::request::Parts};
 use shared::{
     db,
     domain::{Tier, UserId, Username},
@@ -34,14 +31,10 @@ const MAX_ROWS: usize = 1000;
 /// An administrator who looks at a page; anybody else gets no further.
 pub(crate) struct Administrator(Visitor);
 
-impl<S> FromRequestParts<S> for Administrator
-where
-    AppState: FromRef<S>,
-    S: Send + Sync,
-{
+impl FromRequestParts<AppState> for Administrator {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let visitor = Visitor::from_request_parts(parts, state).await?;
         if visitor.user.is_admin {
             Ok(Self(visitor))

@@ -5,7 +5,8 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use shared::{
     db::{self, admin::tiers::ListedTier},
-    domain::{ByteCount, HeightSet, Tier, TierId, TierName, TierSpec, UserId, Username},
+    domain::{AuditKind, ByteCount, HeightSet, Tier, TierId, TierName, TierSpec, UserId, Username},
+    services::tiers,
 };
 
 use super::{
@@ -23,7 +24,6 @@ use crate::{
         page,
     },
     urls::page_paths,
-    use_cases::administration::tiers,
 };
 
 /// Users that the page of a tier in use names.
@@ -41,7 +41,7 @@ pub(crate) async fn list_tiers(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
 ) -> Result<Response, Problem> {
-    let tiers = db::admin::tiers::all(&mut *state.pool.acquire().await?).await?;
+    let tiers = db::admin::tiers::all(&mut *state.services.connection().await?).await?;
     Ok(page(StatusCode::OK, &TiersPage { layout: visitor.layout().await?, tiers }))
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn create_tier(
     Form(form): Form<TierForm>,
 ) -> Result<Response, Problem> {
     let created = match form.spec() {
-        Ok(spec) => tiers::create_tier(&state, &visitor.user, &spec).await,
+        Ok(spec) => tiers::create(&state.services, visitor.actor(), &spec).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     match created {
@@ -165,8 +165,8 @@ async fn show(
     refused: Option<(TierForm, FormErrors)>,
 ) -> Result<Response, Problem> {
     let tier = find(state, id).await?;
-    let mut tx = reading(&state.pool).await?;
-    let lines = history::of_thing(&mut tx, "tier", id).await?;
+    let mut tx = reading(&state.services.pool).await?;
+    let lines = history::of_object(&mut tx, AuditKind::Tier, id).await?;
     drop(tx);
     let (form, errors) = refused.unwrap_or_else(|| (TierForm::of(&tier.spec), FormErrors::default()));
     let status = errors.status();
@@ -175,7 +175,7 @@ async fn show(
 }
 
 async fn find(state: &AppState, id: TierId) -> Result<Tier, Problem> {
-    let found = db::admin::tiers::find(&mut *state.pool.acquire().await?, id).await?;
+    let found = db::admin::tiers::find(&mut *state.services.connection().await?, id).await?;
     found.ok_or_else(|| Problem::not_found("tier"))
 }
 
@@ -188,7 +188,7 @@ pub(crate) async fn change_tier(
 ) -> Result<Response, Problem> {
     let id = TierId(id);
     let changed = match form.spec() {
-        Ok(spec) => tiers::change_tier(&state, &visitor.user, id, &spec).await,
+        Ok(spec) => tiers::change(&state.services, visitor.actor(), id, &spec).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     match changed {
@@ -228,7 +228,7 @@ async fn show_deletion(
     errors: FormErrors,
 ) -> Result<Response, Problem> {
     let tier = find(state, id).await?;
-    let mut connection = state.pool.acquire().await?;
+    let mut connection = state.services.connection().await?;
     let mut users = db::admin::tiers::users_of(&mut connection, id, NAMED_USERS + 1).await?;
     drop(connection);
     let named = usize::try_from(NAMED_USERS).unwrap_or(usize::MAX);
@@ -245,8 +245,8 @@ pub(crate) async fn delete_tier(
     Administrator(visitor): Administrator,
     Number(id): Number,
 ) -> Result<Response, Problem> {
-    match tiers::delete_tier(&state, &visitor.user, TierId(id)).await {
+    match tiers::delete(&state.services, visitor.actor(), TierId(id)).await {
         Ok(()) => visitor.go(page_paths::ADMIN_TIERS, "The tier is deleted.").await,
-        Err(problem) => show_deletion(&state, &visitor, TierId(id), FormErrors::of(problem)?).await,
+        Err(error) => show_deletion(&state, &visitor, TierId(id), FormErrors::of(error)?).await,
     }
 }

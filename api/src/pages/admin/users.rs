@@ -11,7 +11,8 @@ use shared::{
             users::{ListedUser, UserFigures, UserFilter, UserSort},
         },
     },
-    domain::{Invalid, Password, Tier, TierId, UserId, Username},
+    domain::{AuditKind, Invalid, Password, Tier, TierId, UserId, Username},
+    services::users::{self, Account},
 };
 
 use super::{
@@ -29,7 +30,6 @@ use crate::{
         page,
     },
     urls::page_paths,
-    use_cases::administration::users::{self, Account},
 };
 
 const SORTS: [(&str, &str, UserSort); 6] = [
@@ -94,7 +94,7 @@ pub(crate) async fn list_users(
 ) -> Result<Response, Problem> {
     let (filter, sort) = (query.filter()?, query.sort()?);
     let after = number("cursor", &query.cursor)?.map(UserId);
-    let mut tx = reading(&state.pool).await?;
+    let mut tx = reading(&state.services.pool).await?;
     let rows = db::admin::users::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1).await?;
     let total = db::admin::users::count(&mut tx).await?;
     let tiers = db::tiers::all(&mut tx).await?;
@@ -137,7 +137,7 @@ pub(crate) async fn set_tier(
     Form(form): Form<BulkForm>,
 ) -> Result<Response, Problem> {
     let ids: Vec<UserId> = ticked(form.ids, "user")?.into_iter().map(UserId).collect();
-    let moved = users::set_tier(&state, &visitor.user, &ids, TierId(form.tier)).await?;
+    let moved = users::set_tier(&state.services, visitor.actor(), &ids, TierId(form.tier)).await?;
     let notice = format!("Moved {} to another tier.", format::plural(moved, "user"));
     visitor.go(&page_paths::back_to(page_paths::ADMIN_USERS, &form.back), &notice).await
 }
@@ -212,7 +212,7 @@ pub(crate) async fn show_new_user(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
 ) -> Result<Response, Problem> {
-    let tiers = db::tiers::all(&mut *state.pool.acquire().await?).await?;
+    let tiers = db::tiers::all(&mut *state.services.connection().await?).await?;
     show_new(&visitor, &tiers, UserForm::new(&tiers), FormErrors::default()).await
 }
 
@@ -237,13 +237,16 @@ pub(crate) async fn create_user(
     let account = form.account(&mut fields);
     let password = fields.parse("password", Password::chosen(form.password.clone()));
     let created = match fields.finish(account.zip(password)) {
-        Ok((account, password)) => users::create_user(&state, &visitor.user, &account, password).await,
+        Ok((account, password)) => {
+            let creating = users::create(&state.services, visitor.actor(), &account, password);
+            creating.await.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match created {
         Ok(id) => visitor.go(&page_paths::admin_user(id), "The user is created.").await,
         Err(problem) => {
-            let tiers = db::tiers::all(&mut *state.pool.acquire().await?).await?;
+            let tiers = db::tiers::all(&mut *state.services.connection().await?).await?;
             show_new(&visitor, &tiers, form, FormErrors::of(problem)?).await
         }
     }
@@ -265,12 +268,12 @@ async fn show(
     refused: Option<(UserForm, FormErrors)>,
     password_errors: FormErrors,
 ) -> Result<Response, Problem> {
-    let mut tx = reading(&state.pool).await?;
+    let mut tx = reading(&state.services.pool).await?;
     let found = db::admin::users::find(&mut tx, id).await?;
     let user = found.ok_or_else(|| Problem::not_found("user"))?;
     let tiers = db::tiers::all(&mut tx).await?;
-    let figures = db::admin::users::figures(&mut tx, id, state.clock.now()).await?;
-    let lines = history::of_thing(&mut tx, "user", id).await?;
+    let figures = db::admin::users::figures(&mut tx, id, state.services.clock.now()).await?;
+    let lines = history::of_object(&mut tx, AuditKind::User, id).await?;
     drop(tx);
     let (form, errors) = refused.unwrap_or_else(|| (UserForm::of(&user), FormErrors::default()));
     let status =
@@ -296,7 +299,10 @@ pub(crate) async fn change_user(
     let account = form.account(&mut fields);
     let id = UserId(id);
     let changed = match fields.finish(account) {
-        Ok(account) => users::change_user(&state, &visitor.user, id, &account).await,
+        Ok(account) => {
+            let changing = users::change(&state.services, visitor.actor(), id, &account);
+            changing.await.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match changed {
@@ -324,7 +330,7 @@ pub(crate) async fn set_password(
 ) -> Result<Response, Problem> {
     let id = UserId(id);
     let set = match Password::chosen(form.password) {
-        Ok(password) => users::set_password(&state, &visitor.user, id, password).await,
+        Ok(password) => users::set_password(&state.services, visitor.actor(), id, password).await,
         Err(invalid) => Err(invalid.into()),
     };
     match set {
@@ -343,7 +349,7 @@ pub(crate) async fn end_sessions(
     Administrator(visitor): Administrator,
     Number(id): Number,
 ) -> Result<Response, Problem> {
-    let ended = users::end_sessions(&state, &visitor.user, UserId(id)).await?;
+    let ended = users::end_sessions(&state.services, visitor.actor(), UserId(id)).await?;
     let notice = format!("Ended {}.", format::plural(ended, "session"));
     visitor.go(&page_paths::admin_user(UserId(id)), &notice).await
 }

@@ -1,20 +1,16 @@
-//! Passwords at rest: argon2id (RFC 9106) with the library's recommended parameters, in PHC string format.
+//! Hashing with argon2id (RFC 9106), the library's recommended parameters and the PHC string format.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
 
+use super::HashError;
 use crate::domain::Password;
-
-/// The password could not be hashed, or the stored text is not a hash.
-#[derive(Debug, thiserror::Error)]
-#[error("password hash: {0}")]
-pub struct HashError(String);
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
 fn failed(error: impl ToString) -> HashError {
-    HashError(error.to_string())
+    HashError::Failed(error.to_string())
 }
 
 /// The working memory of a hash, 19 MiB once it was used. A service keeps it between hashes: an allocator does not

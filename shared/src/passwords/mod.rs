@@ -1,4 +1,7 @@
-//! Hashing passwords off the runtime, a few at a time: each takes tens of milliseconds of a core and 19 MiB.
+//! Passwords at rest. Services hash off the runtime, a few at a time: each hash takes tens of milliseconds of a core and
+//! 19 MiB.
+
+mod hash;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -6,16 +9,14 @@ use std::{
     time::Duration,
 };
 
-use shared::{
-    domain::Password,
-    passwords::{self, HashError, Memory},
-};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinError,
     time::timeout,
 };
 
-use crate::error::Problem;
+pub use self::hash::{Memory, hash, verify};
+use crate::domain::Password;
 
 /// The most passwords that a process hashes at a time.
 const MAX_SLOTS: usize = 4;
@@ -24,9 +25,23 @@ const SLOT_WAIT: Duration = Duration::from_secs(10);
 /// The most requests that wait for a slot.
 const MAX_WAITING: usize = 256;
 
+/// A password was not hashed or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// Too many others wait for a slot.
+    #[error("Too many people are logging in. Try again soon.")]
+    Busy,
+    /// The library failed, or the stored text is not a hash.
+    #[error("password hash: {0}")]
+    Failed(String),
+    /// The blocking task panicked.
+    #[error(transparent)]
+    Panicked(#[from] JoinError),
+}
+
 /// The slots in which passwords are hashed. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct PasswordHasher {
+pub struct PasswordHasher {
     slots: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     /// The memory of the slots that are free, as far as they were ever used.
@@ -36,13 +51,15 @@ pub(crate) struct PasswordHasher {
 }
 
 /// The right to hash, with memory for it. It stays taken until a hash that was begun is done.
-pub(crate) struct Slot {
+pub struct Slot {
     hasher: PasswordHasher,
     _permit: OwnedSemaphorePermit,
 }
 
 impl PasswordHasher {
-    pub(crate) fn new() -> Self {
+    /// One slot for each core, at most 4.
+    #[expect(clippy::new_without_default, reason = "a new hasher has slots of its own, which is no default")]
+    pub fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
             slots: Arc::new(Semaphore::new(cores.min(MAX_SLOTS))),
@@ -53,27 +70,26 @@ impl PasswordHasher {
     }
 
     /// Waits for a free slot, at most 10 s.
-    pub(crate) async fn slot(&self) -> Result<Slot, Problem> {
-        let busy = || Problem::unavailable("Too many people log in at this moment. Try again soon.");
-        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
-        let permit = timeout(SLOT_WAIT, self.slots.clone().acquire_owned()).await.map_err(|_| busy())?;
-        let permit = permit.map_err(|error| Problem::internal(&error))?;
+    pub async fn slot(&self) -> Result<Slot, HashError> {
+        let _place = self.waiting.try_acquire().map_err(|_| HashError::Busy)?;
+        let permit = timeout(SLOT_WAIT, self.slots.clone().acquire_owned()).await;
+        let permit = permit.ok().and_then(Result::ok).ok_or(HashError::Busy)?;
         Ok(Slot { hasher: self.clone(), _permit: permit })
     }
 
     /// Hashes a password.
-    pub(crate) async fn hash(&self, password: Password) -> Result<String, Problem> {
-        self.slot().await?.run(move |memory| passwords::hash(&password, memory)).await
+    pub async fn hash(&self, password: Password) -> Result<String, HashError> {
+        self.slot().await?.run(move |memory| hash::hash(&password, memory)).await
     }
 }
 
 impl Slot {
     /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same time: how long it
     /// takes does not tell whether an account exists.
-    pub(crate) async fn check(self, password: Password, hash: Option<String>) -> Result<bool, Problem> {
+    pub async fn check(self, password: Password, hash: Option<String>) -> Result<bool, HashError> {
         let decoy = self.hasher.decoy.clone();
         self.run(move |memory| {
-            let verified = passwords::verify(&password, hash.as_deref().unwrap_or(&decoy), memory)?;
+            let verified = hash::verify(&password, hash.as_deref().unwrap_or(&decoy), memory)?;
             Ok(verified && hash.is_some())
         })
         .await
@@ -82,8 +98,8 @@ impl Slot {
     async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&mut Memory) -> Result<T, HashError> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let done = tokio::task::spawn_blocking(move || {
+    ) -> Result<T, HashError> {
+        let run = tokio::task::spawn_blocking(move || {
             let memories = self.hasher.memories.clone();
             let idle = || memories.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = idle().pop().unwrap_or_default();
@@ -91,8 +107,7 @@ impl Slot {
             idle().push(memory);
             result
         });
-        let result = done.await.map_err(|error| Problem::internal(&error))?;
-        result.map_err(|error| Problem::internal(&error))
+        run.await?
     }
 }
 
@@ -132,9 +147,9 @@ mod tests {
     #[test]
     fn the_decoy_costs_what_a_real_hash_costs() {
         let mut memory = Memory::default();
-        let real = passwords::hash(&password("x"), &mut memory).expect("a hash");
+        let real = hash::hash(&password("x"), &mut memory).expect("a hash");
         let parameters = |hash: &str| hash.split('$').nth(3).map(str::to_owned);
         assert_eq!(parameters(DECOY), parameters(&real));
-        assert!(passwords::verify(&password("x"), DECOY, &mut memory).is_ok());
+        assert!(hash::verify(&password("x"), DECOY, &mut memory).is_ok());
     }
 }

@@ -1,0 +1,97 @@
+use std::io;
+
+use imaging::InspectError;
+use tokio::task::JoinError;
+
+use crate::{
+    domain::{AccessDenied, Invalid},
+    passwords::HashError,
+    storage::StorageError,
+};
+
+/// A procedure failed and changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// A value breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// There is no object of this kind with this name or id, or it is another account's.
+    #[error("There is no such {0}.")]
+    NotFound(&'static str),
+    /// The owner's tier does not include this.
+    #[error(transparent)]
+    AccessDenied(#[from] AccessDenied),
+    /// No active account has this username and password.
+    #[error("No active account has this username and password.")]
+    WrongCredentials,
+    /// Too many logins failed.
+    #[error("Too many logins failed. Wait, or ask an administrator for a new password.")]
+    TooManyLogins {
+        /// Seconds until the counter is reset.
+        retry_after: i64,
+    },
+    /// The account uploads too fast.
+    #[error("An account can upload at most {max} files per minute.")]
+    TooManyUploads {
+        /// The limit.
+        max: i32,
+        /// Seconds until the counter is reset.
+        retry_after: i64,
+    },
+    /// The image has as many live links as it may have.
+    #[error("An image can have at most {max} live links. Revoke one first.")]
+    TooManyLinks {
+        /// The limit.
+        max: i64,
+    },
+    /// Only a failed thumbnail can be retried.
+    #[error("The thumbnail is {state}. Only a failed one can be retried.")]
+    NotFailed {
+        /// The state's name.
+        state: &'static str,
+    },
+    /// The tier cannot be deleted; the text says why.
+    #[error("{0}")]
+    TierInUse(&'static str),
+    /// A file of tiers contradicts itself or the tiers that exist.
+    #[error("{0}")]
+    TierFile(String),
+    /// The file does not fit into the account's quota.
+    #[error("The account uses {used_bytes} of {quota_bytes} bytes. Delete images or ask for another tier.")]
+    OverQuota {
+        /// Bytes in use.
+        used_bytes: u64,
+        /// Bytes that the tier includes.
+        quota_bytes: u64,
+    },
+    /// The cleanup took a slow upload for an interrupted one.
+    #[error("The upload took more than a day and was given up. Send the file again.")]
+    UploadExpired,
+    /// The file is not an image that can be stored.
+    #[error(transparent)]
+    Inspect(InspectError),
+    /// A password was not hashed or checked.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// A blocking task panicked.
+    #[error(transparent)]
+    Panicked(#[from] JoinError),
+    /// The object store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The local disk failed.
+    #[error("disk: {0}")]
+    Io(#[from] io::Error),
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<InspectError> for ServiceError {
+    fn from(error: InspectError) -> Self {
+        match error {
+            InspectError::Io(error) => Self::Io(error),
+            error => Self::Inspect(error),
+        }
+    }
+}

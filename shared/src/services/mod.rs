@@ -1,0 +1,61 @@
+//! Every procedure that changes something, one file a noun. JSON, pages, the command line and jobs all call these
+//! functions; none of them knows HTTP.
+
+pub mod accounts;
+pub mod images;
+pub mod jobs;
+pub mod links;
+pub mod setup;
+pub mod thumbnails;
+pub mod tiers;
+pub mod uploads;
+pub mod users;
+
+mod error;
+
+use std::sync::Arc;
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
+
+pub use error::ServiceError;
+
+use crate::{clock::Clock, config::LimitsConfig, passwords::PasswordHasher, postgres, storage::Storage};
+
+/// What the procedures need. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// The database.
+    pub pool: PgPool,
+    /// The object store.
+    pub storage: Storage,
+    /// The database's time.
+    pub clock: Clock,
+    /// Limits on requests and uploads.
+    pub limits: Arc<LimitsConfig>,
+    /// Hashes passwords, a few at a time.
+    pub passwords: PasswordHasher,
+}
+
+impl Services {
+    /// Combines the parts; the password hasher is new.
+    pub fn new(pool: PgPool, storage: Storage, clock: Clock, limits: LimitsConfig) -> Self {
+        Self { pool, storage, clock, limits: Arc::new(limits), passwords: PasswordHasher::new() }
+    }
+
+    /// A connection for statements that need no transaction.
+    pub async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        self.pool.acquire().await
+    }
+
+    async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+        postgres::begin(&self.pool).await
+    }
+
+    async fn record(
+        &self,
+        connection: &mut PgConnection,
+        entry: crate::domain::AuditEntry<'_>,
+    ) -> sqlx::Result<()> {
+        crate::db::audit_log::insert(connection, &entry, self.clock.now()).await
+    }
+}

@@ -1,0 +1,104 @@
+//! Thumbnails: the first request of one claims its row and enqueues its job in one transaction, so that any number of
+//! simultaneous first requests enqueue one job.
+
+use serde_json::json;
+use sqlx::PgConnection;
+
+use super::{ServiceError, Services, images, jobs::RETRY_MAX};
+use crate::{
+    db,
+    domain::{
+        Actor, Attempt, AuditAction, AuditEntry, AuditObject, Height, Image, ImageId, Thumbnail, ThumbnailId,
+        ThumbnailState, User,
+    },
+    jobs::{self, GenerateThumbnail, JobId},
+};
+
+/// Enqueues an absent thumbnail; returns its state afterwards, which another request may have decided.
+pub async fn request(services: &Services, id: ThumbnailId) -> Result<ThumbnailState, ServiceError> {
+    let mut tx = services.begin().await?;
+    let job = JobId::fresh();
+    if db::thumbnails::request(&mut tx, id, job, services.clock.now()).await? {
+        jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: id }).await?;
+        tx.commit().await?;
+        return Ok(ThumbnailState::Pending);
+    }
+    state(&mut tx, id).await
+}
+
+/// A thumbnail's state. A deleted one is not found.
+pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> Result<ThumbnailState, ServiceError> {
+    db::thumbnails::state(connection, id).await?.ok_or(ServiceError::NotFound("file"))
+}
+
+/// Enqueues a thumbnail whose object of this attempt is missing or has another size; returns its state afterwards.
+pub async fn remake(
+    services: &Services,
+    id: ThumbnailId,
+    attempt: Attempt,
+) -> Result<ThumbnailState, ServiceError> {
+    // a store that is away has no objects at all: that says nothing about this one
+    services.storage.verify_now().await?;
+    if db::thumbnails::discard_file(&mut *services.connection().await?, id, attempt).await? {
+        tracing::warn!(thumbnail = %id, %attempt, "a thumbnail's file is missing or damaged; it is made again");
+    }
+    request(services, id).await
+}
+
+/// The thumbnail of this height of one of an account's images. A height that is new in the tier gets its row here.
+pub async fn find(
+    services: &Services,
+    user: &User,
+    image: ImageId,
+    height: Height,
+) -> Result<(Image, Thumbnail), ServiceError> {
+    find_with(&mut *services.connection().await?, user, image, height).await
+}
+
+async fn find_with(
+    connection: &mut PgConnection,
+    user: &User,
+    image: ImageId,
+    height: Height,
+) -> Result<(Image, Thumbnail), ServiceError> {
+    let image = images::find_owned(connection, user, image).await?;
+    user.tier.allows_height(height)?;
+    if let Some(thumbnail) = db::thumbnails::of_height(connection, image.id, height).await? {
+        return Ok((image, thumbnail));
+    }
+    db::thumbnails::insert_missing(connection, &[image.id], &user.tier.spec.thumbnail_heights).await?;
+    let inserted = db::thumbnails::of_height(connection, image.id, height).await?;
+    Ok((image, inserted.ok_or(ServiceError::NotFound("thumbnail"))?))
+}
+
+/// Enqueues a failed thumbnail of one of an account's images again.
+pub async fn retry(
+    services: &Services,
+    user: &User,
+    image: ImageId,
+    height: Height,
+) -> Result<(Image, Thumbnail), ServiceError> {
+    let mut tx = services.begin().await?;
+    let (image, thumbnail) = find_with(&mut tx, user, image, height).await?;
+    let job = JobId::fresh();
+    if !db::thumbnails::request_failed(&mut tx, thumbnail.id, job, services.clock.now()).await? {
+        return Err(ServiceError::NotFailed { state: thumbnail.state.name() });
+    }
+    jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: thumbnail.id }).await?;
+    tx.commit().await?;
+    Ok((image, Thumbnail { state: ThumbnailState::Pending, ..thumbnail }))
+}
+
+/// Enqueues at most 1,000 thumbnails of any account that failed for this reason; returns how many.
+pub async fn retry_failed(services: &Services, actor: Actor<'_>, reason: &str) -> Result<u64, ServiceError> {
+    let mut tx = services.begin().await?;
+    let now = services.clock.now();
+    let retried = jobs::retry_failed_thumbnails(&mut tx, Some(reason), RETRY_MAX, now).await?;
+    if retried > 0 {
+        let object = AuditObject::thumbnails(reason);
+        let changes = json!({ "count": retried });
+        services.record(&mut tx, AuditEntry { actor, action: AuditAction::Retry, object, changes }).await?;
+    }
+    tx.commit().await?;
+    Ok(retried)
+}
