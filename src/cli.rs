@@ -36,7 +36,7 @@ pub(crate) struct Config {
     #[command(flatten)]
     pub(crate) retention: RetentionConfig,
 
-    /// What is logged: a level, or levels by module
+    /// Log level, or levels by module
     #[arg(
         long,
         env = "RUST_LOG",
@@ -46,7 +46,7 @@ pub(crate) struct Config {
     )]
     pub(crate) log: String,
 
-    /// How log lines look
+    /// Format of log lines
     #[arg(long, env, global = true, default_value = "text", help_heading = "Log")]
     pub(crate) log_format: LogFormat,
 }
@@ -65,26 +65,26 @@ pub(crate) enum Role {
     Api,
     /// Make thumbnails, delete files and clean up
     Worker,
-    /// Bring the database's schema up to date and create the first superuser
+    /// Migrate the database and create the first superuser
     Migrate,
-    /// Delete what has expired, now
+    /// Run the cleanup now: delete what has expired
     Cleanup {
-        /// Delete instead the originals in the storage that nothing in the database names, after a look at the list
+        /// Instead, list the stored originals that the database does not know, ask, and delete them
         #[arg(long)]
         originals: bool,
         /// Delete them without asking
         #[arg(long, requires = "originals")]
         yes: bool,
     },
-    /// Mend what an audit finds: make damaged thumbnails again, correct counts, delete temporary files
+    /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary files
     Repair {
         /// Do it without asking
         #[arg(long)]
         yes: bool,
     },
-    /// Try thumbnails that failed again
+    /// Retry failed thumbnails
     RetryFailed {
-        /// Only those that failed with this reason, as the panel shows it
+        /// Only those that failed for this reason, as the panel shows it
         #[arg(long)]
         reason: Option<String>,
     },
@@ -94,7 +94,7 @@ pub(crate) enum Role {
         #[arg(long)]
         yes: bool,
     },
-    /// Create an administrator; the password is asked for, or read from the standard input
+    /// Create an administrator; asks for the password, or reads it from standard input
     CreateAdmin {
         /// Login name
         username: String,
@@ -102,23 +102,23 @@ pub(crate) enum Role {
         #[arg(long, default_value = shared::services::setup::ADMIN_TIER)]
         tier: String,
     },
-    /// Create and change tiers as a JSON file says; those that it does not name stay
+    /// Create and change tiers from a JSON file; other tiers stay as they are
     LoadTiers {
-        /// A list of tiers, as shared/tiers.json is one
+        /// A JSON list of tiers, such as shared/tiers.json
         file: PathBuf,
         /// Overwrite tiers that differ without asking
         #[arg(long)]
         yes: bool,
     },
-    /// Check that rows and files agree and that no job is stuck; exit with 1 when something is wrong
+    /// Check that rows and files agree and that no job is stuck; exit with 1 if something is wrong
     Audit,
-    /// Exit with 0 when the API on this machine is ready
+    /// Exit with 0 if the API on this machine is ready
     Healthcheck {
-        /// Check instead that a worker on this machine lives
+        /// Check a worker on this machine instead
         #[arg(long)]
         worker: bool,
     },
-    /// Print the description of the API
+    /// Print the OpenAPI description
     Openapi,
 }
 

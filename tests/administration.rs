@@ -213,7 +213,7 @@ async fn links_of_everybody_are_listed_and_revoked() {
     ada.post(&links, json!({"valid_for": 600, "height": 200})).await.expect(StatusCode::CREATED);
     let listed = admin.page("/admin/links?owner=ada").await;
     listed.expect_page(StatusCode::OK, &["Rome", "Original", "200 px", "4 min 59 s", "9 min 59 s"]);
-    assert!(admin.page("/admin/links?owner=root").await.html().contains("No live link."));
+    assert!(admin.page("/admin/links?owner=root").await.html().contains("No live links."));
     let revoke = format!("/admin/links/{}/revoke", made["id"].as_str().expect("an id"));
     admin.send_form(&revoke, &[]).await.expect_redirect("/admin/links");
     admin.send_form(&revoke, &[]).await.expect(StatusCode::NOT_FOUND);
@@ -231,7 +231,7 @@ async fn jobs_are_listed_retried_and_discarded() {
         sqlx::query_scalar("SELECT id FROM apalis.jobs").fetch_one(&app.pool).await.expect("a job");
     let waiting = admin.page("/admin/jobs").await;
     waiting.expect_page(StatusCode::OK, &["Waiting (1)", &id, &format!("image {}", image["pk"]), "0 of 5"]);
-    admin.page("/admin/jobs?queue=clean-up").await.expect_page(StatusCode::OK, &["No such job."]);
+    admin.page("/admin/jobs?queue=clean-up").await.expect_page(StatusCode::OK, &["No jobs."]);
 
     let die = "UPDATE apalis.jobs SET status = 'Killed', attempts = 5, done_at = now()";
     sqlx::query(die).execute(&app.pool).await.expect("a dead job");
@@ -274,7 +274,7 @@ async fn the_overview_counts_what_there_is_and_warns_of_default_passwords() {
         "Users</a> <strong>2<",
         "Images</a> <strong>1<",
         "Sessions <strong>2<",
-        "Not asked for yet <strong>2<",
+        "Not requested yet <strong>2<",
         "Ready <strong>0<",
     ] {
         assert!(html.contains(count), "no {count} in {html}");

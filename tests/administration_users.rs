@@ -14,7 +14,7 @@ async fn a_user_is_created_and_logs_in() {
     let fields = [("username", "ada"), ("password", PASSWORD), ("tier", &premium), ("is_active", "on")];
     let created = admin.send_form("/admin/users/new", &fields).await.expect(StatusCode::SEE_OTHER);
     let path = created.header("location").to_owned();
-    admin.page(&path).await.expect_page(StatusCode::OK, &["The user is created.", "ada", "create"]);
+    admin.page(&path).await.expect_page(StatusCode::OK, &["User created.", "ada", "create"]);
     let session = app.logged_in("ada").await.get("/api/session").await.json();
     assert_eq!((&session["tier"]["name"], &session["is_admin"]), (&json!("Premium"), &json!(false)));
     assert_eq!(last_actions(&app, 1).await, ["root create user ada"]);

@@ -147,7 +147,7 @@ async fn a_form_without_a_file_keeps_nothing_and_says_so() {
     let ada = app.user("Basic").await;
     let form = Form::new().part("file", file("", Vec::new()));
     let refused = ada.send_files("/images", form).await;
-    refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["choose at least one file"]);
+    refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["Choose at least one file."]);
     app.expect_nothing_left().await;
 }
 
@@ -286,9 +286,9 @@ async fn changing_the_password_ends_the_other_sessions_and_a_wrong_one_is_told_b
         [("current_password", current), ("new_password", new), ("repeated_password", again)]
     };
     for (fields, complaint) in [
-        (form("wrong", "another password", "another password"), "this is not your current password"),
+        (form("wrong", "another password", "another password"), "This is not your current password."),
         (form(PASSWORD, "short", "short"), "at least 8 characters"),
-        (form(PASSWORD, "another password", "yet another one"), "the two new passwords differ"),
+        (form(PASSWORD, "another password", "yet another one"), "The two new passwords differ."),
     ] {
         let refused = here.send_form("/account/password", &fields).await;
         refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &[complaint]);

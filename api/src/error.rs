@@ -57,42 +57,42 @@ macro_rules! codes {
 }
 
 codes! {
-    MalformedRequest BAD_REQUEST "malformed-request" "The request cannot be read",
-    MalformedJson BAD_REQUEST "malformed-json" "The body is not JSON",
-    MalformedMultipart BAD_REQUEST "malformed-multipart" "The body is not a whole multipart form",
-    NotLoggedIn UNAUTHORIZED "not-logged-in" "This needs a login",
-    WrongCredentials UNAUTHORIZED "wrong-credentials" "The username or the password is wrong",
-    CrossSiteRequest FORBIDDEN "cross-site-request" "Another site sent this request",
-    AdministratorsOnly FORBIDDEN "administrators-only" "This needs an administrator",
+    MalformedRequest BAD_REQUEST "malformed-request" "Malformed request",
+    MalformedJson BAD_REQUEST "malformed-json" "The body is not valid JSON",
+    MalformedMultipart BAD_REQUEST "malformed-multipart" "The body is not a complete multipart form",
+    NotLoggedIn UNAUTHORIZED "not-logged-in" "Login required",
+    WrongCredentials UNAUTHORIZED "wrong-credentials" "Wrong username or password",
+    CrossSiteRequest FORBIDDEN "cross-site-request" "Cross-site request refused",
+    AdministratorsOnly FORBIDDEN "administrators-only" "Administrators only",
     OriginalNotInTier FORBIDDEN "original-not-in-tier" "The tier does not include original files",
     HeightNotInTier FORBIDDEN "height-not-in-tier" "The tier does not include thumbnails of this height",
     LinksNotInTier FORBIDDEN "expiring-links-not-in-tier" "The tier does not include expiring links",
-    NotFound NOT_FOUND "not-found" "There is no such thing",
-    MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "The URL does not take this method",
-    RequestTimeout REQUEST_TIMEOUT "request-timeout" "The body took too long to arrive",
+    NotFound NOT_FOUND "not-found" "Not found",
+    MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "Method not allowed",
+    RequestTimeout REQUEST_TIMEOUT "request-timeout" "Request timeout",
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
     TierInUse CONFLICT "tier-in-use" "The tier is in use",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
-    UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "The body is of the wrong media type",
+    UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "Unsupported media type",
     NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",
-    UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "The file is of a rare kind that is not read",
-    RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "The file has no such bytes",
-    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "A field breaks a rule",
+    UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "Unsupported kind of image",
+    RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "Range not satisfiable",
+    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "Invalid field",
     MissingFile UNPROCESSABLE_ENTITY "missing-file" "The form has no file",
     SeveralFiles UNPROCESSABLE_ENTITY "several-files" "The form has more than one file",
     EmptyFile UNPROCESSABLE_ENTITY "empty-file" "The file is empty",
-    TruncatedImage UNPROCESSABLE_ENTITY "truncated-image" "The image ends too early",
+    TruncatedImage UNPROCESSABLE_ENTITY "truncated-image" "The image is truncated",
     CorruptImage UNPROCESSABLE_ENTITY "corrupt-image" "The image is damaged",
     TooManyPixels UNPROCESSABLE_ENTITY "too-many-pixels" "The image has too many pixels",
     SideTooLong UNPROCESSABLE_ENTITY "side-too-long" "A side of the image is too long",
     TooManyScans UNPROCESSABLE_ENTITY "too-many-scans" "The progressive image has too many scans",
-    ThumbnailFailed UNPROCESSABLE_ENTITY "thumbnail-failed" "The thumbnail cannot be made",
+    ThumbnailFailed UNPROCESSABLE_ENTITY "thumbnail-failed" "The thumbnail could not be made",
     TooManyLogins TOO_MANY_REQUESTS "too-many-logins" "Too many failed logins",
     TooManyUploads TOO_MANY_REQUESTS "too-many-uploads" "Too many uploads within a minute",
-    Internal INTERNAL_SERVER_ERROR "internal-error" "The server made a mistake",
-    Unavailable SERVICE_UNAVAILABLE "unavailable" "The service is not ready",
-    UnknownHost MISDIRECTED_REQUEST "unknown-host" "The service is not reached under this host name",
+    Internal INTERNAL_SERVER_ERROR "internal-error" "Internal server error",
+    Unavailable SERVICE_UNAVAILABLE "unavailable" "Service unavailable",
+    UnknownHost MISDIRECTED_REQUEST "unknown-host" "Unknown host name",
     OverQuota INSUFFICIENT_STORAGE "over-quota" "The account's storage is full",
     StorageFull INSUFFICIENT_STORAGE "storage-full" "The disk of the service is full",
 }
@@ -155,7 +155,7 @@ impl Problem {
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {what}"))
+        Self::new(Code::NotFound, format!("There is no such {what}."))
     }
 
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -189,7 +189,7 @@ impl Problem {
     /// A failure of ours: the log has its cause, the client a request id to quote.
     pub(crate) fn internal(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "request failed");
-        Self::new(Code::Internal, "the log of the server has the cause under this request id")
+        Self::new(Code::Internal, "The server's log has the cause under this request id.")
     }
 
     /// What is needed does not answer now, and may soon.

@@ -143,5 +143,5 @@ pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     tracing::error!(panic = said, "request panicked");
-    Problem::new(Code::Internal, "the log of the server has the cause under this request id").into_response()
+    Problem::new(Code::Internal, "The server's log has the cause under this request id.").into_response()
 }

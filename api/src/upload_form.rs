@@ -90,7 +90,7 @@ pub(crate) async fn in_time<T>(
 ) -> Result<T, Problem> {
     let limit = Duration::from_secs(state.services.limits.request_body_max_seconds);
     tokio::time::timeout(limit, reading).await.map_err(|_| {
-        let detail = format!("the body did not arrive within {} seconds", limit.as_secs());
+        let detail = format!("The body did not arrive within {} seconds.", limit.as_secs());
         Problem::new(Code::RequestTimeout, detail)
     })?
 }
@@ -112,12 +112,15 @@ fn refuse_announced(services: &Services, user: &User, request: &Request) -> Resu
 }
 
 fn too_large(max: u64) -> Problem {
-    Problem::new(Code::TooLarge, format!("a file has at most {max} bytes"))
+    Problem::new(Code::TooLarge, format!("A file can have at most {max} bytes."))
 }
 
 async fn multipart(request: Request, state: &AppState) -> Result<Multipart, Problem> {
     Multipart::from_request(request, state).await.map_err(|rejection| {
-        Problem::new(Code::UnsupportedMediaType, format!("the body is multipart/form-data: {rejection}"))
+        Problem::new(
+            Code::UnsupportedMediaType,
+            format!("Send the body as multipart/form-data: {rejection}."),
+        )
     })
 }
 
@@ -132,7 +135,7 @@ async fn read_form(
     while let Some(field) = multipart.next_field().await.map_err(|error| unread(&error, max))? {
         match field.name() {
             Some("file") if file.is_some() => {
-                return Err(Problem::new(Code::SeveralFiles, "upload one file at a time"));
+                return Err(Problem::new(Code::SeveralFiles, "Upload one file at a time."));
             }
             Some("file") => {
                 let name = field.file_name().unwrap_or_default().to_owned();
@@ -142,7 +145,7 @@ async fn read_form(
             _ => {}
         }
     }
-    let missing = || Problem::new(Code::MissingFile, "the form has no field named file");
+    let missing = || Problem::new(Code::MissingFile, "The form has no field named file.");
     let (file, file_name) = file.ok_or_else(missing)?;
     Ok(FileForm { file, file_name, title })
 }
@@ -166,11 +169,11 @@ async fn read_title(mut field: Field<'_>, max: u64) -> Result<String, Problem> {
         if title.len() > TITLE_MAX_BYTES {
             return Err(Problem::field(
                 "title",
-                format!("a title has at most {} characters", Title::MAX_CHARS),
+                format!("A title can have at most {} characters.", Title::MAX_CHARS),
             ));
         }
     }
-    String::from_utf8(title).map_err(|_| Problem::field("title", "a title is text in UTF-8"))
+    String::from_utf8(title).map_err(|_| Problem::field("title", "Send the title in UTF-8."))
 }
 
 fn unread(error: &MultipartError, max: u64) -> Problem {

@@ -11,17 +11,17 @@ use crate::public_url::PublicUrl;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
-    /// Database of a Postgres 15 or newer, as a URL, whose password may be in PGPASSWORD instead; without it a private
-    /// server runs under the data directory
+    /// URL of a Postgres 15 or newer database; PGPASSWORD may hold its password. Without a URL, Pictier runs a private
+    /// server in the data directory
     #[arg(long, env, global = true, hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Connections that one process opens at most; a worker needs at least its concurrency and 6 more
+    /// Maximum database connections of one process; a worker needs at least its concurrency plus 6
     #[arg(long, env, global = true, default_value_t = 20)]
     pub database_connections: u32,
 
-    /// Folder of the initdb and postgres programs for the private server, when they are not where Debian or
-    /// Homebrew put them
+    /// Directory of the initdb and postgres programs for the private server, if they are not where Debian or Homebrew
+    /// install them
     #[arg(long, env = "PG_BIN_DIR", global = true)]
     pub pg_bin_dir: Option<PathBuf>,
 }
@@ -30,15 +30,15 @@ pub struct DatabaseConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Storage")]
 pub struct StorageConfig {
-    /// Folder of the uploads under way, of the files (unless they are in S3) and of the private database
+    /// Directory for uploads in progress, files (unless in S3) and the private database
     #[arg(long, env, global = true, default_value = "data")]
     pub data_dir: PathBuf,
 
-    /// S3 bucket for the files; credentials, region and endpoint come from the usual AWS_* variables
+    /// S3 bucket for files; credentials, region and endpoint come from the usual AWS_* variables
     #[arg(long, env, global = true)]
     pub s3_bucket: Option<String>,
 
-    /// Let S3 be spoken to without TLS (for a store on the same machine)
+    /// Allow S3 without TLS, for a store on the same machine
     #[arg(long, env, global = true)]
     pub s3_allow_http: bool,
 }
@@ -51,20 +51,20 @@ pub struct HttpConfig {
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000")]
     pub bind: SocketAddr,
 
-    /// Where users reach the service: scheme, host and port, no path; without it links repeat the host of the
-    /// request. With https the session cookie is Secure
+    /// Public URL of the service: scheme, host and port, no path. Without it, links use the request's host. With https,
+    /// session cookies are Secure
     #[arg(long, env, global = true)]
     pub public_url: Option<PublicUrl>,
 
-    /// Believe the X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto of a reverse proxy in front
+    /// Trust X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto, which a reverse proxy sets
     #[arg(long, env, global = true)]
     pub behind_proxy: bool,
 
-    /// Connections of one process at a time; further ones are refused
+    /// Maximum open HTTP connections of one process; further ones are refused
     #[arg(long, env, global = true, default_value_t = 8192)]
     pub http_connections: usize,
 
-    /// Listen on other than loopback addresses although the first superuser still has the default password
+    /// Allow other than loopback addresses while an administrator has the default password
     #[arg(long, env, global = true)]
     pub allow_default_password: bool,
 }
@@ -73,11 +73,11 @@ pub struct HttpConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "First superuser")]
 pub struct SuperuserConfig {
-    /// Login name of the superuser whom the first start creates
+    /// Username of the superuser that the first start creates
     #[arg(long, env, global = true, default_value = "admin")]
     pub superuser_username: String,
 
-    /// Password of the superuser whom the first start creates; change it
+    /// Password of the superuser that the first start creates; change it
     #[arg(long, env, global = true, default_value = "admin", hide_env_values = true)]
     pub superuser_password: String,
 }
@@ -86,44 +86,44 @@ pub struct SuperuserConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitsConfig {
-    /// Largest upload in bytes; a tier may allow less
+    /// Maximum size of an upload in bytes; a tier may allow less
     #[arg(long, env, global = true, default_value_t = 20 << 20)]
     pub upload_max_bytes: u64,
 
-    /// Most pixels of an upload, width times height
+    /// Maximum pixels of an upload, width times height
     #[arg(long, env, global = true, default_value_t = 50_000_000)]
     pub image_max_pixels: u64,
 
-    /// Longest side of an upload in px
+    /// Maximum width and height of an upload in px
     #[arg(long, env, global = true, default_value_t = 16_384)]
     pub image_max_side_px: u32,
 
-    /// Most scans of a progressive JPEG
+    /// Maximum scans in a progressive JPEG
     #[arg(long, env, global = true, default_value_t = 64)]
     pub jpeg_max_scans: u32,
 
-    /// Longest time to decode an image, in seconds
+    /// Maximum CPU time to decode an image, in seconds
     #[arg(long, env, global = true, default_value_t = 20)]
     pub decode_max_seconds: u64,
 
-    /// Longest time to read a request's body, in seconds
+    /// Maximum time to read a request body, in seconds
     #[arg(long, env, global = true, default_value_t = 120)]
     pub request_body_max_seconds: u64,
 
-    /// Failed logins within 15 minutes after which an account is closed to their address; ten times as many, over
-    /// all accounts, close the service's login to it
+    /// Failed logins within 15 minutes before an address is locked out of an account; ten times as many over all
+    /// accounts lock it out of all
     #[arg(long, env, global = true, default_value_t = 10)]
     pub login_max_failures: i32,
 
-    /// Uploads of one user in a minute
+    /// Maximum uploads of one account per minute
     #[arg(long, env, global = true, default_value_t = 120)]
     pub uploads_per_minute: i32,
 
-    /// Live expiring links of one image
+    /// Maximum live expiring links of one image
     #[arg(long, env, global = true, default_value_t = 1000)]
     pub links_per_image: i64,
 
-    /// Requests of one process that wait for a thumbnail at a time; further ones are told to come back
+    /// Maximum requests of one process that wait for a thumbnail; further ones get 202 at once
     #[arg(long, env, global = true, default_value_t = 10_000)]
     pub waiting_requests: usize,
 }
@@ -149,19 +149,19 @@ impl LimitsConfig {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Worker")]
 pub struct WorkerConfig {
-    /// Thumbnails that one worker makes at a time [default: one for each core]
+    /// Thumbnails that one worker makes at the same time [default: one per core]
     #[arg(long, env, global = true)]
     pub worker_concurrency: Option<usize>,
 
-    /// Memory in MiB that a worker's decodes may use at a time [default: half of the machine's or container's]
+    /// Memory budget of a worker's decoders in MiB [default: half of the machine's or container's memory]
     #[arg(long, env, global = true)]
     pub worker_memory_mib: Option<u64>,
 
-    /// Seconds between a worker's signs of life; after four missed ones its jobs go to another
+    /// Seconds between a worker's heartbeats; after four missed ones its jobs go to another worker
     #[arg(long, env, global = true, default_value_t = 5)]
     pub worker_heartbeat_seconds: u64,
 
-    /// When the cleanup runs, as a cron expression with seconds in UTC; once across all workers
+    /// When the cleanup runs: a cron expression with seconds, in UTC; once across all workers
     #[arg(long, env, global = true, default_value = "0 0 * * * *")]
     pub cleanup_schedule: String,
 }
@@ -170,16 +170,15 @@ pub struct WorkerConfig {
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Cleanup and audit")]
 pub struct RetentionConfig {
-    /// Seconds between the two sightings after which a cleanup deletes a thumbnail's file that no row names; at least
-    /// 3600
+    /// Delete thumbnail files that no row references after this many seconds; at least 3600
     #[arg(long, env, global = true, default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(3600..))]
     pub orphan_age_seconds: u64,
 
-    /// Age in seconds from which on a temporary file was left behind
+    /// Delete temporary files older than this many seconds
     #[arg(long, env, global = true, default_value_t = 3_600)]
     pub temp_file_age_seconds: u64,
 
-    /// Time in seconds after which a job that does not move is stuck
+    /// Report jobs as stuck after this many seconds without progress
     #[arg(long, env, global = true, default_value_t = 600)]
     pub stuck_job_seconds: u64,
 }

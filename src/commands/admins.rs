@@ -23,7 +23,7 @@ pub(crate) async fn create(
     let password = Password::chosen(read_password(&username)?)?;
     let services = services(config, database).await?;
     let found = db::tiers::by_name(&mut *services.connection().await?, tier).await?;
-    let id = found.with_context(|| format!("there is no tier {tier:?}"))?.id;
+    let id = found.with_context(|| format!("There is no tier {tier:?}."))?.id;
     let account = Account { username: username.clone(), tier: id, is_admin: true, is_active: true };
     users::create(&services, Actor::CommandLine, &account, password).await?;
     println!("created the administrator {username} of the tier {tier}");

@@ -170,7 +170,7 @@ async fn everybody_can_use_the_forms_of_the_administration() {
     ada.open("/admin/tiers").await;
     ada.click_text("Copy Premium").await;
     ada.click_text("Add").await;
-    ada.wait_for_text("The tier is created.").await;
+    ada.wait_for_text("Tier created.").await;
     ada.click_text("Copy of Premium").await;
     ada.wait_for_text("Copy this tier").await;
     look(&ada, "admin-tier").await;

@@ -23,9 +23,9 @@ async fn a_new_password_ends_the_other_sessions() {
     ada.wait_for_path("/account").await;
     ada.expect_status("/account/password", 422);
     change_password(&ada, "wrong horse", CHOSEN, CHOSEN).await;
-    assert_eq!(ada.text("#current_password-complaint").await, "this is not your current password");
+    assert_eq!(ada.text("#current_password-complaint").await, "This is not your current password.");
     change_password(&ada, PASSWORD, CHOSEN, "battery stable").await;
-    assert_eq!(ada.text("#repeated_password-complaint").await, "the two new passwords differ");
+    assert_eq!(ada.text("#repeated_password-complaint").await, "The two new passwords differ.");
     assert_eq!(ada.count(".complaint").await, 1);
     ada.skip_validation().await;
     change_password(&ada, PASSWORD, "short", "short").await;
@@ -35,7 +35,7 @@ async fn a_new_password_ends_the_other_sessions() {
     );
 
     change_password(&ada, PASSWORD, CHOSEN, CHOSEN).await;
-    ada.wait_for_text("Your password is changed. All your other sessions have ended.").await;
+    ada.wait_for_text("Password changed. All your other sessions have ended.").await;
     ada.wait_for_path("/account").await;
     elsewhere.open("/account").await;
     elsewhere.wait_for_path("/login?next=%2Faccount").await;
@@ -52,7 +52,7 @@ async fn the_default_password_is_warned_of_until_it_is_changed() {
     let default = sqlx::query("UPDATE users SET password_is_default = true WHERE id = $1").bind(id.0);
     default.execute(&app.pool).await.expect("a default password");
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    ada.wait_for_text("This account still has the default password, which everybody knows.").await;
+    ada.wait_for_text("This account still has the default password, which is public.").await;
     ada.click_text("Change it now").await;
     ada.wait_for_path("/account").await;
     ada.wait_for(".banner").await;

@@ -33,7 +33,7 @@ async fn images_are_found_and_deleted_once_what_goes_with_them_was_read() {
     assert_eq!(ada.execute(titles).await, "Rome by day,Rome by night");
     ada.click("input[aria-label='Rome by night']").await;
     ada.click("input[aria-label='Rome by day']").await;
-    ada.click_text("Delete the ticked ones …").await;
+    ada.click_text("Delete selected…").await;
     ada.wait_for_text("Delete 2 images?").await;
     ada.wait_for_text("With 4 thumbnails and 2 live expiring links").await;
     ada.wait_for_text("Rome by day, of bob").await;
@@ -70,13 +70,13 @@ async fn the_link_of_somebody_is_revoked() {
     ada.wait_for_path("/admin/links?owner=bob").await;
     ada.wait_for_text("Rome Original bob").await;
     ada.click_text("Revoke the link to Rome").await;
-    ada.wait_for_text("The link is revoked.").await;
+    ada.wait_for_text("Link revoked.").await;
     assert_eq!(ada.text("tbody td").await, "Oslo");
     assert_eq!(ada.count("tbody tr").await, 1);
     app.anonymous().get(&links[0]).await.expect(StatusCode::NOT_FOUND);
     app.anonymous().get(&links[1]).await.expect(StatusCode::OK);
     ada.click_text("History").await;
-    ada.select("To what kind of thing", "link").await;
+    ada.select("Kind of object", "link").await;
     ada.click_text("Show").await;
     ada.wait_for_path("/admin/history?kind=link&id=").await;
     ada.wait_for_text("ada revoke link Rome").await;

@@ -42,7 +42,7 @@ async fn jobs_that_were_given_up_are_retried() {
 
     fs::remove_file(&folder).expect("a storage in order");
     ada.click("tr:has([href='/admin/images?id=3']) input").await;
-    ada.click_text("Retry the ticked ones").await;
+    ada.click_text("Retry selected").await;
     ada.wait_for_text("1 job will be tried again now.").await;
     ada.wait_for_text("Dead (2)").await;
     app.run_jobs().await;
@@ -51,7 +51,7 @@ async fn jobs_that_were_given_up_are_retried() {
     nobody.get(&urls[1]).await.expect_problem(422, "thumbnail-failed");
     ada.click_text("Retry all").await;
     ada.wait_for_text("2 jobs will be tried again now.").await;
-    ada.wait_for_text("No such job.").await;
+    ada.wait_for_text("No jobs.").await;
     app.run_jobs().await;
     for url in &urls {
         nobody.get(url).await.expect(StatusCode::OK);
@@ -74,14 +74,14 @@ async fn a_job_that_waits_is_discarded() {
     ada.wait_for_path("/admin/jobs?state=&queue=thumbnails").await;
     ada.wait_for_text("Waiting (2)").await;
     ada.click("tr:has([href='/admin/images?id=1']) input").await;
-    ada.click_text("Discard the ticked ones").await;
+    ada.click_text("Discard selected").await;
     ada.wait_for_text("Discarded 1 job.").await;
     ada.wait_for_text("Waiting (1)").await;
     ada.wait_for_text("image 2").await;
     assert_eq!(app.open_jobs().await, 1);
     ada.click("[data-select-all]").await;
-    ada.click_text("Discard the ticked ones").await;
-    ada.wait_for_text("No such job.").await;
+    ada.click_text("Discard selected").await;
+    ada.wait_for_text("No jobs.").await;
     ada.open("/admin/history?kind=job").await;
     ada.wait_for_text("ada discard job thumbnails").await;
     ada.close().await;

@@ -21,7 +21,7 @@ async fn only_administrators_see_their_pages() {
     for path in ["/admin", "/admin/users"] {
         bob.expect_status(path, 403);
         bob.open(path).await;
-        assert_eq!(bob.text("h1").await, "This needs an administrator");
+        assert_eq!(bob.text("h1").await, "Administrators only");
     }
     bob.close().await;
 }
@@ -57,7 +57,7 @@ async fn a_new_tier_is_what_its_users_have_at_once() {
     assert!(is_ticked(&ada, "original_access").await && !is_ticked(&ada, "expiring_links").await);
     ada.fill(HEIGHTS, "150, 300").await;
     ada.click_text("Add").await;
-    ada.wait_for_text("The tier is created.").await;
+    ada.wait_for_text("Tier created.").await;
     ada.wait_for_text("Portrait 150, 300 px yes no 2.0 MiB 1.0 GiB 0").await;
 
     ada.click_text("Users").await;
@@ -98,17 +98,17 @@ async fn a_tier_in_use_stays_and_its_copy_goes() {
     assert_eq!(ada.attribute("#thumbnail_heights", "value").await.as_deref(), Some("200, 400"));
     assert!(is_ticked(&ada, "original_access").await);
     ada.click_text("Add").await;
-    ada.wait_for_text("The tier is created.").await;
+    ada.wait_for_text("Tier created.").await;
     ada.click_text("Copy of Premium").await;
     ada.fill("Name", "Gold").await;
     ada.click(ORIGINALS).await;
     ada.click_text("Save").await;
-    ada.wait_for_text("Saved. Its users see the change on their next request.").await;
+    ada.wait_for_text("Saved. The change applies to its users' next requests.").await;
     ada.click_text("Gold").await;
     ada.wait_for_text("name: Copy of Premium → Gold original_access: yes → no").await;
     ada.click_text("Delete …").await;
     ada.click_text("Delete").await;
-    ada.wait_for_text("The tier is deleted.").await;
+    ada.wait_for_text("Tier deleted.").await;
     assert_eq!(ada.count("tbody tr").await, 3);
     ada.close().await;
 }

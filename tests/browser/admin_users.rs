@@ -27,7 +27,7 @@ async fn a_new_user_logs_in_and_one_who_is_deactivated_does_not() {
     ada.fill(NAME, "bob").await;
     ada.fill("Password at least 8 characters", PASSWORD).await;
     ada.click_text("Add").await;
-    ada.wait_for_text("The user is created.").await;
+    ada.wait_for_text("User created.").await;
     bob.open("/account").await;
     bob.log_in("bob", PASSWORD).await;
     bob.wait_for_text("Tier Premium").await;
@@ -64,7 +64,7 @@ async fn the_last_administrator_stays_one() {
     ada.click_text("Save").await;
     assert_eq!(
         ada.text("#is_admin-complaint").await,
-        "this is the last active administrator; make another one first"
+        "This is the last active administrator. Create another one first."
     );
     ada.close().await;
 }
@@ -96,7 +96,7 @@ async fn an_administrator_ends_sessions_and_sets_passwords() {
     );
     ada.fill(NEW_PASSWORD, CHOSEN).await;
     ada.click_text("Set the password").await;
-    ada.wait_for_text("The password is set, and the user's sessions have ended.").await;
+    ada.wait_for_text("Password set. The user's sessions have ended.").await;
     bob.open("/account").await;
     bob.wait_for_path(TO_LOG_IN).await;
     bob.log_in("bob", CHOSEN).await;

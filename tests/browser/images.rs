@@ -24,7 +24,7 @@ async fn an_image_is_renamed() {
 
     ada.fill("Title 1 to 255 characters", "Roma, di notte").await;
     ada.click_text("Rename").await;
-    ada.wait_for_text("Renamed. Links made before go on working.").await;
+    ada.wait_for_text("Renamed. Existing links keep working.").await;
     ada.wait_for_path(&path).await;
     assert_eq!(ada.text("h1").await, "Roma, di notte");
     ada.open("/").await;
@@ -47,7 +47,7 @@ async fn an_image_is_deleted_once_what_goes_with_it_was_read() {
     ada.wait_until_loaded("img.thumbnail").await;
     ada.open(&path).await;
     ada.wait_until_loaded("img.thumbnail").await;
-    ada.click_text("Delete this image …").await;
+    ada.click_text("Delete this image…").await;
     ada.wait_for_path(&format!("{path}/delete")).await;
     ada.wait_for_text("Delete “Rome”?").await;
     ada.wait_for_text("the original, 300 × 200 px").await;
@@ -55,10 +55,10 @@ async fn an_image_is_deleted_once_what_goes_with_it_was_read() {
     ada.click_text("Keep it").await;
     ada.wait_for_path(&path).await;
 
-    ada.click_text("Delete this image …").await;
+    ada.click_text("Delete this image…").await;
     ada.click_text("Delete").await;
     ada.wait_for_path("/").await;
-    ada.wait_for_text("The image is deleted.").await;
+    ada.wait_for_text("Image deleted.").await;
     ada.wait_for_text("No image yet.").await;
     ada.expect_status(&path, 404);
     ada.open(&path).await;

@@ -51,7 +51,7 @@ async fn uploads_and_links_are_reached_with_tab() {
     assert_eq!(
         passed,
         [
-            "Skip to the content",
+            "Skip to content",
             "Pictier",
             "Images",
             "API",
@@ -80,10 +80,10 @@ async fn the_forms_of_an_image_and_of_the_administration_are_reached_with_tab() 
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.wait_until_loaded("img.thumbnail").await;
     for (path, reached) in [
-        ("/images/1", ["target", "valid_for", "Create", "title", "Delete this image …"]),
+        ("/images/1", ["target", "valid_for", "Create", "title", "Delete this image…"]),
         ("/images/1/delete", ["Images", "API", "Log out", "Delete", "Keep it"]),
         ("/admin/users", ["search", "All users of this page", "ada", "new_tier", "Move"]),
-        ("/admin/images", ["title", "All images of this page", "Rome", "ada", "Delete the ticked ones …"]),
+        ("/admin/images", ["title", "All images of this page", "Rome", "ada", "Delete selected…"]),
         ("/admin/tiers/1", ["name", "thumbnail_heights", "original_access", "Save", "Delete …"]),
     ] {
         ada.open(path).await;

@@ -88,12 +88,12 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     stranger.open(&link).await;
     stranger.wait_until_loaded("img").await;
     ada.click_text("Revoke").await;
-    ada.wait_for_text("The link is revoked.").await;
-    ada.wait_for_text("No live link.").await;
+    ada.wait_for_text("Link revoked.").await;
+    ada.wait_for_text("No live links.").await;
     stranger.expect_status(&link, 404);
     stranger.forget_files().await;
     stranger.open(&link).await;
-    stranger.wait_for_text("There is no such thing").await;
+    stranger.wait_for_text("Not found").await;
 
     ada.click_text("5 minutes").await;
     let link = first_link(&ada, &app).await;
@@ -101,12 +101,12 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     stranger.wait_until_loaded("img").await;
     app.clock.advance(Duration::from_mins(5));
     ada.open(&path).await;
-    ada.wait_for_text("No live link.").await;
+    ada.wait_for_text("No live links.").await;
     ada.wait_until_loaded("img.thumbnail").await;
     stranger.expect_status(&link, 404);
     stranger.forget_files().await;
     stranger.open(&link).await;
-    stranger.wait_for_text("There is no such thing").await;
+    stranger.wait_for_text("Not found").await;
     ada.close().await;
     stranger.close().await;
     app.stop_worker().await;

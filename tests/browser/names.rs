@@ -33,7 +33,7 @@ async fn a_name_that_looks_like_html_is_text_on_every_page() {
     expect_text(&ada).await;
     ada.click_text("5 minutes").await;
     ada.wait_for("[data-expiring]").await;
-    ada.click_text("Delete this image …").await;
+    ada.click_text("Delete this image…").await;
     ada.wait_for_text(&format!("Delete “{NAME}”?")).await;
     expect_text(&ada).await;
 
@@ -42,7 +42,7 @@ async fn a_name_that_looks_like_html_is_text_on_every_page() {
         expect_text(&ada).await;
     }
     ada.click("tbody input[type=checkbox]").await;
-    ada.click_text("Delete the ticked ones …").await;
+    ada.click_text("Delete selected…").await;
     ada.wait_for_text("Delete 1 image?").await;
     expect_text(&ada).await;
     ada.click_text("Delete").await;

@@ -35,9 +35,9 @@ async fn images_are_kept_shown_and_deleted_without_scripts() {
     assert_eq!(ada.text("h1").await, "Roma");
     // what works with scripts only is not there
     assert_eq!(ada.count("[data-copy]:not([hidden])").await, 0);
-    ada.click_text("Delete this image …").await;
+    ada.click_text("Delete this image…").await;
     ada.click_text("Delete").await;
-    ada.wait_for_text("The image is deleted.").await;
+    ada.wait_for_text("Image deleted.").await;
     assert_eq!(ada.text(".tile .title").await, "Oslo");
     ada.click_text("Log out").await;
     ada.wait_for_path("/login").await;

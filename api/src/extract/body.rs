@@ -118,7 +118,7 @@ where
 fn too_slow() -> Problem {
     Problem::new(
         Code::RequestTimeout,
-        format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
+        format!("The body did not arrive within {} seconds.", BODY_TIME.as_secs()),
     )
 }
 

@@ -214,7 +214,7 @@ async fn respond_with_original(
         return Err(no_such_file());
     }
     tracing::error!(image = %image.id, original = %image.original, "an original is missing from the storage");
-    Err(Problem::new(Code::Internal, "the file is missing from the storage"))
+    Err(Problem::new(Code::Internal, "The file is missing from the storage."))
 }
 
 async fn respond_with_thumbnail(

@@ -59,19 +59,17 @@ pub(crate) async fn change(
         let changing = accounts::change_password(&state.services, from, &visitor.user, current, new);
         changing.await.map_err(|error| match error {
             ServiceError::WrongCredentials => {
-                Problem::field("current_password", "this is not your current password")
+                Problem::field("current_password", "This is not your current password.")
             }
             error => error.into(),
         })
     } else {
-        Err(Problem::field("repeated_password", "the two new passwords differ"))
+        Err(Problem::field("repeated_password", "The two new passwords differ."))
     };
     match changed {
         Ok(login) => {
             auth::log_in(&visitor.session, login, state.services.clock.now()).await?;
-            visitor
-                .go(page_paths::ACCOUNT, "Your password is changed. All your other sessions have ended.")
-                .await
+            visitor.go(page_paths::ACCOUNT, "Password changed. All your other sessions have ended.").await
         }
         Err(problem) => show(&state, &visitor, FormErrors::of(problem)?).await,
     }

@@ -121,7 +121,7 @@ pub(crate) async fn upload_images(
     let storing = store_files(&state, &visitor.user, request);
     let (stored, refused) = upload_form::in_time(&state, storing).await?;
     if stored == 0 && refused.is_empty() {
-        return Err(Problem::new(Code::MissingFile, "choose at least one file"));
+        return Err(Problem::new(Code::MissingFile, "Choose at least one file."));
     }
     if refused.is_empty() {
         let notice = format!("Uploaded {}.", format::plural(stored, "image"));

@@ -114,7 +114,7 @@ pub(crate) async fn rename_image(
         Err(invalid) => Err(invalid.into()),
     };
     match renamed {
-        Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Links made before go on working.").await,
+        Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Existing links keep working.").await,
         Err(problem) => {
             let refused =
                 Refused { title: Some((form.title, FormErrors::of(problem)?)), ..Refused::default() };
@@ -151,7 +151,7 @@ pub(crate) async fn delete_image(
     Pk(id): Pk,
 ) -> Result<Response, Problem> {
     images::delete(&state.services, &visitor.user, id).await?;
-    visitor.go(page_paths::GALLERY, "The image is deleted.").await
+    visitor.go(page_paths::GALLERY, "Image deleted.").await
 }
 
 /// `POST /images/{pk}/thumbnails/{height}/retry`

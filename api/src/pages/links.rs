@@ -94,7 +94,7 @@ pub(crate) async fn create_link(
     match create(&state, &visitor.user, image, &form).await {
         Ok(link) => {
             let lives = format::span(link.expires_at - link.created_at);
-            let notice = format!("The link is made. It lives for {lives}.");
+            let notice = format!("Link created. It expires in {lives}.");
             visitor.go(&page_paths::links(image), &notice).await
         }
         Err(problem) => {
@@ -122,5 +122,5 @@ pub(crate) async fn revoke_link(
     PkAndLink(image, id): PkAndLink,
 ) -> Result<Response, Problem> {
     links::revoke(&state.services, &visitor.user, image, id).await?;
-    visitor.go(&page_paths::links(image), "The link is revoked.").await
+    visitor.go(&page_paths::links(image), "Link revoked.").await
 }

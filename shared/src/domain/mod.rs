@@ -38,5 +38,5 @@ impl Invalid {
 
 /// A whole number as a person types it into a form, for the types that are made of one.
 fn whole_number(field: &'static str, text: &str) -> Result<i64, Invalid> {
-    text.trim().parse().map_err(|_| Invalid::new(field, format!("{:?} is not a whole number", text.trim())))
+    text.trim().parse().map_err(|_| Invalid::new(field, format!("{:?} is not a whole number.", text.trim())))
 }

@@ -211,13 +211,13 @@ pub struct Tier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessDenied {
     /// The file as it was uploaded.
-    #[error("the owner's tier does not include original files")]
+    #[error("The owner's tier does not include original files.")]
     Original,
     /// Thumbnails of this height.
-    #[error("the owner's tier does not include thumbnails {0} px high")]
+    #[error("The owner's tier does not include thumbnails {0} px high.")]
     Height(Height),
     /// Links that expire.
-    #[error("the owner's tier does not include expiring links")]
+    #[error("The owner's tier does not include expiring links.")]
     ExpiringLinks,
 }
 

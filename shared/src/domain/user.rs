@@ -27,7 +27,7 @@ impl TryFrom<String> for Username {
     fn try_from(name: String) -> Result<Self, Invalid> {
         let allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
         if !(1..=Self::MAX_CHARS).contains(&name.chars().count()) || !name.chars().all(allowed) {
-            let rule = format!("a username has 1 to {} letters, digits or @.+-_", Self::MAX_CHARS);
+            let rule = format!("A username has 1 to {} letters, digits or @.+-_.", Self::MAX_CHARS);
             return Err(Invalid::new("username", rule));
         }
         Ok(Self(name))
@@ -70,7 +70,7 @@ impl Password {
     pub fn chosen(text: String) -> Result<Self, Invalid> {
         if text.chars().count() < Self::MIN_CHARS || text.len() > Self::MAX_BYTES {
             let rule = format!(
-                "a password has at least {} characters and at most {} bytes",
+                "A password has at least {} characters and at most {} bytes.",
                 Self::MIN_CHARS,
                 Self::MAX_BYTES
             );

@@ -47,7 +47,7 @@ pub async fn change(
     db::tiers::lock_changes(&mut tx).await?;
     let before = db::admin::tiers::lock(&mut tx, id).await?.ok_or(ServiceError::NotFound("tier"))?;
     if before.spec.is_default && !spec.is_default {
-        let rule = "new users need a tier: make another one the default instead";
+        let rule = "New users need a tier. Make another one the default instead.";
         return Err(Invalid::new("default", rule).into());
     }
     update(services, &mut tx, actor, &before, spec).await?;
@@ -106,7 +106,7 @@ async fn record(
 fn name_taken(error: sqlx::Error, spec: &TierSpec) -> ServiceError {
     match db::broken_constraint(&error) {
         Some(NAME_KEY) => {
-            Invalid::new("name", format!("there is a tier {:?} already", spec.name.as_str())).into()
+            Invalid::new("name", format!("There is already a tier {:?}.", spec.name.as_str())).into()
         }
         _ => error.into(),
     }
@@ -132,18 +132,19 @@ pub enum TierChange {
 pub fn plan_changes(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierChange>, ServiceError> {
     let mut names = HashSet::new();
     if let Some(twice) = file.iter().find(|spec| !names.insert(spec.name.clone())) {
-        return Err(ServiceError::TierFile(format!("the file has the tier {:?} twice", twice.name.as_str())));
+        return Err(ServiceError::TierFile(format!(
+            "The file has the tier {:?} twice.",
+            twice.name.as_str()
+        )));
     }
     if file.iter().filter(|spec| spec.is_default).count() > 1 {
-        return Err(ServiceError::TierFile("the file has more than one default tier".to_owned()));
+        return Err(ServiceError::TierFile("The file has more than one default tier.".to_owned()));
     }
     let file_has_default = file.iter().any(|spec| spec.is_default);
     let of_name = |name: &TierName| existing.iter().find(|tier| tier.spec.name == *name);
     let lost_default = existing.iter().any(|tier| tier.spec.is_default && names.contains(&tier.spec.name));
     if lost_default && !file_has_default {
-        return Err(ServiceError::TierFile(
-            "the file takes the default from a tier and gives it to none".to_owned(),
-        ));
+        return Err(ServiceError::TierFile("The file leaves no tier as the default.".to_owned()));
     }
     let change = |spec: TierSpec| match of_name(&spec.name) {
         None => TierChange::Create(spec),

@@ -90,7 +90,7 @@ pub async fn change(
     let updated = db::admin::users::update(&mut tx, id, &change).await;
     updated.map_err(|error| username_taken(error, &account.username))?;
     if before.is_admin && before.is_active && db::admin::users::count_active_admins(&mut tx).await? == 0 {
-        let rule = "this is the last active administrator; make another one first";
+        let rule = "This is the last active administrator. Create another one first.";
         return Err(Invalid::new("is_admin", rule).into());
     }
     if !account.is_active {
@@ -173,7 +173,7 @@ async fn find_tier(connection: &mut PgConnection, id: TierId) -> Result<Tier, Se
 
 fn username_taken(error: sqlx::Error, username: &Username) -> ServiceError {
     match db::broken_constraint(&error) {
-        Some(USERNAME_KEY) => Invalid::new("username", format!("there is a user {username} already")).into(),
+        Some(USERNAME_KEY) => Invalid::new("username", format!("There is already a user {username}.")).into(),
         _ => error.into(),
     }
 }

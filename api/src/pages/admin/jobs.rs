@@ -166,7 +166,7 @@ pub(crate) async fn retry_jobs(
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
     let retried = jobs::retry(&state.services, visitor.actor(), &form.selection()?).await?;
-    let notice = format!("{} will be tried again now.", format::plural(retried, "job"));
+    let notice = format!("{} will be retried now.", format::plural(retried, "job"));
     visitor.go(&form.back(), &notice).await
 }
 
@@ -195,6 +195,6 @@ pub(crate) async fn retry_thumbnails(
     Form(form): Form<ReasonForm>,
 ) -> Result<Response, Problem> {
     let retried = thumbnails::retry_failed(&state.services, visitor.actor(), &form.reason).await?;
-    let notice = format!("{} will be tried again now.", format::plural(retried, "thumbnail"));
+    let notice = format!("{} will be retried now.", format::plural(retried, "thumbnail"));
     visitor.go(page_paths::ADMIN_JOBS, &notice).await
 }

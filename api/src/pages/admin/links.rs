@@ -102,5 +102,5 @@ pub(crate) async fn revoke_link(
 ) -> Result<Response, Problem> {
     let id = Uuid::try_parse(&id).map_err(|_| Problem::not_found("link"))?;
     links::revoke_of_any_owner(&state.services, visitor.actor(), LinkId(id)).await?;
-    visitor.go(page_paths::ADMIN_LINKS, "The link is revoked.").await
+    visitor.go(page_paths::ADMIN_LINKS, "Link revoked.").await
 }

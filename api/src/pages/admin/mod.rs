@@ -39,7 +39,7 @@ impl FromRequestParts<AppState> for Administrator {
         if visitor.user.is_admin {
             Ok(Self(visitor))
         } else {
-            Err(Problem::new(Code::AdministratorsOnly, "only administrators see this page"))
+            Err(Problem::new(Code::AdministratorsOnly, "Only administrators can see this page."))
         }
     }
 }
@@ -74,9 +74,9 @@ impl<T> Rows<T> {
 /// The rows of a table that were ticked: at least one, and no more than a request may change.
 fn ticked<T>(ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
     match ids.len() {
-        0 => Err(Problem::field("ids", format!("tick at least one {noun}"))),
+        0 => Err(Problem::field("ids", format!("Select at least one {noun}."))),
         count if count > MAX_ROWS => {
-            Err(Problem::field("ids", format!("at most {MAX_ROWS} {noun}s at a time, not {count}")))
+            Err(Problem::field("ids", format!("Select at most {MAX_ROWS} {noun}s, not {count}.")))
         }
         _ => Ok(ids),
     }
@@ -87,13 +87,13 @@ fn number(field: &str, text: &str) -> Result<Option<i64>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.trim().parse().map(Some).map_err(|_| Problem::field(field, format!("{text:?} is not a number")))
+    text.trim().parse().map(Some).map_err(|_| Problem::field(field, format!("{text:?} is not a number.")))
 }
 
 /// A part of a query string that names one of these, which pages know by labels.
 fn one_of<T: Copy>(known: &[(&str, &str, T)], field: &str, noun: &str, name: &str) -> Result<T, Problem> {
     let found = known.iter().find(|(known, _, _)| *known == name).map(|(_, _, meant)| *meant);
-    found.ok_or_else(|| Problem::field(field, format!("there is no such {noun}")))
+    found.ok_or_else(|| Problem::field(field, format!("There is no such {noun}.")))
 }
 
 /// A part of a query string that is yes, no, or left open.
@@ -102,7 +102,7 @@ fn choice(field: &str, text: &str) -> Result<Option<bool>, Problem> {
         "" => Ok(None),
         "yes" => Ok(Some(true)),
         "no" => Ok(Some(false)),
-        _ => Err(Problem::field(field, format!("{text:?} is neither yes nor no"))),
+        _ => Err(Problem::field(field, format!("{text:?} is neither yes nor no."))),
     }
 }
 

@@ -144,7 +144,7 @@ pub(crate) async fn create_tier(
         Err(problem) => Err(problem),
     };
     match created {
-        Ok(_) => visitor.go(page_paths::ADMIN_TIERS, "The tier is created.").await,
+        Ok(_) => visitor.go(page_paths::ADMIN_TIERS, "Tier created.").await,
         Err(problem) => show_new(&visitor, form, FormErrors::of(problem)?).await,
     }
 }
@@ -194,7 +194,7 @@ pub(crate) async fn change_tier(
     match changed {
         Ok(()) => {
             visitor
-                .go(page_paths::ADMIN_TIERS, "Saved. Its users see the change on their next request.")
+                .go(page_paths::ADMIN_TIERS, "Saved. The change applies to its users' next requests.")
                 .await
         }
         Err(problem) => show(&state, &visitor, id, Some((form, FormErrors::of(problem)?))).await,
@@ -246,7 +246,7 @@ pub(crate) async fn delete_tier(
     Number(id): Number,
 ) -> Result<Response, Problem> {
     match tiers::delete(&state.services, visitor.actor(), TierId(id)).await {
-        Ok(()) => visitor.go(page_paths::ADMIN_TIERS, "The tier is deleted.").await,
+        Ok(()) => visitor.go(page_paths::ADMIN_TIERS, "Tier deleted.").await,
         Err(error) => show_deletion(&state, &visitor, TierId(id), FormErrors::of(error)?).await,
     }
 }

@@ -178,7 +178,7 @@ impl UserForm {
 
     fn account(&self, fields: &mut Fields) -> Option<Account> {
         let username = fields.parse("username", Username::try_from(self.username.trim().to_owned()));
-        let tier = self.tier.parse().map(TierId).map_err(|_| Invalid::new("tier", "choose a tier"));
+        let tier = self.tier.parse().map(TierId).map_err(|_| Invalid::new("tier", "Choose a tier."));
         let tier = fields.parse("tier", tier);
         Some(Account {
             username: username?,
@@ -244,7 +244,7 @@ pub(crate) async fn create_user(
         Err(problem) => Err(problem),
     };
     match created {
-        Ok(id) => visitor.go(&page_paths::admin_user(id), "The user is created.").await,
+        Ok(id) => visitor.go(&page_paths::admin_user(id), "User created.").await,
         Err(problem) => {
             let tiers = db::tiers::all(&mut *state.services.connection().await?).await?;
             show_new(&visitor, &tiers, form, FormErrors::of(problem)?).await
@@ -335,9 +335,7 @@ pub(crate) async fn set_password(
     };
     match set {
         Ok(()) => {
-            visitor
-                .go(&page_paths::admin_user(id), "The password is set, and the user's sessions have ended.")
-                .await
+            visitor.go(&page_paths::admin_user(id), "Password set. The user's sessions have ended.").await
         }
         Err(problem) => show(&state, &visitor, id, None, FormErrors::of(problem)?).await,
     }

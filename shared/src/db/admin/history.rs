@@ -19,7 +19,7 @@ pub struct PastAction {
     pub actor_name: String,
     /// What, as a verb.
     pub action: String,
-    /// To what kind of thing.
+    /// Kind of object.
     pub object_type: String,
     /// Its number or id.
     pub object_id: String,
