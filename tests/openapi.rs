@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use api::Code;
+use api::ProblemCode;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -100,8 +100,8 @@ fn every_operation_has_an_id_a_summary_a_success_and_its_problems() {
 fn every_problem_code_is_described_somewhere_under_its_status() {
     let operations = operations(&api::openapi_document());
     // these come from the router, which has no operation, and from the administrators' pages
-    let of_others = [Code::MethodNotAllowed, Code::AdministratorsOnly, Code::TierInUse];
-    for code in Code::ALL.iter().filter(|code| !of_others.contains(code)) {
+    let of_others = [ProblemCode::MethodNotAllowed, ProblemCode::AdministratorsOnly, ProblemCode::TierInUse];
+    for code in ProblemCode::ALL.iter().filter(|code| !of_others.contains(code)) {
         let status = code.status().as_u16().to_string();
         let text = format!("`{}`", code.as_str());
         let is_described = operations.iter().any(|(_, _, operation)| {
@@ -114,8 +114,8 @@ fn every_problem_code_is_described_somewhere_under_its_status() {
 #[test]
 fn the_schema_of_a_problem_has_the_codes_as_responses_spell_them() {
     let document = api::openapi_document();
-    let names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    assert_eq!(document["components"]["schemas"]["Code"]["enum"], serde_json::json!(names));
+    let names: Vec<_> = ProblemCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(document["components"]["schemas"]["ProblemCode"]["enum"], serde_json::json!(names));
     let problem = &document["components"]["schemas"]["ProblemBody"];
     for field in ["type", "title", "status", "detail", "code", "request_id"] {
         assert!(

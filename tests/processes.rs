@@ -12,7 +12,7 @@ use serde_json::Value;
 use shared::{
     config::StorageConfig,
     db, postgres,
-    storage::{KeyOwner, ListedObject, Storage, StorageKey},
+    storage::{ListedObject, ObjectKind, Storage, StorageKey},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::time::Instant;
@@ -137,8 +137,8 @@ async fn count_stored(data: &Path) -> usize {
     let listed: Vec<_> =
         Storage::open(&config).expect("a storage").list().try_collect().await.expect("a listing");
     let owner = |object: &ListedObject| match StorageKey::parse(&object.path).expect("a key").owner() {
-        KeyOwner::Original(id) => id.0,
-        KeyOwner::Thumbnail(id, _) => id.0,
+        ObjectKind::Original(id) => id.0,
+        ObjectKind::Thumbnail(id, _) => id.0,
     };
     listed.iter().map(owner).collect::<HashSet<_>>().len()
 }

@@ -15,7 +15,7 @@ use axum::{
 use imaging::InspectError;
 use serde::{Deserialize, Serialize};
 use shared::{
-    domain::{AccessDenied, Invalid},
+    domain::{AccessDenied, ValidationError},
     passwords::HashError,
     postgres,
     services::ServiceError,
@@ -30,11 +30,11 @@ macro_rules! codes {
     ($($variant:ident $status:ident $text:literal $title:literal,)*) => {
         /// Every way in which a request can fail, as clients see it; a code never changes its meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum Code {
+        pub enum ProblemCode {
             $(#[doc = $title] #[serde(rename = $text)] $variant,)*
         }
 
-        impl Code {
+        impl ProblemCode {
             /// All codes.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
@@ -78,7 +78,7 @@ codes! {
     NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",
     UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "Unsupported kind of image",
     RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "Range not satisfiable",
-    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "Invalid field",
+    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "ValidationError field",
     MissingFile UNPROCESSABLE_ENTITY "missing-file" "The form has no file",
     SeveralFiles UNPROCESSABLE_ENTITY "several-files" "The form has more than one file",
     EmptyFile UNPROCESSABLE_ENTITY "empty-file" "The file is empty",
@@ -97,7 +97,7 @@ codes! {
     StorageFull INSUFFICIENT_STORAGE "storage-full" "The disk of the service is full",
 }
 
-impl Code {
+impl ProblemCode {
     /// Whether the code says what is wrong with an uploaded file.
     fn is_about_a_file(self) -> bool {
         matches!(
@@ -117,14 +117,14 @@ impl Code {
 }
 
 /// By hand, as the derived schema does not see the names that the macro above gives.
-impl PartialSchema for Code {
+impl PartialSchema for ProblemCode {
     fn schema() -> RefOr<Schema> {
         let names = Self::ALL.iter().map(|code| code.as_str());
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
     }
 }
 
-impl ToSchema for Code {}
+impl ToSchema for ProblemCode {}
 
 /// Names the body as a whole, where no field can be blamed.
 pub(crate) const BODY: &str = "body";
@@ -141,7 +141,7 @@ pub(crate) struct FieldError {
 /// A request that failed, and why.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    pub(crate) code: Code,
+    pub(crate) code: ProblemCode,
     /// This occurrence in words for a person.
     pub(crate) detail: String,
     pub(crate) fields: Vec<FieldError>,
@@ -150,12 +150,12 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), fields: Vec::new(), retry_after: None }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
-        Self::new(Code::NotFound, format!("There is no such {what}."))
+        Self::new(ProblemCode::NotFound, format!("There is no such {what}."))
     }
 
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -166,7 +166,7 @@ impl Problem {
     pub(crate) fn fields(fields: Vec<FieldError>) -> Self {
         let details: Vec<_> =
             fields.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
-        Self { fields, ..Self::new(Code::InvalidField, details.join("; ")) }
+        Self { fields, ..Self::new(ProblemCode::InvalidField, details.join("; ")) }
     }
 
     /// What is wrong by field, as the source system's clients read it. Problems of an upload are about its file.
@@ -189,12 +189,12 @@ impl Problem {
     /// A failure of ours: the log has its cause, the client a request id to quote.
     pub(crate) fn internal(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(cause = %Chain(cause), "request failed");
-        Self::new(Code::Internal, "The server's log has the cause under this request id.")
+        Self::new(ProblemCode::Internal, "The server's log has the cause under this request id.")
     }
 
     /// What is needed does not answer now, and may soon.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
-        Self::new(Code::Unavailable, detail).retry_after(UNAVAILABLE_SECONDS)
+        Self::new(ProblemCode::Unavailable, detail).retry_after(UNAVAILABLE_SECONDS)
     }
 
     /// The storage or the local disk failed: a full one is told apart.
@@ -203,7 +203,7 @@ impl Problem {
             return Self::unavailable_because(cause);
         }
         tracing::warn!(cause = %Chain(cause), "the disk is full");
-        Self::new(Code::StorageFull, "The disk of the service is full. Try again later.")
+        Self::new(ProblemCode::StorageFull, "The disk of the service is full. Try again later.")
             .retry_after(FULL_SECONDS)
     }
 
@@ -287,7 +287,7 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let detail = error.to_string();
         let code = match error {
-            ServiceError::Invalid(invalid) => return invalid.into(),
+            ServiceError::ValidationError(invalid) => return invalid.into(),
             ServiceError::NotFound(what) => return Self::not_found(what),
             ServiceError::AccessDenied(denied) => return denied.into(),
             ServiceError::Inspect(error) => return error.into(),
@@ -298,18 +298,18 @@ impl From<ServiceError> for Problem {
             ServiceError::Hash(error) => return Self::internal(&error),
             ServiceError::Panicked(error) => return Self::internal(&error),
             ServiceError::TooManyLogins { retry_after } => {
-                return Self::new(Code::TooManyLogins, detail).retry_after(retry_after);
+                return Self::new(ProblemCode::TooManyLogins, detail).retry_after(retry_after);
             }
             ServiceError::TooManyUploads { retry_after, .. } => {
-                return Self::new(Code::TooManyUploads, detail).retry_after(retry_after);
+                return Self::new(ProblemCode::TooManyUploads, detail).retry_after(retry_after);
             }
-            ServiceError::WrongCredentials => Code::WrongCredentials,
-            ServiceError::TooManyLinks { .. } => Code::TooManyLinks,
-            ServiceError::NotFailed { .. } => Code::NotFailed,
-            ServiceError::TierInUse(_) => Code::TierInUse,
-            ServiceError::TierFile(_) => Code::InvalidField,
-            ServiceError::OverQuota { .. } => Code::OverQuota,
-            ServiceError::UploadExpired => Code::RequestTimeout,
+            ServiceError::WrongCredentials => ProblemCode::WrongCredentials,
+            ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,
+            ServiceError::NotFailed { .. } => ProblemCode::NotFailed,
+            ServiceError::TierInUse(_) => ProblemCode::TierInUse,
+            ServiceError::TierFile(_) => ProblemCode::InvalidField,
+            ServiceError::OverQuota { .. } => ProblemCode::OverQuota,
+            ServiceError::UploadExpired => ProblemCode::RequestTimeout,
         };
         Self::new(code, detail)
     }
@@ -321,18 +321,18 @@ impl From<tower_sessions::session::Error> for Problem {
     }
 }
 
-impl From<Invalid> for Problem {
-    fn from(invalid: Invalid) -> Self {
-        Self::field(invalid.field, invalid.rule)
+impl From<ValidationError> for Problem {
+    fn from(invalid: ValidationError) -> Self {
+        Self::field(invalid.field, invalid.message)
     }
 }
 
 impl From<AccessDenied> for Problem {
     fn from(denied: AccessDenied) -> Self {
         let code = match denied {
-            AccessDenied::Original => Code::OriginalNotInTier,
-            AccessDenied::Height(_) => Code::HeightNotInTier,
-            AccessDenied::ExpiringLinks => Code::LinksNotInTier,
+            AccessDenied::Original => ProblemCode::OriginalNotInTier,
+            AccessDenied::Height(_) => ProblemCode::HeightNotInTier,
+            AccessDenied::ExpiringLinks => ProblemCode::LinksNotInTier,
         };
         Self::new(code, denied.to_string())
     }
@@ -342,14 +342,14 @@ impl From<InspectError> for Problem {
     fn from(error: InspectError) -> Self {
         let code = match error {
             InspectError::Io(error) => return error.into(),
-            InspectError::Empty => Code::EmptyFile,
-            InspectError::NotAnImage => Code::NotAnImage,
-            InspectError::Unsupported { .. } => Code::UnsupportedImage,
-            InspectError::Truncated => Code::TruncatedImage,
-            InspectError::Corrupt { .. } => Code::CorruptImage,
-            InspectError::TooManyPixels { .. } => Code::TooManyPixels,
-            InspectError::SideTooLong { .. } => Code::SideTooLong,
-            InspectError::TooManyScans { .. } => Code::TooManyScans,
+            InspectError::Empty => ProblemCode::EmptyFile,
+            InspectError::NotAnImage => ProblemCode::NotAnImage,
+            InspectError::Unsupported { .. } => ProblemCode::UnsupportedImage,
+            InspectError::Truncated => ProblemCode::TruncatedImage,
+            InspectError::Corrupt { .. } => ProblemCode::CorruptImage,
+            InspectError::TooManyPixels { .. } => ProblemCode::TooManyPixels,
+            InspectError::SideTooLong { .. } => ProblemCode::SideTooLong,
+            InspectError::TooManyScans { .. } => ProblemCode::TooManyScans,
         };
         Self::new(code, error.to_string())
     }
@@ -362,16 +362,16 @@ mod tests {
     #[test]
     fn a_full_disk_is_found_among_the_causes() {
         let full = || io::Error::from(ErrorKind::StorageFull);
-        assert_eq!(Problem::from(full()).code, Code::StorageFull);
-        assert_eq!(Problem::from(StorageError::Io(full())).code, Code::StorageFull);
+        assert_eq!(Problem::from(full()).code, ProblemCode::StorageFull);
+        assert_eq!(Problem::from(StorageError::Io(full())).code, ProblemCode::StorageFull);
         let broken = Problem::from(io::Error::other("the disk is broken"));
-        assert_eq!((broken.code, broken.retry_after), (Code::Unavailable, Some(UNAVAILABLE_SECONDS)));
+        assert_eq!((broken.code, broken.retry_after), (ProblemCode::Unavailable, Some(UNAVAILABLE_SECONDS)));
     }
 
     #[test]
     fn codes_are_distinct_kebab_case_and_say_an_error() {
         let mut seen = std::collections::HashSet::new();
-        for code in Code::ALL {
+        for code in ProblemCode::ALL {
             let text = code.as_str();
             assert!(text.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{text}");
             assert!(seen.insert(text), "{text} twice");

@@ -16,7 +16,7 @@ use shared::{
     storage::{Storage, StorageError, StorageKey},
 };
 
-use crate::error::{Code, Problem};
+use crate::error::{Problem, ProblemCode};
 
 /// A file to be sent.
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl FileResponse {
 
 fn not_satisfiable(bytes: u64) -> Response {
     let detail = format!("the file has {bytes} bytes");
-    let mut response = Problem::new(Code::RangeNotSatisfiable, detail).into_response();
+    let mut response = Problem::new(ProblemCode::RangeNotSatisfiable, detail).into_response();
     response.headers_mut().insert(header::CONTENT_RANGE, ascii(&format!("bytes */{bytes}")));
     response
 }

@@ -12,7 +12,7 @@ use axum::{
 use shared::config::HttpConfig;
 
 use crate::{
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
     handlers::health,
 };
 
@@ -87,7 +87,7 @@ pub(crate) async fn check(State(names): State<HostNames>, request: Request, next
         Some(public) => format!("This service is reached as {public}, not as {}.", asked.join(", ")),
         None => format!("This service has no name. Set PUBLIC_URL to reach it as {}.", asked.join(", ")),
     };
-    Problem::new(Code::UnknownHost, detail).into_response()
+    Problem::new(ProblemCode::UnknownHost, detail).into_response()
 }
 
 #[cfg(test)]

@@ -3,19 +3,19 @@
 //! of the response.
 
 mod auth;
-mod client;
+mod client_ip;
 mod connections;
 mod error;
 mod extract;
 mod file_response;
-mod finished;
 mod handlers;
 mod hosts;
+mod json;
 mod openapi;
 mod pages;
 mod problem_responses;
-mod representations;
 mod routes;
+mod thumbnail_events;
 mod time_limits;
 mod upload_form;
 mod urls;
@@ -28,11 +28,11 @@ use shared::{config::HttpConfig, services::Services};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-pub use error::Code;
+pub use error::ProblemCode;
 pub use openapi::document as openapi_document;
 
 use crate::{
-    auth::SessionWatch, connections::LimitedAcceptor, finished::FinishedThumbnails, hosts::HostNames,
+    auth::SessionWatch, connections::LimitedAcceptor, hosts::HostNames, thumbnail_events::ThumbnailEvents,
     time_limits::DatabaseProbe, urls::UrlScheme,
 };
 
@@ -58,7 +58,7 @@ struct AppState {
     services: Services,
     database: DatabaseProbe,
     urls: UrlScheme,
-    finished: FinishedThumbnails,
+    thumbnail_events: ThumbnailEvents,
     sessions: SessionWatch,
     /// One permit for each request that waits for a thumbnail.
     waiting: Arc<Semaphore>,
@@ -75,7 +75,7 @@ impl Api {
             waiting: Arc::new(Semaphore::new(limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
             urls: UrlScheme::new(&self.http),
             database: DatabaseProbe::new(pool.clone()),
-            finished: FinishedThumbnails::listen(pool, stop.clone()),
+            thumbnail_events: ThumbnailEvents::listen(pool, stop.clone()),
             services: self.services,
             stop: stop.clone(),
         };

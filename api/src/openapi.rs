@@ -15,7 +15,7 @@ use utoipa::{
 
 use crate::{
     auth,
-    error::{Code, FieldError},
+    error::{FieldError, ProblemCode},
     handlers::health,
     problem_responses::{PROBLEM_JSON, ProblemBody},
     routes,
@@ -31,7 +31,7 @@ const SCHEME: &str = "session";
         description = "Image upload with account tiers. Log in with `POST /api/session`; the cookie does the rest. \
             Failed requests answer with problem details (RFC 9457) whose `code` never changes its meaning."
     ),
-    components(schemas(ProblemBody, FieldError, Code)),
+    components(schemas(ProblemBody, FieldError, ProblemCode)),
     modifiers(&CookieScheme),
     tags(
         (name = "session", description = "Logging in and out"),
@@ -79,21 +79,21 @@ pub(crate) fn describe_problems(openapi: &mut utoipa::openapi::OpenApi) {
 
 fn describe(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let listed = operation.extensions.as_mut().and_then(|extensions| extensions.remove(EXTENSION));
-    let mut codes: Vec<Code> = listed
+    let mut codes: Vec<ProblemCode> = listed
         .map(|codes| serde_json::from_value(codes).expect("handlers list codes that exist"))
         .unwrap_or_default();
-    if codes.contains(&Code::NotLoggedIn) {
+    if codes.contains(&ProblemCode::NotLoggedIn) {
         let needs_cookie = SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, []);
         operation.security = Some(vec![needs_cookie]);
     }
     if !matches!(method, HttpMethod::Get) {
-        codes.push(Code::CrossSiteRequest);
+        codes.push(ProblemCode::CrossSiteRequest);
     }
-    codes.extend([Code::Internal, Code::Unavailable]);
+    codes.extend([ProblemCode::Internal, ProblemCode::Unavailable]);
     if !health::CHECKS.contains(&path) {
-        codes.push(Code::UnknownHost);
+        codes.push(ProblemCode::UnknownHost);
     }
-    let mut by_status = BTreeMap::<u16, Vec<Code>>::new();
+    let mut by_status = BTreeMap::<u16, Vec<ProblemCode>>::new();
     for code in codes {
         by_status.entry(code.status().as_u16()).or_default().push(code);
     }

@@ -16,7 +16,7 @@ use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
 use crate::{
-    error::{Code, FieldError, Problem},
+    error::{FieldError, Problem, ProblemCode},
     pages,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct ProblemBody {
     /// This occurrence in words for a person.
     detail: String,
     /// Stable; for programs.
-    code: Code,
+    code: ProblemCode,
     /// What to quote when asking about this response.
     request_id: String,
     /// The fields that break rules, for `invalid-field`.
@@ -70,8 +70,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     let request_id = request_id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     match reader {
         Reader::Program => json(parts, problem, request_id),
-        Reader::Person { came_for } => {
-            pages::problem::respond(parts, &problem, request_id, came_for.as_deref())
+        Reader::Person { return_to } => {
+            pages::problem::respond(parts, &problem, request_id, return_to.as_deref())
         }
     }
 }
@@ -81,7 +81,7 @@ enum Reader {
     Program,
     /// Somebody in front of a browser, who followed a link to this path and query or, where there is none, sent a form.
     Person {
-        came_for: Option<String>,
+        return_to: Option<String>,
     },
 }
 
@@ -94,7 +94,7 @@ impl Reader {
             return Self::Program;
         }
         let path = request.uri().path_and_query().map(ToString::to_string);
-        Self::Person { came_for: path.filter(|_| request.method() == Method::GET) }
+        Self::Person { return_to: path.filter(|_| request.method() == Method::GET) }
     }
 }
 
@@ -123,13 +123,13 @@ fn json(mut parts: Parts, problem: Problem, request_id: &str) -> Response {
 fn of_status(status: StatusCode) -> Problem {
     let code = match status {
         StatusCode::NOT_FOUND => return Problem::not_found("page"),
-        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
-        StatusCode::FORBIDDEN => Code::CrossSiteRequest,
-        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-        StatusCode::REQUEST_TIMEOUT => Code::RequestTimeout,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
-        status if status.is_client_error() => Code::MalformedRequest,
-        _ => Code::Internal,
+        StatusCode::METHOD_NOT_ALLOWED => ProblemCode::MethodNotAllowed,
+        StatusCode::FORBIDDEN => ProblemCode::CrossSiteRequest,
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::TooLarge,
+        StatusCode::REQUEST_TIMEOUT => ProblemCode::RequestTimeout,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ProblemCode::UnsupportedMediaType,
+        status if status.is_client_error() => ProblemCode::MalformedRequest,
+        _ => ProblemCode::Internal,
     };
     Problem::new(code, code.title())
 }
@@ -143,5 +143,6 @@ pub(crate) fn of_panic(panic: Box<dyn Any + Send>) -> Response<Body> {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message");
     tracing::error!(panic = said, "request panicked");
-    Problem::new(Code::Internal, "The server's log has the cause under this request id.").into_response()
+    Problem::new(ProblemCode::Internal, "The server's log has the cause under this request id.")
+        .into_response()
 }

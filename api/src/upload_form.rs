@@ -17,7 +17,7 @@ use shared::{
 
 use crate::{
     AppState,
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
 };
 
 /// Bytes that a form may have besides its file: boundaries, headers and the title.
@@ -91,7 +91,7 @@ pub(crate) async fn in_time<T>(
     let limit = Duration::from_secs(state.services.limits.request_body_max_seconds);
     tokio::time::timeout(limit, reading).await.map_err(|_| {
         let detail = format!("The body did not arrive within {} seconds.", limit.as_secs());
-        Problem::new(Code::RequestTimeout, detail)
+        Problem::new(ProblemCode::RequestTimeout, detail)
     })?
 }
 
@@ -112,13 +112,13 @@ fn refuse_announced(services: &Services, user: &User, request: &Request) -> Resu
 }
 
 fn too_large(max: u64) -> Problem {
-    Problem::new(Code::TooLarge, format!("A file can have at most {max} bytes."))
+    Problem::new(ProblemCode::TooLarge, format!("A file can have at most {max} bytes."))
 }
 
 async fn multipart(request: Request, state: &AppState) -> Result<Multipart, Problem> {
     Multipart::from_request(request, state).await.map_err(|rejection| {
         Problem::new(
-            Code::UnsupportedMediaType,
+            ProblemCode::UnsupportedMediaType,
             format!("Send the body as multipart/form-data: {rejection}."),
         )
     })
@@ -135,7 +135,7 @@ async fn read_form(
     while let Some(field) = multipart.next_field().await.map_err(|error| unread(&error, max))? {
         match field.name() {
             Some("file") if file.is_some() => {
-                return Err(Problem::new(Code::SeveralFiles, "Upload one file at a time."));
+                return Err(Problem::new(ProblemCode::SeveralFiles, "Upload one file at a time."));
             }
             Some("file") => {
                 let name = field.file_name().unwrap_or_default().to_owned();
@@ -145,7 +145,7 @@ async fn read_form(
             _ => {}
         }
     }
-    let missing = || Problem::new(Code::MissingFile, "The form has no field named file.");
+    let missing = || Problem::new(ProblemCode::MissingFile, "The form has no field named file.");
     let (file, file_name) = file.ok_or_else(missing)?;
     Ok(FileForm { file, file_name, title })
 }
@@ -179,6 +179,6 @@ async fn read_title(mut field: Field<'_>, max: u64) -> Result<String, Problem> {
 fn unread(error: &MultipartError, max: u64) -> Problem {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(max),
-        _ => Problem::new(Code::MalformedMultipart, error.body_text()),
+        _ => Problem::new(ProblemCode::MalformedMultipart, error.body_text()),
     }
 }

@@ -131,8 +131,8 @@ pub(crate) mod page_paths {
     pub(crate) const ADMIN_JOBS: &str = "/admin/jobs";
 
     /// The login page, from which the user goes on to where they came for.
-    pub(crate) fn log_in(came_for: Option<&str>) -> String {
-        match came_for {
+    pub(crate) fn log_in(return_to: Option<&str>) -> String {
+        match return_to {
             None | Some(GALLERY) => "/login".to_owned(),
             Some(path) => format!("/login?{}", query(&[("next", path)])),
         }

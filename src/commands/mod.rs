@@ -3,9 +3,9 @@
 mod admins;
 mod consent;
 pub(crate) mod healthcheck;
+mod maintenance;
 mod serve;
 mod tiers;
-mod upkeep;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -34,16 +34,20 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
             }
             Ok(ExitCode::SUCCESS)
         }
-        Some(Role::Cleanup { originals: false, .. }) => upkeep::clean_up(config, database).await.map(done),
+        Some(Role::Cleanup { originals: false, .. }) => {
+            maintenance::clean_up(config, database).await.map(done)
+        }
         Some(Role::Cleanup { originals: true, yes }) => {
-            upkeep::delete_unknown_originals(config, database, Consent::of(*yes)).await
+            maintenance::delete_unknown_originals(config, database, Consent::of(*yes)).await
         }
-        Some(Role::Repair { yes }) => upkeep::repair(config, database, Consent::of(*yes)).await,
+        Some(Role::Repair { yes }) => maintenance::repair(config, database, Consent::of(*yes)).await,
         Some(Role::RetryFailed { reason }) => {
-            upkeep::retry_failed(config, database, reason.as_deref()).await.map(done)
+            maintenance::retry_failed(config, database, reason.as_deref()).await.map(done)
         }
-        Some(Role::AdoptStorage { yes }) => upkeep::adopt_storage(config, database, Consent::of(*yes)).await,
-        Some(Role::Audit) => upkeep::audit(config, database).await,
+        Some(Role::AdoptStorage { yes }) => {
+            maintenance::adopt_storage(config, database, Consent::of(*yes)).await
+        }
+        Some(Role::Audit) => maintenance::audit(config, database).await,
         Some(Role::CreateAdmin { username, tier }) => {
             admins::create(config, database, username, tier).await.map(done)
         }

@@ -142,7 +142,7 @@ async fn everybody_can_use_the_tables_of_the_administration() {
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.open("/admin/users").await;
     ada.click("input[aria-label=bob]").await;
-    ada.select("Move the ticked ones to", "Premium").await;
+    ada.select("Move the selected ones to", "Premium").await;
     ada.click_text("Move").await;
     ada.wait_for(".notice").await;
     look(&ada, "admin-users").await;

@@ -62,7 +62,7 @@ async fn a_new_tier_is_what_its_users_have_at_once() {
 
     ada.click_text("Users").await;
     ada.click("input[aria-label=bob]").await;
-    ada.select("Move the ticked ones to", "Portrait").await;
+    ada.select("Move the selected ones to", "Portrait").await;
     ada.click_text("Move").await;
     ada.wait_for_text("Moved 1 user to another tier.").await;
     bob.open("/").await;

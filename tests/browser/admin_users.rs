@@ -134,7 +134,7 @@ async fn what_is_shown_of_the_users_stands_in_the_url() {
 
     // the same after something was done
     ada.click("[data-select-all]").await;
-    ada.select("Move the ticked ones to", "Enterprise").await;
+    ada.select("Move the selected ones to", "Enterprise").await;
     ada.click_text("Move").await;
     ada.wait_for_text("Moved 3 users to another tier.").await;
     assert!(ada.path().await.starts_with(&path), "{}", ada.path().await);

@@ -7,7 +7,7 @@ use shared::{
     domain::{Attempt, ThumbnailId},
     jobs::{self, GenerateThumbnail, JobId},
     postgres,
-    storage::KeyOwner,
+    storage::ObjectKind,
 };
 
 use crate::{
@@ -74,8 +74,8 @@ pub async fn plan_repair(context: &Context) -> Result<RepairPlan, JobError> {
     let mut plan = RepairPlan::default();
     for damaged in damaged_objects(context).await? {
         match damaged.key.owner() {
-            KeyOwner::Thumbnail(id, attempt) => plan.thumbnails.push((id, attempt)),
-            KeyOwner::Original(_) => plan.lost_originals.push(damaged),
+            ObjectKind::Thumbnail(id, attempt) => plan.thumbnails.push((id, attempt)),
+            ObjectKind::Original(_) => plan.lost_originals.push(damaged),
         }
     }
     plan.temp_files = abandoned_temp_files(context).await?.len();

@@ -17,7 +17,7 @@ pub(crate) use session_watch::SessionWatch;
 
 use crate::{
     AppState,
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
 };
 
 /// The session cookie's name.
@@ -90,7 +90,7 @@ pub(crate) async fn login_of(session: &Session) -> Result<Option<Login>, Problem
 
 /// The problem of a request without a session.
 pub(crate) fn not_logged_in() -> Problem {
-    Problem::new(Code::NotLoggedIn, "Log in with POST /api/session first.")
+    Problem::new(ProblemCode::NotLoggedIn, "Log in with POST /api/session first.")
 }
 
 async fn renew(session: &Session, now: DateTime<Utc>) -> Result<(), Problem> {

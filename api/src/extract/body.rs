@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::query::{deserialize, deserialize_fields, parse_pairs};
-use crate::error::{BODY, Code, Problem};
+use crate::error::{BODY, Problem, ProblemCode};
 
 /// The longest time to read a body of JSON or of a form's fields.
 const BODY_TIME: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ where
         let value = if media_type.eq_ignore_ascii_case(JSON) {
             // first as any JSON, so that a rule that is broken before the JSON is does not hide it
             serde_json::from_slice(&read(request, state).await?)
-                .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?
+                .map_err(|error| Problem::new(ProblemCode::MalformedJson, error.to_string()))?
         } else if media_type.eq_ignore_ascii_case(URL_ENCODED) {
             form_object(parse_pairs(&read(request, state).await?)?)
         } else if media_type.eq_ignore_ascii_case(MULTIPART) {
@@ -63,7 +63,7 @@ where
     let reading = async {
         let mut form = Multipart::from_request(request, state)
             .await
-            .map_err(|rejection| Problem::new(Code::MalformedMultipart, rejection.body_text()))?;
+            .map_err(|rejection| Problem::new(ProblemCode::MalformedMultipart, rejection.body_text()))?;
         let mut pairs = Vec::new();
         while let Some(field) = form.next_field().await.map_err(|error| broken_form(&error))? {
             let name = field.name().unwrap_or_default().to_owned();
@@ -104,7 +104,7 @@ fn media_type(request: &Request) -> String {
 
 fn unsupported(accepted: &[&str]) -> Problem {
     let detail = format!("Send the body as {}, and say so in Content-Type.", accepted.join(" or "));
-    Problem::new(Code::UnsupportedMediaType, detail)
+    Problem::new(ProblemCode::UnsupportedMediaType, detail)
 }
 
 async fn read<S>(request: Request, state: &S) -> Result<Bytes, Problem>
@@ -117,23 +117,23 @@ where
 
 fn too_slow() -> Problem {
     Problem::new(
-        Code::RequestTimeout,
+        ProblemCode::RequestTimeout,
         format!("The body did not arrive within {} seconds.", BODY_TIME.as_secs()),
     )
 }
 
 fn unread(rejection: &BytesRejection) -> Problem {
     let code = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-        _ => Code::MalformedRequest,
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::TooLarge,
+        _ => ProblemCode::MalformedRequest,
     };
     Problem::new(code, rejection.body_text())
 }
 
 fn broken_form(error: &MultipartError) -> Problem {
     let code = match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
-        _ => Code::MalformedMultipart,
+        StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::TooLarge,
+        _ => ProblemCode::MalformedMultipart,
     };
     Problem::new(code, error.body_text())
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::{Deserializer, de::DeserializeOwned};
 
-use crate::error::{Code, Problem};
+use crate::error::{Problem, ProblemCode};
 
 /// A query string.
 pub(crate) struct Query<T>(pub(crate) T);
@@ -31,7 +31,8 @@ pub(super) fn deserialize_fields<T: DeserializeOwned>(text: &[u8], whole: &str) 
 
 /// The names and texts of a query string or a URL-encoded form.
 pub(super) fn parse_pairs(text: &[u8]) -> Result<Vec<(String, String)>, Problem> {
-    serde_html_form::from_bytes(text).map_err(|error| Problem::new(Code::MalformedRequest, error.to_string()))
+    serde_html_form::from_bytes(text)
+        .map_err(|error| Problem::new(ProblemCode::MalformedRequest, error.to_string()))
 }
 
 /// Refuses the one character that the database keeps in no text.

@@ -19,8 +19,8 @@ use crate::{
     auth::{self, CurrentUser},
     error::Problem,
     extract::Pk,
-    finished::{Finished, News, Subscription},
-    representations::{ImageThumbnailJson, ThumbnailJson},
+    json::{ImageThumbnailJson, ThumbnailJson},
+    thumbnail_events::{EndedThumbnail, Subscription, ThumbnailEvent},
     urls::Urls,
 };
 
@@ -48,10 +48,10 @@ pub(crate) async fn image_events(
     Pk(id): Pk,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     // first subscribe, then look: what ends in between is heard
-    let subscription = state.finished.subscribe();
+    let subscription = state.thumbnail_events.subscribe();
     let image = images::find(&state.services, &user, id).await?.image;
     let (login, end) = end_of_session(&state, &session).await?;
-    let follower = Follower { state, login, urls, image, subscription, next: Some(News::Unknown) };
+    let follower = Follower { state, login, urls, image, subscription, next: Some(ThumbnailEvent::Missed) };
     let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok).take_until(end);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -74,7 +74,7 @@ pub(crate) async fn all_events(
     session: Session,
     urls: Urls,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let subscription = state.finished.subscribe();
+    let subscription = state.thumbnail_events.subscribe();
     let (login, end) = end_of_session(&state, &session).await?;
     let follower = OwnerFollower { owner: login.user, urls, subscription };
     let events = stream::unfold(follower, OwnerFollower::step).map(Ok).take_until(end);
@@ -109,21 +109,21 @@ impl OwnerFollower {
     async fn step(mut self) -> Option<(Event, Self)> {
         loop {
             let event = match self.subscription.next().await {
-                News::Finished(finished)
+                ThumbnailEvent::Ended(finished)
                     if finished.image.owner != self.owner
                         || finished.tier.allows_height(finished.thumbnail.height).is_err() =>
                 {
                     continue;
                 }
-                News::Finished(finished) => self.event(&finished),
-                News::Unknown => Ok(Event::default().event("missed").data("{}")),
+                ThumbnailEvent::Ended(finished) => self.event(&finished),
+                ThumbnailEvent::Missed => Ok(Event::default().event("missed").data("{}")),
             };
             // without one the client connects again and asks for what it waits for
             return event.ok().map(|event| (event, self));
         }
     }
 
-    fn event(&self, finished: &Finished) -> Result<Event, axum::Error> {
+    fn event(&self, finished: &EndedThumbnail) -> Result<Event, axum::Error> {
         let json = ImageThumbnailJson::new(&finished.image, &finished.thumbnail, &self.urls);
         Event::default().event("thumbnail").json_data(json)
     }
@@ -137,22 +137,22 @@ struct Follower {
     image: Image,
     subscription: Subscription,
     /// What is to be told before anything else is heard.
-    next: Option<News>,
+    next: Option<ThumbnailEvent>,
 }
 
 impl Follower {
     async fn step(mut self) -> Option<(Vec<Event>, Self)> {
         loop {
-            let news = match self.next.take() {
-                Some(news) => news,
+            let events = match self.next.take() {
+                Some(events) => events,
                 None => self.subscription.next().await,
             };
-            let events = match news {
-                News::Finished(finished) if finished.image.id != self.image.id => continue,
-                News::Finished(finished) => {
+            let events = match events {
+                ThumbnailEvent::Ended(finished) if finished.image.id != self.image.id => continue,
+                ThumbnailEvent::Ended(finished) => {
                     self.events(std::slice::from_ref(&finished.thumbnail), &finished.tier)
                 }
-                News::Unknown => self.look().await,
+                ThumbnailEvent::Missed => self.look().await,
             };
             // without them the client connects again and learns what it missed
             return events.ok().map(|events| (events, self));

@@ -17,7 +17,7 @@ use crate::{
     auth::CurrentUser,
     error::Problem,
     extract::{Body, Pk, PkAndLink, WholeNumber},
-    representations::LinkJson,
+    json::LinkJson,
     urls::{Urls, header_value},
 };
 

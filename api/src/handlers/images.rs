@@ -17,7 +17,7 @@ use crate::{
     auth::CurrentUser,
     error::Problem,
     extract::{Body, Pk, Query},
-    representations::ImageJson,
+    json::ImageJson,
     urls::{Urls, header_value},
 };
 

@@ -18,11 +18,11 @@ use uuid::Uuid;
 
 use crate::{
     AppState,
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
     extract::FileName,
     file_response::{Cache, FileResponse},
-    finished::wait_for_thumbnail,
-    representations::PendingJson,
+    json::PendingJson,
+    thumbnail_events::wait_for_thumbnail,
     urls::{Urls, header_value, parse_file_name},
 };
 
@@ -175,7 +175,8 @@ impl Link {
     async fn look_up(&self, state: &AppState) -> Result<Permitted, Problem> {
         match *self {
             Self::Lasting(id, format) => {
-                let found = db::thumbnails::served(&mut *state.services.connection().await?, id).await?;
+                let found =
+                    db::thumbnails::find_with_tier(&mut *state.services.connection().await?, id).await?;
                 let served = found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
                 served.tier.allows_height(served.thumbnail.height)?;
                 Ok(Permitted { served, cache: Cache::TierGated, file_name: None })
@@ -188,7 +189,8 @@ impl Link {
                 let mut connection = state.services.connection().await?;
                 let thumbnail = db::thumbnails::of_height(&mut connection, live.link.image, height).await?;
                 let id = thumbnail.ok_or_else(no_such_file)?.id;
-                let served = db::thumbnails::served(&mut connection, id).await?.ok_or_else(no_such_file)?;
+                let served =
+                    db::thumbnails::find_with_tier(&mut connection, id).await?.ok_or_else(no_such_file)?;
                 let file_name = Some(save_as(&live.image.title, live.image.format));
                 Ok(Permitted { served, cache, file_name })
             }
@@ -214,7 +216,7 @@ async fn respond_with_original(
         return Err(no_such_file());
     }
     tracing::error!(image = %image.id, original = %image.original, "an original is missing from the storage");
-    Err(Problem::new(Code::Internal, "The file is missing from the storage."))
+    Err(Problem::new(ProblemCode::Internal, "The file is missing from the storage."))
 }
 
 async fn respond_with_thumbnail(
@@ -250,7 +252,9 @@ async fn ready_file(state: &AppState, request: &HeaderMap, link: &Link, wait: Wa
         let thumbnail = served.thumbnail;
         let (id, attempt) = (thumbnail.id, thumbnail.attempt);
         let current = match thumbnail.state {
-            ThumbnailState::Failed { reason } => return Err(Problem::new(Code::ThumbnailFailed, reason)),
+            ThumbnailState::Failed { reason } => {
+                return Err(Problem::new(ProblemCode::ThumbnailFailed, reason));
+            }
             ThumbnailState::Ready { bytes, .. } => {
                 let file = FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name);
                 match file.respond(&state.services.storage, request).await? {

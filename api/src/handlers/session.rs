@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use crate::{
     AppState, auth,
     auth::CurrentUser,
-    client::Client,
-    error::{Code, Problem},
+    client_ip::Client,
+    error::{Problem, ProblemCode},
     extract::Body,
-    representations::SessionJson,
+    json::SessionJson,
 };
 use shared::services::accounts;
 
@@ -54,7 +54,7 @@ pub(crate) async fn log_in(
     auth::log_in(&session, login, state.services.clock.now()).await?;
     let user = shared::db::users::active(&mut *state.services.connection().await?, login).await?;
     let detail = "The account was deactivated or got another password just now.";
-    let user = user.ok_or_else(|| Problem::new(Code::WrongCredentials, detail))?;
+    let user = user.ok_or_else(|| Problem::new(ProblemCode::WrongCredentials, detail))?;
     Ok(Json(SessionJson::new(&user)))
 }
 

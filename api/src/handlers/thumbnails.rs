@@ -3,8 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use crate::{
-    AppState, auth::CurrentUser, error::Problem, extract::PkAndHeight, representations::ThumbnailJson,
-    urls::Urls,
+    AppState, auth::CurrentUser, error::Problem, extract::PkAndHeight, json::ThumbnailJson, urls::Urls,
 };
 use shared::services::thumbnails;
 

@@ -13,7 +13,7 @@ use crate::{
     AppState,
     auth::CurrentUser,
     error::Problem,
-    representations::ImageJson,
+    json::ImageJson,
     upload_form,
     urls::{Urls, header_value},
 };

@@ -9,7 +9,7 @@ use shared::{
 };
 
 use super::{Layout, Visitor, format, forms::FormErrors, page};
-use crate::{AppState, auth, client::Client, error::Problem, extract::Form, urls::page_paths};
+use crate::{AppState, auth, client_ip::Client, error::Problem, extract::Form, urls::page_paths};
 
 #[derive(Template)]
 #[template(path = "account.html")]

@@ -1,9 +1,9 @@
 //! Forms that are shown again: what was typed stays, and each complaint stands beside its field.
 
 use axum::http::StatusCode;
-use shared::domain::Invalid;
+use shared::domain::ValidationError;
 
-use crate::error::{Code, FieldError, Problem};
+use crate::error::{FieldError, Problem, ProblemCode};
 
 /// What is wrong with a form that was sent.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ impl FormErrors {
     pub(crate) fn of(error: impl Into<Problem>) -> Result<Self, Problem> {
         let problem = error.into();
         let status = problem.code.status();
-        let is_about_the_form =
-            status.is_client_error() && !matches!(problem.code, Code::NotFound | Code::NotLoggedIn);
+        let is_about_the_form = status.is_client_error()
+            && !matches!(problem.code, ProblemCode::NotFound | ProblemCode::NotLoggedIn);
         if !is_about_the_form {
             return Err(problem);
         }
@@ -70,9 +70,11 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The field's value, or a complaint under the field's name.
-    pub(crate) fn parse<T>(&mut self, field: &str, parsed: Result<T, Invalid>) -> Option<T> {
+    pub(crate) fn parse<T>(&mut self, field: &str, parsed: Result<T, ValidationError>) -> Option<T> {
         parsed
-            .map_err(|invalid| self.errors.push(FieldError { field: field.to_owned(), detail: invalid.rule }))
+            .map_err(|invalid| {
+                self.errors.push(FieldError { field: field.to_owned(), detail: invalid.message })
+            })
             .ok()
     }
 
@@ -104,6 +106,6 @@ mod tests {
     #[test]
     fn what_no_form_can_put_right_is_a_problem_of_its_own() {
         assert!(FormErrors::of(Problem::not_found("image")).is_err());
-        assert!(FormErrors::of(Problem::new(Code::Internal, "broken")).is_err());
+        assert!(FormErrors::of(Problem::new(ProblemCode::Internal, "broken")).is_err());
     }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     AppState, auth,
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
     extract::{Pk, Query},
     upload_form::{self, FilesForm, FormFile},
     urls::{Urls, page_paths},
@@ -121,7 +121,7 @@ pub(crate) async fn upload_images(
     let storing = store_files(&state, &visitor.user, request);
     let (stored, refused) = upload_form::in_time(&state, storing).await?;
     if stored == 0 && refused.is_empty() {
-        return Err(Problem::new(Code::MissingFile, "Choose at least one file."));
+        return Err(Problem::new(ProblemCode::MissingFile, "Choose at least one file."));
     }
     if refused.is_empty() {
         let notice = format!("Uploaded {}.", format::plural(stored, "image"));

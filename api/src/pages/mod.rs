@@ -28,7 +28,7 @@ use tower_sessions::Session;
 use crate::{
     AppState,
     auth::CurrentUser,
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
     problem_responses::Rendered,
 };
 
@@ -117,7 +117,7 @@ impl FromRequestParts<AppState> for Visitor {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let CurrentUser(user) = CurrentUser::from_request_parts(parts, state).await?;
         let session = parts.extensions.get::<Session>().cloned();
-        let session = session.ok_or_else(|| Problem::new(Code::NotLoggedIn, "log in first"))?;
+        let session = session.ok_or_else(|| Problem::new(ProblemCode::NotLoggedIn, "log in first"))?;
         Ok(Self { user, session })
     }
 }

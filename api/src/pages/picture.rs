@@ -6,7 +6,7 @@ use shared::{
     services::images::ImageWithThumbnails,
 };
 
-use crate::{representations::thumbnail_size, urls::Urls};
+use crate::{json::thumbnail_size, urls::Urls};
 
 /// An image, its picture, and the links that its owner's tier includes.
 pub(super) struct Picture {

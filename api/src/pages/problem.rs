@@ -9,7 +9,7 @@ use axum::{
 
 use super::{Layout, add_headers};
 use crate::{
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
     urls::page_paths,
 };
 
@@ -26,10 +26,10 @@ pub(crate) fn respond(
     mut parts: Parts,
     problem: &Problem,
     request_id: &str,
-    came_for: Option<&str>,
+    return_to: Option<&str>,
 ) -> Response {
-    if problem.code == Code::NotLoggedIn {
-        let mut response = Redirect::to(&page_paths::log_in(came_for)).into_response();
+    if problem.code == ProblemCode::NotLoggedIn {
+        let mut response = Redirect::to(&page_paths::log_in(return_to)).into_response();
         add_headers(response.headers_mut());
         return response;
     }

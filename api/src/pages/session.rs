@@ -13,7 +13,7 @@ use super::{Layout, forms::FormErrors, page};
 use crate::{
     AppState,
     auth::{self, CurrentUser},
-    client::Client,
+    client_ip::Client,
     error::Problem,
     extract::{Form, Query},
     urls::page_paths,

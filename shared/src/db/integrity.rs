@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{images, interval, unsigned};
 use crate::{
     domain::{Attempt, OriginalId, ThumbnailId},
-    storage::{KeyOwner, StorageKey},
+    storage::{ObjectKind, StorageKey},
 };
 
 /// An object that a row says is there.
@@ -80,8 +80,8 @@ pub async fn without_row(
     let (mut originals, mut thumbnails) = (Vec::new(), Vec::new());
     for key in &keys {
         match key.owner() {
-            KeyOwner::Original(id) => originals.push(id.0),
-            KeyOwner::Thumbnail(id, _) => thumbnails.push(id.0),
+            ObjectKind::Original(id) => originals.push(id.0),
+            ObjectKind::Thumbnail(id, _) => thumbnails.push(id.0),
         }
     }
     let known = sqlx::query!(
@@ -94,12 +94,13 @@ pub async fn without_row(
     let rows = known.fetch_all(connection).await?.into_iter();
     let named = |id, attempt: Option<i32>| {
         let owner = match attempt {
-            None => KeyOwner::Original(OriginalId(id)),
-            Some(attempt) => KeyOwner::Thumbnail(ThumbnailId(id), Attempt(unsigned(attempt)?)),
+            None => ObjectKind::Original(OriginalId(id)),
+            Some(attempt) => ObjectKind::Thumbnail(ThumbnailId(id), Attempt(unsigned(attempt)?)),
         };
         Ok(owner)
     };
-    let named: HashSet<KeyOwner> = rows.map(|row| named(row.id, row.attempt)).collect::<sqlx::Result<_>>()?;
+    let named: HashSet<ObjectKind> =
+        rows.map(|row| named(row.id, row.attempt)).collect::<sqlx::Result<_>>()?;
     Ok(keys.into_iter().filter(|key| !named.contains(&key.owner())).collect())
 }
 

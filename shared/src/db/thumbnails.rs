@@ -134,7 +134,10 @@ pub async fn of_ids(connection: &mut PgConnection, ids: &[ThumbnailId]) -> sqlx:
 }
 
 /// The thumbnail of this name with what serving it needs.
-pub async fn served(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<ServedThumbnail>> {
+pub async fn find_with_tier(
+    connection: &mut PgConnection,
+    id: ThumbnailId,
+) -> sqlx::Result<Option<ServedThumbnail>> {
     let row = sqlx::query!(
         "SELECT th.id, th.image_id, th.height, th.attempt, th.state, th.width_px, th.height_px, th.bytes,
                 th.failure_reason, i.format,

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::Invalid;
+use super::ValidationError;
 
 /// A number of bytes from 1 to 2^63 − 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -24,11 +24,14 @@ impl ByteCount {
 }
 
 impl TryFrom<i64> for ByteCount {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(bytes: i64) -> Result<Self, Invalid> {
+    fn try_from(bytes: i64) -> Result<Self, ValidationError> {
         if bytes < 1 {
-            return Err(Invalid::new("bytes", format!("a number of bytes is at least 1, not {bytes}")));
+            return Err(ValidationError::new(
+                "bytes",
+                format!("a number of bytes is at least 1, not {bytes}"),
+            ));
         }
         Ok(Self(bytes))
     }
@@ -47,10 +50,10 @@ const UNITS: [(&str, i64); 8] = [
 ];
 
 impl FromStr for ByteCount {
-    type Err = Invalid;
+    type Err = ValidationError;
 
     /// A whole number of bytes, or of a unit: `20 MiB`, `1 GB`.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
         let text = text.trim();
         let with_unit = UNITS.iter().find_map(|(unit, factor)| {
             let (number, end) = text.split_at_checked(text.len().checked_sub(unit.len())?)?;
@@ -58,11 +61,14 @@ impl FromStr for ByteCount {
         });
         let (number, factor) = with_unit.unwrap_or((text.trim_end_matches(['B', 'b']), 1));
         let number = number.trim().parse::<i64>().map_err(|_| {
-            Invalid::new("bytes", format!("{text:?} is not a whole number of bytes, KiB, MiB, GiB or TiB"))
+            ValidationError::new(
+                "bytes",
+                format!("{text:?} is not a whole number of bytes, KiB, MiB, GiB or TiB"),
+            )
         })?;
-        let bytes = number
-            .checked_mul(factor)
-            .ok_or_else(|| Invalid::new("bytes", format!("{text:?} is more than {} bytes", i64::MAX)))?;
+        let bytes = number.checked_mul(factor).ok_or_else(|| {
+            ValidationError::new("bytes", format!("{text:?} is more than {} bytes", i64::MAX))
+        })?;
         Self::try_from(bytes)
     }
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use imaging::Format;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageId, Invalid, OriginalId, UserId};
+use super::{ImageId, OriginalId, UserId, ValidationError};
 
 /// What a person calls an image: 1..=255 characters of any script, without control characters or space at
 /// either end.
@@ -52,17 +52,20 @@ fn is_forbidden(c: char) -> bool {
 }
 
 impl TryFrom<String> for Title {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(title: String) -> Result<Self, Invalid> {
+    fn try_from(title: String) -> Result<Self, ValidationError> {
         let trimmed = title.trim();
         let length = trimmed.chars().count();
         if !(1..=Self::MAX_CHARS).contains(&length) {
             let rule = format!("a title has 1 to {} characters, not {length}", Self::MAX_CHARS);
-            return Err(Invalid::new("title", rule));
+            return Err(ValidationError::new("title", rule));
         }
         if trimmed.chars().any(is_forbidden) {
-            return Err(Invalid::new("title", "a title has no line breaks or other control characters"));
+            return Err(ValidationError::new(
+                "title",
+                "a title has no line breaks or other control characters",
+            ));
         }
         Ok(Self(trimmed.to_owned()))
     }

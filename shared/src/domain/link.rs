@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Height, ImageId, Invalid, LinkId, whole_number};
+use super::{Height, ImageId, LinkId, ValidationError, whole_number};
 
 /// How long an expiring link lives: 300..=30000 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,24 +28,27 @@ impl ValidFor {
 }
 
 impl TryFrom<i64> for ValidFor {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(seconds: i64) -> Result<Self, Invalid> {
+    fn try_from(seconds: i64) -> Result<Self, ValidationError> {
         i32::try_from(seconds)
             .ok()
             .filter(|seconds| (Self::MIN_SECONDS..=Self::MAX_SECONDS).contains(seconds))
             .map(Self)
             .ok_or_else(|| {
                 let (min, max) = (Self::MIN_SECONDS, Self::MAX_SECONDS);
-                Invalid::new("valid_for", format!("a link lives {min} to {max} seconds, not {seconds}"))
+                ValidationError::new(
+                    "valid_for",
+                    format!("a link lives {min} to {max} seconds, not {seconds}"),
+                )
             })
     }
 }
 
 impl FromStr for ValidFor {
-    type Err = Invalid;
+    type Err = ValidationError;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
         Self::try_from(whole_number("valid_for", text)?)
     }
 }
@@ -60,10 +63,10 @@ pub enum LinkTarget {
 }
 
 impl FromStr for LinkTarget {
-    type Err = Invalid;
+    type Err = ValidationError;
 
     /// `original`, or a height in px.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
         match text {
             "original" => Ok(Self::Original),
             height => height.parse().map(Self::Thumbnail),

@@ -21,22 +21,24 @@ pub use user::{Login, Password, User, Username};
 
 /// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {rule}")]
-pub struct Invalid {
+#[error("{field}: {message}")]
+pub struct ValidationError {
     /// The field's name as JSON and forms spell it.
     pub field: &'static str,
     /// The rule that the value breaks.
-    pub rule: String,
+    pub message: String,
 }
 
-impl Invalid {
+impl ValidationError {
     /// That `field` breaks this rule.
-    pub fn new(field: &'static str, rule: impl Into<String>) -> Self {
-        Self { field, rule: rule.into() }
+    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
     }
 }
 
 /// A whole number as a person types it into a form, for the types that are made of one.
-fn whole_number(field: &'static str, text: &str) -> Result<i64, Invalid> {
-    text.trim().parse().map_err(|_| Invalid::new(field, format!("{:?} is not a whole number.", text.trim())))
+fn whole_number(field: &'static str, text: &str) -> Result<i64, ValidationError> {
+    text.trim()
+        .parse()
+        .map_err(|_| ValidationError::new(field, format!("{:?} is not a whole number.", text.trim())))
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteCount, Invalid, LinkTarget, TierId, whole_number};
+use super::{ByteCount, LinkTarget, TierId, ValidationError, whole_number};
 
 /// A thumbnail's height in px: 1..=4000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,21 +22,19 @@ impl Height {
 }
 
 impl TryFrom<i64> for Height {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(px: i64) -> Result<Self, Invalid> {
-        u16::try_from(px)
-            .ok()
-            .filter(|px| (1..=Self::MAX_PX).contains(px))
-            .map(Self)
-            .ok_or_else(|| Invalid::new("height", format!("a height is 1 to {} px, not {px}", Self::MAX_PX)))
+    fn try_from(px: i64) -> Result<Self, ValidationError> {
+        u16::try_from(px).ok().filter(|px| (1..=Self::MAX_PX).contains(px)).map(Self).ok_or_else(|| {
+            ValidationError::new("height", format!("a height is 1 to {} px, not {px}", Self::MAX_PX))
+        })
     }
 }
 
 impl FromStr for Height {
-    type Err = Invalid;
+    type Err = ValidationError;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
         Self::try_from(whole_number("height", text)?)
     }
 }
@@ -80,15 +78,15 @@ impl HeightSet {
 }
 
 impl TryFrom<Vec<i64>> for HeightSet {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(heights: Vec<i64>) -> Result<Self, Invalid> {
-        let invalid = |rule| Invalid::new("thumbnail_heights", rule);
+    fn try_from(heights: Vec<i64>) -> Result<Self, ValidationError> {
+        let invalid = |rule| ValidationError::new("thumbnail_heights", rule);
         let mut set = heights
             .into_iter()
             .map(Height::try_from)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|invalid_height| invalid(invalid_height.rule))?;
+            .map_err(|invalid_height| invalid(invalid_height.message))?;
         let given = set.len();
         set.sort_unstable();
         set.dedup();
@@ -103,12 +101,12 @@ impl TryFrom<Vec<i64>> for HeightSet {
 }
 
 impl FromStr for HeightSet {
-    type Err = Invalid;
+    type Err = ValidationError;
 
     /// Heights in px with commas, semicolons or spaces between them; none is an empty set.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, ValidationError> {
         let parts = text.split([',', ';', ' ', '\n']).filter(|part| !part.trim().is_empty());
-        let heights: Result<Vec<i64>, Invalid> =
+        let heights: Result<Vec<i64>, ValidationError> =
             parts.map(|part| whole_number("thumbnail_heights", part)).collect();
         Self::try_from(heights?)
     }
@@ -174,13 +172,13 @@ impl TierName {
 }
 
 impl TryFrom<String> for TierName {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(name: String) -> Result<Self, Invalid> {
+    fn try_from(name: String) -> Result<Self, ValidationError> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > Self::MAX_CHARS || name.chars().any(char::is_control) {
             let rule = format!("a name has 1 to {} printable characters", Self::MAX_CHARS);
-            return Err(Invalid::new("name", rule));
+            return Err(ValidationError::new("name", rule));
         }
         Ok(Self(name.to_owned()))
     }
@@ -250,7 +248,7 @@ impl Tier {
 mod tests {
     use super::*;
 
-    fn heights(px: &[i64]) -> Result<HeightSet, Invalid> {
+    fn heights(px: &[i64]) -> Result<HeightSet, ValidationError> {
         HeightSet::try_from(px.to_vec())
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CredentialVersion, Invalid, Tier, UserId};
+use super::{CredentialVersion, Tier, UserId, ValidationError};
 
 /// A login name: 1..=150 letters, digits and `@ . + - _`; compared without regard to case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,22 +22,22 @@ impl Username {
 }
 
 impl TryFrom<String> for Username {
-    type Error = Invalid;
+    type Error = ValidationError;
 
-    fn try_from(name: String) -> Result<Self, Invalid> {
+    fn try_from(name: String) -> Result<Self, ValidationError> {
         let allowed = |c: char| c.is_alphanumeric() || "@.+-_".contains(c);
         if !(1..=Self::MAX_CHARS).contains(&name.chars().count()) || !name.chars().all(allowed) {
             let rule = format!("A username has 1 to {} letters, digits or @.+-_.", Self::MAX_CHARS);
-            return Err(Invalid::new("username", rule));
+            return Err(ValidationError::new("username", rule));
         }
         Ok(Self(name))
     }
 }
 
 impl std::str::FromStr for Username {
-    type Err = Invalid;
+    type Err = ValidationError;
 
-    fn from_str(name: &str) -> Result<Self, Invalid> {
+    fn from_str(name: &str) -> Result<Self, ValidationError> {
         Self::try_from(name.to_owned())
     }
 }
@@ -67,20 +67,20 @@ impl Password {
     pub const DEFAULT: &str = "admin";
 
     /// A password that somebody chooses for an account.
-    pub fn chosen(text: String) -> Result<Self, Invalid> {
+    pub fn chosen(text: String) -> Result<Self, ValidationError> {
         if text.chars().count() < Self::MIN_CHARS || text.len() > Self::MAX_BYTES {
             let rule = format!(
                 "A password has at least {} characters and at most {} bytes.",
                 Self::MIN_CHARS,
                 Self::MAX_BYTES
             );
-            return Err(Invalid::new("password", rule));
+            return Err(ValidationError::new("password", rule));
         }
         Ok(Self(text))
     }
 
     /// The configured password of the first superuser, which may be [`Password::DEFAULT`].
-    pub fn of_first_superuser(text: String) -> Result<Self, Invalid> {
+    pub fn of_first_superuser(text: String) -> Result<Self, ValidationError> {
         if text == Self::DEFAULT { Ok(Self(text)) } else { Self::chosen(text) }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{ServiceError, Services};
 use crate::{
     db,
-    domain::{Invalid, Login, Password, User, Username},
+    domain::{Login, Password, User, Username, ValidationError},
 };
 
 /// Failed logins are counted for this long from the first one.
@@ -51,7 +51,8 @@ pub async fn change_password(
     current: String,
     new: String,
 ) -> Result<Login, ServiceError> {
-    let new = Password::chosen(new).map_err(|invalid| Invalid::new("new_password", invalid.rule))?;
+    let new =
+        Password::chosen(new).map_err(|invalid| ValidationError::new("new_password", invalid.message))?;
     let login = check_credentials(services, from, &user.username, current).await?;
     let is_default = new.is_default();
     let hash = services.passwords.hash(new).await?;

@@ -4,7 +4,7 @@ use imaging::InspectError;
 use tokio::task::JoinError;
 
 use crate::{
-    domain::{AccessDenied, Invalid},
+    domain::{AccessDenied, ValidationError},
     passwords::HashError,
     storage::StorageError,
 };
@@ -14,7 +14,7 @@ use crate::{
 pub enum ServiceError {
     /// A value breaks a rule.
     #[error(transparent)]
-    Invalid(#[from] Invalid),
+    ValidationError(#[from] ValidationError),
     /// There is no object of this kind with this name or id, or it is another account's.
     #[error("There is no such {0}.")]
     NotFound(&'static str),

@@ -6,8 +6,8 @@ use super::{ServiceError, Services, images::find_owned};
 use crate::{
     db,
     domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, ExpiringLink, ImageId, Invalid, LinkId, LinkTarget,
-        User, ValidFor,
+        Actor, AuditAction, AuditEntry, AuditObject, ExpiringLink, ImageId, LinkId, LinkTarget, User,
+        ValidFor, ValidationError,
     },
 };
 
@@ -39,7 +39,9 @@ pub async fn create(
     match target {
         LinkTarget::Original => user.tier.allows_original()?,
         LinkTarget::Thumbnail(height) => {
-            user.tier.allows_height(height).map_err(|denied| Invalid::new("height", denied.to_string()))?;
+            user.tier
+                .allows_height(height)
+                .map_err(|denied| ValidationError::new("height", denied.to_string()))?;
             // a height that is new in the tier has no row until the images are listed
             db::thumbnails::insert_missing(&mut tx, &[image], &user.tier.spec.thumbnail_heights).await?;
         }

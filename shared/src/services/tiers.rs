@@ -8,7 +8,9 @@ use sqlx::PgConnection;
 use super::{ServiceError, Services};
 use crate::{
     db::{self, admin::tiers::IN_USE, tiers::NAME_KEY},
-    domain::{Actor, AuditAction, AuditEntry, AuditObject, Invalid, Tier, TierId, TierName, TierSpec},
+    domain::{
+        Actor, AuditAction, AuditEntry, AuditObject, Tier, TierId, TierName, TierSpec, ValidationError,
+    },
 };
 
 /// Creates a tier. A default tier replaces the previous default.
@@ -48,7 +50,7 @@ pub async fn change(
     let before = db::admin::tiers::lock(&mut tx, id).await?.ok_or(ServiceError::NotFound("tier"))?;
     if before.spec.is_default && !spec.is_default {
         let rule = "New users need a tier. Make another one the default instead.";
-        return Err(Invalid::new("default", rule).into());
+        return Err(ValidationError::new("default", rule).into());
     }
     update(services, &mut tx, actor, &before, spec).await?;
     tx.commit().await?;
@@ -106,7 +108,7 @@ async fn record(
 fn name_taken(error: sqlx::Error, spec: &TierSpec) -> ServiceError {
     match db::broken_constraint(&error) {
         Some(NAME_KEY) => {
-            Invalid::new("name", format!("There is already a tier {:?}.", spec.name.as_str())).into()
+            ValidationError::new("name", format!("There is already a tier {:?}.", spec.name.as_str())).into()
         }
         _ => error.into(),
     }

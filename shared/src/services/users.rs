@@ -11,7 +11,8 @@ use crate::{
         users::{NewUser, USERNAME_KEY},
     },
     domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, Invalid, Password, Tier, TierId, UserId, Username,
+        Actor, AuditAction, AuditEntry, AuditObject, Password, Tier, TierId, UserId, Username,
+        ValidationError,
     },
 };
 
@@ -91,7 +92,7 @@ pub async fn change(
     updated.map_err(|error| username_taken(error, &account.username))?;
     if before.is_admin && before.is_active && db::admin::users::count_active_admins(&mut tx).await? == 0 {
         let rule = "This is the last active administrator. Create another one first.";
-        return Err(Invalid::new("is_admin", rule).into());
+        return Err(ValidationError::new("is_admin", rule).into());
     }
     if !account.is_active {
         db::sessions::delete_of_user(&mut tx, id).await?;
@@ -168,12 +169,14 @@ async fn lock(connection: &mut PgConnection, id: UserId) -> Result<ListedUser, S
 
 async fn find_tier(connection: &mut PgConnection, id: TierId) -> Result<Tier, ServiceError> {
     let found = db::admin::tiers::find(connection, id).await?;
-    Ok(found.ok_or_else(|| Invalid::new("tier", "This tier no longer exists."))?)
+    Ok(found.ok_or_else(|| ValidationError::new("tier", "This tier no longer exists."))?)
 }
 
 fn username_taken(error: sqlx::Error, username: &Username) -> ServiceError {
     match db::broken_constraint(&error) {
-        Some(USERNAME_KEY) => Invalid::new("username", format!("There is already a user {username}.")).into(),
+        Some(USERNAME_KEY) => {
+            ValidationError::new("username", format!("There is already a user {username}.")).into()
+        }
         _ => error.into(),
     }
 }

@@ -12,13 +12,13 @@ use crate::domain::{Attempt, OriginalId, ThumbnailId};
 /// keep the folders of a disk small.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StorageKey {
-    owner: KeyOwner,
+    owner: ObjectKind,
     path: Path,
 }
 
 /// The row that an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyOwner {
+pub enum ObjectKind {
     /// An image's original.
     Original(OriginalId),
     /// A thumbnail, as made by this attempt.
@@ -65,13 +65,13 @@ impl Shard {
 impl StorageKey {
     /// The key of an original.
     pub fn original(id: OriginalId, format: Format) -> Self {
-        Self { owner: KeyOwner::Original(id), path: path_of(ORIGINALS, id.0, "", format) }
+        Self { owner: ObjectKind::Original(id), path: path_of(ORIGINALS, id.0, "", format) }
     }
 
     /// The key of what one attempt at a thumbnail makes. Attempt 0, of the first edition, has no suffix.
     pub fn thumbnail(id: ThumbnailId, attempt: Attempt, format: Format) -> Self {
         let suffix = if attempt == Attempt::FIRST_EDITION { String::new() } else { format!("-{attempt}") };
-        Self { owner: KeyOwner::Thumbnail(id, attempt), path: path_of(THUMBNAILS, id.0, &suffix, format) }
+        Self { owner: ObjectKind::Thumbnail(id, attempt), path: path_of(THUMBNAILS, id.0, &suffix, format) }
     }
 
     /// Reads a key back from a listing; `None` for a path that is not a key.
@@ -96,7 +96,7 @@ impl StorageKey {
     }
 
     /// The row that the object belongs to.
-    pub fn owner(&self) -> KeyOwner {
+    pub fn owner(&self) -> ObjectKind {
         self.owner
     }
 

@@ -18,7 +18,7 @@ use object_store::{
 };
 use tokio::io::AsyncReadExt;
 
-pub use key::{KeyOwner, Shard, StorageKey};
+pub use key::{ObjectKind, Shard, StorageKey};
 pub use marker::Marker;
 pub use spool::Spooled;
 

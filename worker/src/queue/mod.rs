@@ -26,7 +26,7 @@ pub use self::error::{JobError, Trouble, WorkerError};
 use self::{
     guard::guarded,
     supervisor::{Pulse, Supervised, supervise},
-    wake::{Notices, Wake},
+    wake::{Notices, PollSchedule},
 };
 
 /// After so many missed signs of life a worker counts as dead, and its jobs go to another.
@@ -153,7 +153,7 @@ fn backend<J>(
     heartbeat: Duration,
     concurrency: usize,
     notices: &Notices,
-) -> PollWith<PostgresStorage<J>, Wake>
+) -> PollWith<PostgresStorage<J>, PollSchedule>
 where
     J: Job + Send + Sync + Unpin + 'static,
 {
@@ -167,7 +167,7 @@ where
         .heartbeat_interval(heartbeat)
         .missed_heartbeats(MISSED_HEARTBEATS);
     let storage = PostgresStorage::<J>::new(pool).with_config(config);
-    PollWith::new(storage, Wake::new(notices.subscribe(J::QUEUE)))
+    PollWith::new(storage, PollSchedule::new(notices.subscribe(J::QUEUE)))
 }
 
 /// Unique for each start of a process: the host's name for people, and random bits.

@@ -65,13 +65,13 @@ impl QueueNotices {
 }
 
 /// Says when to look for jobs of one queue.
-pub(super) struct Wake {
+pub(super) struct PollSchedule {
     notices: QueueNotices,
     tick: Interval,
     rechecks: [Option<Pin<Box<Sleep>>>; RECHECKS.len()],
 }
 
-impl Wake {
+impl PollSchedule {
     pub(super) fn new(notices: QueueNotices) -> Self {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -79,7 +79,7 @@ impl Wake {
     }
 }
 
-impl PollStrategy for Wake {
+impl PollStrategy for PollSchedule {
     /// Every source is polled on each call, so that each has the waker: a wake-up cannot be lost.
     fn poll_drive(&mut self, cx: &mut Context<'_>, _: &PollSnapshot) -> Poll<Option<()>> {
         let mut is_due = false;

@@ -10,7 +10,7 @@ use shared::{
     jobs::QUEUES,
 };
 
-use super::{Administrator, history::Line, reading};
+use super::{Administrator, begin_read, history::Line};
 use crate::{
     AppState,
     error::Problem,
@@ -36,7 +36,7 @@ pub(crate) async fn show_dashboard(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
 ) -> Result<Response, Problem> {
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let statistics = db::admin::statistics::read(&mut tx, state.services.clock.now()).await?;
     let queues = db::admin::jobs::figures(&mut tx, &QUEUES).await?;
     let with_default_password = db::users::admins_with_default_password(&mut tx).await?;

@@ -15,7 +15,7 @@ use shared::{
 };
 use sqlx::PgConnection;
 
-use super::{Administrator, PAGE_ROWS, Rows, number, reading};
+use super::{Administrator, PAGE_ROWS, Rows, begin_read, number};
 use crate::{
     AppState,
     error::Problem,
@@ -118,7 +118,7 @@ pub(crate) async fn show_history(
     let object = kind.clone().filter(|_| !id.is_empty()).map(|kind| (kind, id.to_owned()));
     let filter = HistoryFilter { object, actor: None, object_type: kind };
     let before = number("cursor", &query.cursor)?;
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let rows = Rows::of(db::admin::history::page(&mut tx, &filter, before, PAGE_ROWS + 1).await?);
     drop(tx);
     let next =

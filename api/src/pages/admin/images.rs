@@ -19,7 +19,7 @@ use shared::{
     services::images,
 };
 
-use super::{Administrator, Owner, PAGE_ROWS, Rows, number, one_of, reading, ticked};
+use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read, number, one_of, selected};
 use crate::{
     AppState,
     error::Problem,
@@ -115,7 +115,7 @@ pub(crate) async fn list_images(
         id: number("id", &query.id)?.map(ImageId),
         has_failed_thumbnail: Some(query.failed == "yes").filter(|is_wanted| *is_wanted),
     };
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let owner = Owner::named(&mut tx, &query.owner).await?;
     let rows = if let Owner::Nobody = owner {
         Vec::new()
@@ -157,7 +157,7 @@ pub(crate) async fn show_preview(
     });
     let no_preview = || Problem::not_found("preview");
     let (lowest, bytes) = lowest.ok_or_else(no_preview)?;
-    let served = db::thumbnails::served(&mut connection, lowest.id).await?.ok_or_else(no_preview)?;
+    let served = db::thumbnails::find_with_tier(&mut connection, lowest.id).await?.ok_or_else(no_preview)?;
     drop(connection);
     let file =
         FileResponse::thumbnail(lowest.id, lowest.attempt, served.format, bytes, Cache::TierGated, None);
@@ -176,14 +176,14 @@ struct DeletePage {
 
 /// Which images.
 #[derive(Deserialize)]
-pub(crate) struct Ticked {
+pub(crate) struct Selected {
     #[serde(default)]
     ids: Vec<i64>,
 }
 
-impl Ticked {
+impl Selected {
     fn ids(self) -> Result<Vec<ImageId>, Problem> {
-        Ok(ticked(self.ids, "image")?.into_iter().map(ImageId).collect())
+        Ok(selected(self.ids, "image")?.into_iter().map(ImageId).collect())
     }
 }
 
@@ -191,9 +191,9 @@ impl Ticked {
 pub(crate) async fn confirm_deletion(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(ticked): Query<Ticked>,
+    Query(selected): Query<Selected>,
 ) -> Result<Response, Problem> {
-    let ids = ticked.ids()?;
+    let ids = selected.ids()?;
     let images =
         db::admin::images::find(&mut *state.services.connection().await?, &ids, state.services.clock.now())
             .await?;
@@ -212,9 +212,9 @@ pub(crate) async fn confirm_deletion(
 pub(crate) async fn delete_images(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Form(ticked): Form<Ticked>,
+    Form(selected): Form<Selected>,
 ) -> Result<Response, Problem> {
-    let deleted = images::delete_of_any_owner(&state.services, visitor.actor(), &ticked.ids()?).await?;
+    let deleted = images::delete_of_any_owner(&state.services, visitor.actor(), &selected.ids()?).await?;
     let notice = format!("Deleted {}.", format::plural(deleted, "image"));
     visitor.go(page_paths::ADMIN_IMAGES, &notice).await
 }

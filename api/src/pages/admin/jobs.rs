@@ -17,7 +17,7 @@ use shared::{
     },
 };
 
-use super::{Administrator, PAGE_ROWS, Rows, one_of, reading, ticked};
+use super::{Administrator, PAGE_ROWS, Rows, begin_read, one_of, selected};
 use crate::{
     AppState,
     error::Problem,
@@ -103,7 +103,7 @@ pub(crate) async fn list_jobs(
 ) -> Result<Response, Problem> {
     let listed = query.state()?;
     let before = Some(query.cursor.as_str()).filter(|cursor| !cursor.is_empty());
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let queues = db::admin::jobs::figures(&mut tx, &QUEUES).await?;
     let jobs = db::admin::jobs::page(&mut tx, listed, query.queue(), before, PAGE_ROWS + 1).await?;
     let reasons = db::thumbnails::failure_reasons(&mut tx, SHOWN_REASONS).await?;
@@ -147,7 +147,7 @@ pub(crate) struct JobsForm {
 impl JobsForm {
     fn selection(&self) -> Result<Selection, Problem> {
         if self.all.is_none() {
-            return Ok(Selection::Ids(ticked(self.ids.clone(), "job")?));
+            return Ok(Selection::Ids(selected(self.ids.clone(), "job")?));
         }
         let query: JobsQuery = serde_html_form::from_str(&self.back)
             .map_err(|error| Problem::field("back", error.to_string()))?;
@@ -177,7 +177,7 @@ pub(crate) async fn discard_jobs(
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
     let discarded =
-        jobs::discard(&state.services, visitor.actor(), &ticked(form.ids.clone(), "job")?).await?;
+        jobs::discard(&state.services, visitor.actor(), &selected(form.ids.clone(), "job")?).await?;
     let notice = format!("Discarded {}.", format::plural(discarded, "job"));
     visitor.go(&form.back(), &notice).await
 }

@@ -17,7 +17,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use super::{Administrator, Owner, PAGE_ROWS, Rows, reading};
+use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read};
 use crate::{
     AppState,
     error::Problem,
@@ -72,7 +72,7 @@ pub(crate) async fn list_links(
 ) -> Result<Response, Problem> {
     let after = query.after()?;
     let now = state.services.clock.now();
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let owner = Owner::named(&mut tx, &query.owner).await?;
     let rows = if let Owner::Nobody = owner {
         Vec::new()

@@ -20,7 +20,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use super::{Visitor, forms::Choice};
 use crate::{
     AppState,
-    error::{Code, Problem},
+    error::{Problem, ProblemCode},
 };
 
 /// Rows of a page.
@@ -39,13 +39,13 @@ impl FromRequestParts<AppState> for Administrator {
         if visitor.user.is_admin {
             Ok(Self(visitor))
         } else {
-            Err(Problem::new(Code::AdministratorsOnly, "Only administrators can see this page."))
+            Err(Problem::new(ProblemCode::AdministratorsOnly, "Only administrators can see this page."))
         }
     }
 }
 
 /// A transaction for reading tables.
-async fn reading(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Problem> {
+async fn begin_read(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Problem> {
     let mut tx = postgres::begin(pool).await?;
     db::admin::plan_for_values(&mut tx).await?;
     Ok(tx)
@@ -71,8 +71,8 @@ impl<T> Rows<T> {
     }
 }
 
-/// The rows of a table that were ticked: at least one, and no more than a request may change.
-fn ticked<T>(ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
+/// The rows of a table that were selected: at least one, and no more than a request may change.
+fn selected<T>(ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
     match ids.len() {
         0 => Err(Problem::field("ids", format!("Select at least one {noun}."))),
         count if count > MAX_ROWS => {

@@ -10,9 +10,8 @@ use shared::{
 };
 
 use super::{
-    Administrator,
+    Administrator, begin_read,
     history::{self, Line},
-    reading,
 };
 use crate::{
     AppState,
@@ -60,15 +59,15 @@ pub(crate) struct TierForm {
 
 impl TierForm {
     fn of(spec: &TierSpec) -> Self {
-        let ticked = |is: bool| is.then(|| "on".to_owned());
+        let selected = |is: bool| is.then(|| "on".to_owned());
         Self {
             name: spec.name.to_string(),
             thumbnail_heights: spec.thumbnail_heights.to_string(),
-            original_access: ticked(spec.original_access),
-            expiring_links: ticked(spec.expiring_links),
+            original_access: selected(spec.original_access),
+            expiring_links: selected(spec.expiring_links),
             max_upload_bytes: spec.max_upload_bytes.to_string(),
             storage_quota_bytes: spec.storage_quota_bytes.to_string(),
-            default: ticked(spec.is_default),
+            default: selected(spec.is_default),
         }
     }
 
@@ -165,7 +164,7 @@ async fn show(
     refused: Option<(TierForm, FormErrors)>,
 ) -> Result<Response, Problem> {
     let tier = find(state, id).await?;
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let lines = history::of_object(&mut tx, AuditKind::Tier, id).await?;
     drop(tx);
     let (form, errors) = refused.unwrap_or_else(|| (TierForm::of(&tier.spec), FormErrors::default()));

@@ -11,14 +11,14 @@ use shared::{
             users::{ListedUser, UserFigures, UserFilter, UserSort},
         },
     },
-    domain::{AuditKind, Invalid, Password, Tier, TierId, UserId, Username},
+    domain::{AuditKind, Password, Tier, TierId, UserId, Username, ValidationError},
     services::users::{self, Account},
 };
 
 use super::{
-    Administrator, PAGE_ROWS, Rows, choice,
+    Administrator, PAGE_ROWS, Rows, begin_read, choice,
     history::{self, Line},
-    number, one_of, reading, ticked, tier_choices, yes_or_no,
+    number, one_of, selected, tier_choices, yes_or_no,
 };
 use crate::{
     AppState,
@@ -94,7 +94,7 @@ pub(crate) async fn list_users(
 ) -> Result<Response, Problem> {
     let (filter, sort) = (query.filter()?, query.sort()?);
     let after = number("cursor", &query.cursor)?.map(UserId);
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let rows = db::admin::users::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1).await?;
     let total = db::admin::users::count(&mut tx).await?;
     let tiers = db::tiers::all(&mut tx).await?;
@@ -125,7 +125,7 @@ pub(crate) struct BulkForm {
     #[serde(default)]
     ids: Vec<i64>,
     tier: i64,
-    /// The query string of the page that they were ticked on.
+    /// The query string of the page that they were selected on.
     #[serde(default)]
     back: String,
 }
@@ -136,7 +136,7 @@ pub(crate) async fn set_tier(
     Administrator(visitor): Administrator,
     Form(form): Form<BulkForm>,
 ) -> Result<Response, Problem> {
-    let ids: Vec<UserId> = ticked(form.ids, "user")?.into_iter().map(UserId).collect();
+    let ids: Vec<UserId> = selected(form.ids, "user")?.into_iter().map(UserId).collect();
     let moved = users::set_tier(&state.services, visitor.actor(), &ids, TierId(form.tier)).await?;
     let notice = format!("Moved {} to another tier.", format::plural(moved, "user"));
     visitor.go(&page_paths::back_to(page_paths::ADMIN_USERS, &form.back), &notice).await
@@ -156,12 +156,12 @@ pub(crate) struct UserForm {
 
 impl UserForm {
     fn of(user: &ListedUser) -> Self {
-        let ticked = |is: bool| is.then(|| "on".to_owned());
+        let selected = |is: bool| is.then(|| "on".to_owned());
         Self {
             username: user.username.to_string(),
             tier: user.tier_id.to_string(),
-            is_admin: ticked(user.is_admin),
-            is_active: ticked(user.is_active),
+            is_admin: selected(user.is_admin),
+            is_active: selected(user.is_active),
             password: String::new(),
         }
     }
@@ -178,7 +178,7 @@ impl UserForm {
 
     fn account(&self, fields: &mut Fields) -> Option<Account> {
         let username = fields.parse("username", Username::try_from(self.username.trim().to_owned()));
-        let tier = self.tier.parse().map(TierId).map_err(|_| Invalid::new("tier", "Choose a tier."));
+        let tier = self.tier.parse().map(TierId).map_err(|_| ValidationError::new("tier", "Choose a tier."));
         let tier = fields.parse("tier", tier);
         Some(Account {
             username: username?,
@@ -268,7 +268,7 @@ async fn show(
     refused: Option<(UserForm, FormErrors)>,
     password_errors: FormErrors,
 ) -> Result<Response, Problem> {
-    let mut tx = reading(&state.services.pool).await?;
+    let mut tx = begin_read(&state.services.pool).await?;
     let found = db::admin::users::find(&mut tx, id).await?;
     let user = found.ok_or_else(|| Problem::not_found("user"))?;
     let tiers = db::tiers::all(&mut tx).await?;

@@ -23,8 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use wait::wait_for_thumbnail;
-use waiters::Waiters;
-use waiters::{WaitEnd, Waiter};
+use waiters::{WaitEnd, Waiter, Waiters};
 
 /// The channel that the triggers on `thumbnails` notify.
 const CHANNEL: &str = "thumbnail_finished";
@@ -37,7 +36,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A thumbnail that became ready, or failed.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct EndedThumbnail {
     pub(crate) image: Image,
     pub(crate) thumbnail: Thumbnail,
     /// The owner's at that moment.
@@ -46,17 +45,17 @@ pub(crate) struct Finished {
 
 /// What a stream hears.
 #[derive(Clone, Debug)]
-pub(crate) enum News {
+pub(crate) enum ThumbnailEvent {
     /// This one thumbnail ended.
-    Finished(Arc<Finished>),
+    Ended(Arc<EndedThumbnail>),
     /// Something may have been missed: look at the database.
-    Unknown,
+    Missed,
 }
 
 /// Hands the ends of thumbnails to streams and waiting requests. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct FinishedThumbnails {
-    news: broadcast::Sender<News>,
+pub(crate) struct ThumbnailEvents {
+    events: broadcast::Sender<ThumbnailEvent>,
     waiters: Waiters,
     /// Waiting requests at their deadline, which want one more look.
     last_looks: mpsc::UnboundedSender<oneshot::Sender<()>>,
@@ -64,24 +63,24 @@ pub(crate) struct FinishedThumbnails {
 
 /// The ends of thumbnails from the moment of subscribing on.
 pub(crate) struct Subscription {
-    receiver: broadcast::Receiver<News>,
+    receiver: broadcast::Receiver<ThumbnailEvent>,
 }
 
-impl FinishedThumbnails {
+impl ThumbnailEvents {
     /// Listens in a task of its own until `stop`.
     pub(crate) fn listen(pool: PgPool, stop: CancellationToken) -> Self {
-        let (news, _) = broadcast::channel(BACKLOG);
+        let (events, _) = broadcast::channel(BACKLOG);
         let (last_looks, asked) = mpsc::unbounded_channel();
         let waiters = Waiters::default();
         let heard = Notifications::listen(&pool, CHANNEL, EchoTest::default(), stop.clone()).subscribe();
-        let teller = Teller { pool, heard, news: news.clone(), waiters: waiters.clone() };
+        let teller = Teller { pool, heard, events: events.clone(), waiters: waiters.clone() };
         tokio::spawn(stop.run_until_cancelled_owned(teller.run(asked)));
-        Self { news, waiters, last_looks }
+        Self { events, waiters, last_looks }
     }
 
     /// Subscribes to the ends of all thumbnails from now on.
     pub(crate) fn subscribe(&self) -> Subscription {
-        Subscription { receiver: self.news.subscribe() }
+        Subscription { receiver: self.events.subscribe() }
     }
 
     /// Registers a request that waits for this thumbnail from now on.
@@ -97,10 +96,10 @@ impl FinishedThumbnails {
 }
 
 impl Subscription {
-    pub(crate) async fn next(&mut self) -> News {
+    pub(crate) async fn next(&mut self) -> ThumbnailEvent {
         match self.receiver.recv().await {
-            Ok(news) => news,
-            Err(RecvError::Lagged(_)) => News::Unknown,
+            Ok(events) => events,
+            Err(RecvError::Lagged(_)) => ThumbnailEvent::Missed,
             // the sender lives as long as the server
             Err(RecvError::Closed) => std::future::pending().await,
         }
@@ -127,7 +126,7 @@ enum End {
 struct Teller {
     pool: PgPool,
     heard: notifications::Subscription,
-    news: broadcast::Sender<News>,
+    events: broadcast::Sender<ThumbnailEvent>,
     waiters: Waiters,
 }
 
@@ -178,13 +177,13 @@ impl Teller {
         if !is_sure {
             self.look().await;
             // an error says that nobody is subscribed
-            let _ = self.news.send(News::Unknown);
+            let _ = self.events.send(ThumbnailEvent::Missed);
         }
     }
 
     /// Reads thumbnails that ended, once for all who want to know; false when that failed.
     async fn tell(&self, ended: &[ThumbnailId]) -> bool {
-        let has_streams = self.news.receiver_count() > 0;
+        let has_streams = self.events.receiver_count() > 0;
         let wanted: Vec<_> =
             ended.iter().copied().filter(|id| has_streams || self.waiters.is_waited_for(*id)).collect();
         let Some(thumbnails) = self.read(&wanted).await else {
@@ -201,8 +200,8 @@ impl Teller {
         };
         for thumbnail in thumbnails {
             if let Some((image, tier)) = images.get(&thumbnail.image) {
-                let finished = Finished { image: image.clone(), thumbnail, tier: tier.clone() };
-                let _ = self.news.send(News::Finished(Arc::new(finished)));
+                let finished = EndedThumbnail { image: image.clone(), thumbnail, tier: tier.clone() };
+                let _ = self.events.send(ThumbnailEvent::Ended(Arc::new(finished)));
             }
         }
         true

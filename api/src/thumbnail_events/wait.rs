@@ -23,7 +23,7 @@ pub(crate) async fn wait_for_thumbnail(
         return Ok(ThumbnailState::Pending);
     };
     // first register, then look: what ends in between is heard
-    let mut waiter = state.finished.wait_for(id);
+    let mut waiter = state.thumbnail_events.wait_for(id);
     let current = thumbnails::state(&mut *state.services.connection().await?, id).await?;
     if !current.is_pending() {
         return Ok(current);
@@ -37,7 +37,7 @@ pub(crate) async fn wait_for_thumbnail(
 
 /// What a thumbnail is when the patience for it ends: its notification may have been lost.
 async fn last_look(state: &AppState, waiter: &Waiter) -> Result<ThumbnailState, Problem> {
-    let is_sure = tokio::time::timeout(LAST_LOOK_LIMIT, state.finished.look()).await.unwrap_or(false);
+    let is_sure = tokio::time::timeout(LAST_LOOK_LIMIT, state.thumbnail_events.look()).await.unwrap_or(false);
     match waiter.known_end() {
         Some(end) => state_at(end),
         None if is_sure => Ok(ThumbnailState::Pending),
