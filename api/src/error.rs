@@ -78,7 +78,7 @@ codes! {
     NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",
     UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "Unsupported kind of image",
     RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "Range not satisfiable",
-    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "ValidationError field",
+    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "Invalid field",
     MissingFile UNPROCESSABLE_ENTITY "missing-file" "The form has no file",
     SeveralFiles UNPROCESSABLE_ENTITY "several-files" "The form has more than one file",
     EmptyFile UNPROCESSABLE_ENTITY "empty-file" "The file is empty",

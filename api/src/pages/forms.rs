@@ -73,7 +73,7 @@ impl Fields {
     pub(crate) fn parse<T>(&mut self, field: &str, parsed: Result<T, ValidationError>) -> Option<T> {
         parsed
             .map_err(|invalid| {
-                self.errors.push(FieldError { field: field.to_owned(), detail: invalid.message })
+                self.errors.push(FieldError { field: field.to_owned(), detail: invalid.message });
             })
             .ok()
     }
