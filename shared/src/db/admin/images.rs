@@ -1,7 +1,7 @@
 //! Images of all accounts as administrators see them.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 
 use super::{Count, containing, count_rows, escaped};
 use crate::{
@@ -27,6 +27,7 @@ pub struct ListedImage {
     pub live_links: u64,
 }
 
+#[derive(FromRow)]
 struct ListedRow {
     id: i64,
     owner_id: i64,
@@ -96,139 +97,141 @@ pub struct ImageCursor {
 const INDEXED_CHARS: usize = 3;
 
 /// Two patterns, one of which the titles match.
-fn title_patterns(text: &str) -> (String, Option<String>) {
+fn title_patterns(text: &str) -> (String, String) {
     if text.chars().count() >= INDEXED_CHARS {
-        return (containing(text), None);
+        return (containing(text), containing(text));
     }
     let start = escaped(text);
-    (format!("{start}%"), Some(format!("% {start}%")))
+    (format!("{start}%"), format!("% {start}%"))
 }
 
-/// The parameters of a page.
-struct Page {
-    now: DateTime<Utc>,
-    owner: Option<i64>,
-    title: Option<String>,
-    other_title: Option<String>,
-    id: Option<i64>,
-    after: Option<i64>,
+/// What the images of a page are chosen from. The planner only guesses how many images a condition matches, and a wrong
+/// guess makes it read all of them.
+#[derive(Clone, Copy)]
+enum Source {
+    /// All images.
+    All,
+    /// Those with a failed thumbnail.
+    Failed,
+    /// The next 10,000 in order.
+    Next,
+    /// All matches of the title, which its index gives.
+    Matches,
+}
+
+/// A page of images.
+struct Page<'a> {
+    filter: &'a ImageFilter,
+    /// Two patterns, one of which the title matches.
+    title: Option<(String, String)>,
+    sort: ImageSort,
+    /// Bytes and id of the last image of the page before.
+    after: Option<(i64, i64)>,
     limit: i64,
-    after_bytes: Option<i64>,
+    now: DateTime<Utc>,
 }
 
-/// One query for each order, as an order cannot be a parameter, of the images that a FROM clause gives. Everything
-/// beside the image is looked up for the page's rows only.
-macro_rules! page_query {
-    (
-        $connection:ident, $page:ident, [$($source:tt)+], $condition:tt, $order:tt, [$($bytes:expr)?]
-    ) => {
-        sqlx::query_as!(
-            ListedRow,
-            "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
-                    i.uploaded_at, u.username AS owner,
-                    (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'ready') AS \"thumbnails!\",
-                    (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'failed')
-                        AS \"failed_thumbnails!\",
-                    (SELECT count(*) FROM expiring_links l WHERE l.image_id = i.id AND l.expires_at > $1)
-                        AS \"live_links!\"
-             FROM (SELECT i.*
-                   FROM " + $($source)+ + "
-                   WHERE ($2::bigint IS NULL OR i.owner_id = $2)
-                     AND ($3::text IS NULL OR i.title ILIKE $3 OR i.title ILIKE $4)
-                     AND ($5::bigint IS NULL OR i.id = $5)
-                     AND ($6::bigint IS NULL OR " + $condition + ")
-                   ORDER BY " + $order + " LIMIT $7) i
-             JOIN users u ON u.id = i.owner_id
-             ORDER BY " + $order,
-            $page.now,
-            $page.owner,
-            $page.title,
-            $page.other_title,
-            $page.id,
-            $page.after,
-            $page.limit,
-            $($bytes,)?
-        )
-        .fetch_all(&mut *$connection)
-        .await?
-    };
-}
-
-/// The queries of all orders.
-macro_rules! page_queries {
-    ($connection:ident, $page:ident, $sort:ident, $query:ident) => {
-        match $sort {
-            ImageSort::Newest => $query!($connection, $page, "i.id < $6", "i.id DESC", []),
-            ImageSort::Oldest => $query!($connection, $page, "i.id > $6", "i.id", []),
-            ImageSort::Largest => $query!(
-                $connection,
-                $page,
-                "(i.bytes, i.id) < ($8, $6)",
-                "i.bytes DESC, i.id DESC",
-                [$page.after_bytes]
-            ),
+impl Page<'_> {
+    async fn fetch(&self, connection: &mut PgConnection, source: Source) -> sqlx::Result<Vec<ListedImage>> {
+        let mut query = select(self.now);
+        query.push("(SELECT i.* FROM ");
+        self.push_source(&mut query, source);
+        query.push(" WHERE true");
+        self.push_owner(&mut query);
+        self.push_title(&mut query);
+        if let Some(id) = self.filter.id {
+            query.push(" AND i.id = ").push_bind(id.0);
         }
-    };
+        self.push_after(&mut query);
+        self.push_order(&mut query);
+        query.push(" LIMIT ").push_bind(self.limit).push(") i JOIN users u ON u.id = i.owner_id");
+        self.push_order(&mut query);
+        fetch(query, connection).await
+    }
+
+    fn push_source(&self, query: &mut QueryBuilder<Postgres>, source: Source) {
+        match source {
+            Source::All => {
+                query.push("images i");
+            }
+            Source::Failed => {
+                query.push(
+                    "(SELECT * FROM images i
+                      WHERE EXISTS (SELECT FROM thumbnails f WHERE f.image_id = i.id AND f.state = 'failed')) i",
+                );
+            }
+            Source::Next => {
+                query.push("(SELECT * FROM images i WHERE true");
+                self.push_owner(query);
+                self.push_after(query);
+                self.push_order(query);
+                query.push(" LIMIT 10000) i");
+            }
+            Source::Matches => {
+                query.push("(SELECT * FROM images i WHERE true");
+                self.push_owner(query);
+                self.push_title(query);
+                // OFFSET keeps the planner from reading in order instead
+                query.push(" OFFSET 0) i");
+            }
+        }
+    }
+
+    fn push_owner(&self, query: &mut QueryBuilder<Postgres>) {
+        if let Some(owner) = self.filter.owner {
+            query.push(" AND i.owner_id = ").push_bind(owner.0);
+        }
+    }
+
+    fn push_title(&self, query: &mut QueryBuilder<Postgres>) {
+        if let Some((one, other)) = &self.title {
+            query.push(" AND (i.title ILIKE ").push_bind(one.clone());
+            query.push(" OR i.title ILIKE ").push_bind(other.clone()).push(")");
+        }
+    }
+
+    fn push_after(&self, query: &mut QueryBuilder<Postgres>) {
+        let Some((bytes, id)) = self.after else {
+            return;
+        };
+        match self.sort {
+            ImageSort::Newest => query.push(" AND i.id < ").push_bind(id),
+            ImageSort::Oldest => query.push(" AND i.id > ").push_bind(id),
+            ImageSort::Largest => {
+                query.push(" AND (i.bytes, i.id) < (").push_bind(bytes).push(", ").push_bind(id).push(")")
+            }
+        };
+    }
+
+    fn push_order(&self, query: &mut QueryBuilder<Postgres>) {
+        query.push(match self.sort {
+            ImageSort::Newest => " ORDER BY i.id DESC",
+            ImageSort::Oldest => " ORDER BY i.id",
+            ImageSort::Largest => " ORDER BY i.bytes DESC, i.id DESC",
+        });
+    }
 }
 
-macro_rules! query_of_all {
-    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
-        page_query!($connection, $page, ["images i"], $condition, $order, $bytes)
-    };
+/// Images with what is shown of each; the source `i`, joined with the owner `u`, follows.
+fn select(now: DateTime<Utc>) -> QueryBuilder<Postgres> {
+    let mut query = QueryBuilder::new(
+        "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
+                i.uploaded_at, u.username AS owner,
+                (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'ready') AS thumbnails,
+                (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'failed')
+                    AS failed_thumbnails,
+                (SELECT count(*) FROM expiring_links l WHERE l.image_id = i.id AND l.expires_at > ",
+    );
+    query.push_bind(now).push(") AS live_links FROM ");
+    query
 }
 
-/// The planner starts from the failed thumbnails only where they are no option.
-macro_rules! query_of_failed {
-    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
-        page_query!(
-            $connection,
-            $page,
-            [
-                "(SELECT * FROM images i
-               WHERE EXISTS (SELECT FROM thumbnails f WHERE f.image_id = i.id AND f.state = 'failed')) i"
-            ],
-            $condition,
-            $order,
-            $bytes
-        )
-    };
-}
-
-/// Among the next 10,000 images.
-macro_rules! query_of_next {
-    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
-        page_query!(
-            $connection,
-            $page,
-            ["(SELECT * FROM images i
-               WHERE ($2::bigint IS NULL OR i.owner_id = $2) AND ($6::bigint IS NULL OR "
-                + $condition
-                + ")
-               ORDER BY "
-                + $order
-                + " LIMIT 10000) i"],
-            $condition,
-            $order,
-            $bytes
-        )
-    };
-}
-
-/// All matches first, which the index on titles gives, and then their order: OFFSET keeps the planner from turning this
-/// round.
-macro_rules! query_of_matches {
-    ($connection:ident, $page:ident, $condition:tt, $order:tt, $bytes:tt) => {
-        page_query!(
-            $connection,
-            $page,
-            ["(SELECT * FROM images i
-               WHERE ($2::bigint IS NULL OR i.owner_id = $2) AND (i.title ILIKE $3 OR i.title ILIKE $4)
-               OFFSET 0) i"],
-            $condition,
-            $order,
-            $bytes
-        )
-    };
+async fn fetch(
+    mut query: QueryBuilder<Postgres>,
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<ListedImage>> {
+    let rows = query.build_query_as::<ListedRow>().fetch_all(connection).await?;
+    rows.into_iter().map(ListedImage::try_from).collect()
 }
 
 /// At most `limit` of the images that the filter lets through, in this order, from the one after `after` on.
@@ -240,39 +243,21 @@ pub async fn page(
     limit: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ListedImage>> {
-    let (title, other_title) = filter.title.as_deref().map(title_patterns).unzip();
-    let page = Page {
-        now,
-        owner: filter.owner.map(|owner| owner.0),
-        title,
-        other_title: other_title.flatten(),
-        id: filter.id.map(|id| id.0),
-        after: after.map(|after| after.id.0),
-        limit,
-        after_bytes: after.map(|after| signed(after.bytes)).transpose()?,
-    };
-    let rows = if filter.has_failed_thumbnail == Some(true) {
-        page_queries!(connection, page, sort, query_of_failed)
-    } else if page.title.is_some() {
-        titled_page(connection, &page, sort).await?
-    } else {
-        page_queries!(connection, page, sort, query_of_all)
-    };
-    rows.into_iter().map(ListedImage::try_from).collect()
-}
-
-/// How many images a title matches the planner only guesses, and a wrong guess makes it read all of them. A title that
-/// is frequent fills the page from the next images; one that is rare has few matches to put in order.
-async fn titled_page(
-    connection: &mut PgConnection,
-    page: &Page,
-    sort: ImageSort,
-) -> sqlx::Result<Vec<ListedRow>> {
-    let next = page_queries!(connection, page, sort, query_of_next);
-    if i64::try_from(next.len()).is_ok_and(|found| found >= page.limit) {
+    let after = after.map(|after| Ok::<_, sqlx::Error>((signed(after.bytes)?, after.id.0))).transpose()?;
+    let title = filter.title.as_deref().map(title_patterns);
+    let page = Page { filter, title, sort, after, limit, now };
+    if filter.has_failed_thumbnail == Some(true) {
+        return page.fetch(connection, Source::Failed).await;
+    }
+    if page.title.is_none() {
+        return page.fetch(connection, Source::All).await;
+    }
+    // a frequent title fills the page from the next images; a rare one has few matches to put in order
+    let next = page.fetch(connection, Source::Next).await?;
+    if i64::try_from(next.len()).is_ok_and(|found| found >= limit) {
         return Ok(next);
     }
-    Ok(page_queries!(connection, page, sort, query_of_matches))
+    page.fetch(connection, Source::Matches).await
 }
 
 /// How many images there are.
@@ -287,21 +272,10 @@ pub async fn find(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ListedImage>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        ListedRow,
-        r#"SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
-                  i.uploaded_at, u.username AS owner,
-                  (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'ready') AS "thumbnails!",
-                  (SELECT count(*) FROM thumbnails th WHERE th.image_id = i.id AND th.state = 'failed')
-                      AS "failed_thumbnails!",
-                  (SELECT count(*) FROM expiring_links l WHERE l.image_id = i.id AND l.expires_at > $2)
-                      AS "live_links!"
-           FROM images i JOIN users u ON u.id = i.owner_id
-           WHERE i.id = ANY ($1) ORDER BY i.id"#,
-        &ids,
-        now,
-    );
-    rows.fetch_all(connection).await?.into_iter().map(ListedImage::try_from).collect()
+    let mut query = select(now);
+    query.push("images i JOIN users u ON u.id = i.owner_id WHERE i.id = ANY (").push_bind(ids);
+    query.push(") ORDER BY i.id");
+    fetch(query, connection).await
 }
 
 /// Those of the images that are there, by their numbers; locked until the transaction ends.
@@ -328,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_title_is_searched_anywhere_and_for_a_short_term_at_the_start_of_words() {
-        assert_eq!(title_patterns("rom"), ("%rom%".to_owned(), None));
-        assert_eq!(title_patterns("ro"), ("ro%".to_owned(), Some("% ro%".to_owned())));
+        assert_eq!(title_patterns("rom"), ("%rom%".to_owned(), "%rom%".to_owned()));
+        assert_eq!(title_patterns("ro"), ("ro%".to_owned(), "% ro%".to_owned()));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +23,18 @@ pub enum JobState {
     Failed,
     /// It was given up.
     Dead,
+}
+
+impl JobState {
+    /// The condition of the index that holds the jobs in this state.
+    fn condition(self) -> &'static str {
+        match self {
+            Self::Waiting => "status = 'Pending'",
+            Self::Running => "status IN ('Queued', 'Running')",
+            Self::Failed => "status = 'Failed' AND attempts < max_attempts",
+            Self::Dead => "(status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts))",
+        }
+    }
 }
 
 /// A job in a list.
@@ -59,6 +71,7 @@ pub struct ListedJob {
 /// How much of a payload is shown, in characters.
 const PAYLOAD_CHARS: usize = 2000;
 
+#[derive(FromRow)]
 struct JobRow {
     id: String,
     job_type: String,
@@ -73,30 +86,13 @@ struct JobRow {
     lock_by: Option<String>,
 }
 
-/// One query for each state, as the indexes hold those of one state. As many bytes of the payload are read as its first
-/// 2000 characters can have.
-macro_rules! page_query {
-    ($connection:ident, $queue:ident, $before:ident, $limit:ident, $condition:tt) => {
-        sqlx::query_as!(
-            JobRow,
-            "SELECT id, job_type, attempts, max_attempts, transient_failures,
-                    substring(job FOR 8000) AS \"payload!\",
-                    coalesce(last_result ->> 'Err', last_result ->> 0) AS reason, created_at, run_at, done_at, lock_by
-             FROM apalis.jobs
-             WHERE ("
-                + $condition
-                + ") AND ($1::text IS NULL OR job_type = $1) AND ($2::text IS NULL OR id < $2)
-             ORDER BY id DESC LIMIT $3",
-            $queue,
-            $before,
-            $limit,
-        )
-        .fetch_all(&mut *$connection)
-        .await?
-    };
+fn push_queue(query: &mut QueryBuilder<Postgres>, queue: Option<&str>) {
+    if let Some(queue) = queue {
+        query.push(" AND job_type = ").push_bind(queue.to_owned());
+    }
 }
 
-/// At most `limit` of the jobs of this state, of one queue or all, the one that was enqueued last first, from the one
+/// At most `limit` of the jobs in a state, of one queue or all, the one that was enqueued last first, from the one
 /// before `before` on.
 pub async fn page(
     connection: &mut PgConnection,
@@ -105,20 +101,19 @@ pub async fn page(
     before: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<ListedJob>> {
-    let rows = match state {
-        JobState::Waiting => page_query!(connection, queue, before, limit, "status = 'Pending'"),
-        JobState::Running => page_query!(connection, queue, before, limit, "status IN ('Queued', 'Running')"),
-        JobState::Failed => {
-            page_query!(connection, queue, before, limit, "status = 'Failed' AND attempts < max_attempts")
-        }
-        JobState::Dead => page_query!(
-            connection,
-            queue,
-            before,
-            limit,
-            "status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts)"
-        ),
-    };
+    // as many bytes of the payload as its first 2,000 characters can have
+    let mut query = QueryBuilder::new(
+        "SELECT id, job_type, attempts, max_attempts, transient_failures, substring(job FOR 8000) AS payload,
+                coalesce(last_result ->> 'Err', last_result ->> 0) AS reason, created_at, run_at, done_at, lock_by
+         FROM apalis.jobs WHERE ",
+    );
+    query.push(state.condition());
+    push_queue(&mut query, queue);
+    if let Some(before) = before {
+        query.push(" AND id < ").push_bind(before.to_owned());
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+    let rows = query.build_query_as::<JobRow>().fetch_all(&mut *connection).await?;
     let images = images(connection, &rows).await?;
     Ok(rows.into_iter().map(|row| listed(row, state, &images)).collect())
 }
@@ -311,32 +306,14 @@ pub async fn retry_all(
     limit: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ChangedJob>> {
-    let ids = match state {
-        JobState::Waiting | JobState::Running => Vec::new(),
-        JobState::Failed => {
-            sqlx::query_scalar!(
-                "SELECT id FROM apalis.jobs
-                 WHERE status = 'Failed' AND attempts < max_attempts AND ($1::text IS NULL OR job_type = $1)
-                 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
-                queue,
-                limit,
-            )
-            .fetch_all(&mut *connection)
-            .await?
-        }
-        JobState::Dead => {
-            sqlx::query_scalar!(
-                "SELECT id FROM apalis.jobs
-                 WHERE (status = 'Killed' OR (status = 'Failed' AND attempts >= max_attempts))
-                   AND ($1::text IS NULL OR job_type = $1)
-                 ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
-                queue,
-                limit,
-            )
-            .fetch_all(&mut *connection)
-            .await?
-        }
-    };
+    if matches!(state, JobState::Waiting | JobState::Running) {
+        return Ok(Vec::new());
+    }
+    let mut query = QueryBuilder::new("SELECT id FROM apalis.jobs WHERE ");
+    query.push(state.condition());
+    push_queue(&mut query, queue);
+    query.push(" ORDER BY id LIMIT ").push_bind(limit).push(" FOR UPDATE SKIP LOCKED");
+    let ids: Vec<String> = query.build_query_scalar().fetch_all(&mut *connection).await?;
     retry(connection, &ids, now).await
 }
 

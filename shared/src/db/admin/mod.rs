@@ -9,7 +9,7 @@ pub mod statistics;
 pub mod tiers;
 pub mod users;
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, QueryBuilder};
 
 /// How many rows there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,45 @@ macro_rules! count_rows {
     }};
 }
 use count_rows;
+
+/// The columns that a list is ordered by and continued after, all in one direction. Each column has the start of a query
+/// for its value in the row with an id; the id itself needs none.
+struct Keyset {
+    columns: &'static [(&'static str, &'static str)],
+    is_descending: bool,
+}
+
+impl Keyset {
+    fn ascending(columns: &'static [(&'static str, &'static str)]) -> Self {
+        Self { columns, is_descending: false }
+    }
+
+    fn descending(columns: &'static [(&'static str, &'static str)]) -> Self {
+        Self { columns, is_descending: true }
+    }
+
+    /// Adds a condition: only the rows after the one with this id.
+    fn push_after(&self, query: &mut QueryBuilder<Postgres>, id: i64) {
+        let columns: Vec<_> = self.columns.iter().map(|(column, _)| *column).collect();
+        query.push(" AND (").push(columns.join(", "));
+        query.push(if self.is_descending { ") < (" } else { ") > (" });
+        for (n, (_, value)) in self.columns.iter().enumerate() {
+            query.push(if n == 0 { "" } else { ", " });
+            if value.is_empty() {
+                query.push_bind(id);
+            } else {
+                query.push("(").push(value).push_bind(id).push(")");
+            }
+        }
+        query.push(")");
+    }
+
+    fn push_order(&self, query: &mut QueryBuilder<Postgres>) {
+        let direction = if self.is_descending { " DESC" } else { "" };
+        let columns: Vec<_> = self.columns.iter().map(|(column, _)| format!("{column}{direction}")).collect();
+        query.push(" ORDER BY ").push(columns.join(", "));
+    }
+}
 
 /// The pattern for ILIKE that `text` itself matches and nothing else.
 fn escaped(text: &str) -> String {

@@ -1,9 +1,9 @@
 //! Accounts as administrators see them.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 
-use super::{Count, containing, count_rows};
+use super::{Count, Keyset, containing, count_rows};
 use crate::{
     db::{undecodable, unsigned},
     domain::{TierId, UserId, Username, tier::TierName},
@@ -32,6 +32,7 @@ pub struct ListedUser {
     pub created_at: DateTime<Utc>,
 }
 
+#[derive(FromRow)]
 struct UserRow {
     id: i64,
     username: String,
@@ -93,33 +94,37 @@ pub enum UserSort {
     LeastUsed,
 }
 
-/// One query for each order, as an order cannot be a parameter. `$5` is the account to continue after.
-macro_rules! page_query {
-    ($connection:ident, $filter:ident, $after:ident, $limit:ident, $is_after:tt, $order:tt) => {
-        sqlx::query_as!(
-            UserRow,
-            "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
-                    t.storage_quota_bytes, u.created_at
-             FROM users u JOIN tiers t ON t.id = u.tier_id
-             WHERE ($1::text IS NULL OR lower(u.username) LIKE lower($1))
-               AND ($2::bigint IS NULL OR u.tier_id = $2)
-               AND ($3::boolean IS NULL OR u.is_active = $3)
-               AND ($4::boolean IS NULL OR u.is_admin = $4)
-               AND ($5::bigint IS NULL OR "
-                + $is_after
-                + ") ORDER BY "
-                + $order
-                + " LIMIT $6",
-            $filter.search.as_deref().map(containing),
-            $filter.tier.map(|tier| tier.0),
-            $filter.is_active,
-            $filter.is_admin,
-            $after.map(|user| user.0),
-            $limit,
-        )
-        .fetch_all($connection)
-        .await?
-    };
+impl UserSort {
+    fn keyset(self) -> Keyset {
+        const ID: (&str, &str) = ("u.id", "");
+        const NAME: (&str, &str) = ("lower(u.username)", "SELECT lower(username) FROM users WHERE id = ");
+        const USED: (&str, &str) = ("u.used_bytes", "SELECT used_bytes FROM users WHERE id = ");
+        match self {
+            Self::Newest => Keyset::descending(&[ID]),
+            Self::Oldest => Keyset::ascending(&[ID]),
+            Self::NameAscending => Keyset::ascending(&[NAME]),
+            Self::NameDescending => Keyset::descending(&[NAME]),
+            Self::MostUsed => Keyset::descending(&[USED, ID]),
+            Self::LeastUsed => Keyset::ascending(&[USED, ID]),
+        }
+    }
+}
+
+fn select() -> QueryBuilder<Postgres> {
+    QueryBuilder::new(
+        "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
+                t.storage_quota_bytes, u.created_at
+         FROM users u JOIN tiers t ON t.id = u.tier_id
+         WHERE true",
+    )
+}
+
+async fn fetch(
+    mut query: QueryBuilder<Postgres>,
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<ListedUser>> {
+    let rows = query.build_query_as::<UserRow>().fetch_all(connection).await?;
+    rows.into_iter().map(ListedUser::try_from).collect()
 }
 
 /// At most `limit` of the accounts that the filter lets through, in this order, from the one after `after` on.
@@ -130,43 +135,26 @@ pub async fn page(
     after: Option<UserId>,
     limit: i64,
 ) -> sqlx::Result<Vec<ListedUser>> {
-    let rows = match sort {
-        UserSort::Newest => page_query!(connection, filter, after, limit, "u.id < $5", "u.id DESC"),
-        UserSort::Oldest => page_query!(connection, filter, after, limit, "u.id > $5", "u.id"),
-        UserSort::NameAscending => page_query!(
-            connection,
-            filter,
-            after,
-            limit,
-            "lower(u.username) > (SELECT lower(username) FROM users WHERE id = $5)",
-            "lower(u.username)"
-        ),
-        UserSort::NameDescending => page_query!(
-            connection,
-            filter,
-            after,
-            limit,
-            "lower(u.username) < (SELECT lower(username) FROM users WHERE id = $5)",
-            "lower(u.username) DESC"
-        ),
-        UserSort::MostUsed => page_query!(
-            connection,
-            filter,
-            after,
-            limit,
-            "(u.used_bytes, u.id) < ((SELECT used_bytes FROM users WHERE id = $5), $5)",
-            "u.used_bytes DESC, u.id DESC"
-        ),
-        UserSort::LeastUsed => page_query!(
-            connection,
-            filter,
-            after,
-            limit,
-            "(u.used_bytes, u.id) > ((SELECT used_bytes FROM users WHERE id = $5), $5)",
-            "u.used_bytes, u.id"
-        ),
-    };
-    rows.into_iter().map(ListedUser::try_from).collect()
+    let mut query = select();
+    if let Some(search) = &filter.search {
+        query.push(" AND lower(u.username) LIKE lower(").push_bind(containing(search)).push(")");
+    }
+    if let Some(tier) = filter.tier {
+        query.push(" AND u.tier_id = ").push_bind(tier.0);
+    }
+    if let Some(is_active) = filter.is_active {
+        query.push(" AND u.is_active = ").push_bind(is_active);
+    }
+    if let Some(is_admin) = filter.is_admin {
+        query.push(" AND u.is_admin = ").push_bind(is_admin);
+    }
+    let keyset = sort.keyset();
+    if let Some(after) = after {
+        keyset.push_after(&mut query, after.0);
+    }
+    keyset.push_order(&mut query);
+    query.push(" LIMIT ").push_bind(limit);
+    fetch(query, connection).await
 }
 
 /// How many accounts there are.
@@ -176,29 +164,17 @@ pub async fn count(connection: &mut PgConnection) -> sqlx::Result<Count> {
 
 /// An account, whether or not it may log in.
 pub async fn find(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<ListedUser>> {
-    let row = sqlx::query_as!(
-        UserRow,
-        "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
-                t.storage_quota_bytes, u.created_at
-         FROM users u JOIN tiers t ON t.id = u.tier_id
-         WHERE u.id = $1",
-        id.0,
-    );
-    row.fetch_optional(connection).await?.map(ListedUser::try_from).transpose()
+    let mut query = select();
+    query.push(" AND u.id = ").push_bind(id.0);
+    Ok(fetch(query, connection).await?.pop())
 }
 
 /// Those of the accounts that are there, by their numbers; locked until the transaction ends.
 pub async fn lock(connection: &mut PgConnection, ids: &[UserId]) -> sqlx::Result<Vec<ListedUser>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        UserRow,
-        "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
-                t.storage_quota_bytes, u.created_at
-         FROM users u JOIN tiers t ON t.id = u.tier_id
-         WHERE u.id = ANY ($1) ORDER BY u.id FOR UPDATE OF u",
-        &ids,
-    );
-    rows.fetch_all(connection).await?.into_iter().map(ListedUser::try_from).collect()
+    let mut query = select();
+    query.push(" AND u.id = ANY (").push_bind(ids).push(") ORDER BY u.id FOR UPDATE OF u");
+    fetch(query, connection).await
 }
 
 /// What an account becomes.
