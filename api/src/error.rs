@@ -345,7 +345,7 @@ impl From<InspectError> for Problem {
             InspectError::Empty => ProblemCode::EmptyFile,
             InspectError::NotAnImage => ProblemCode::NotAnImage,
             InspectError::Unsupported { .. } => ProblemCode::UnsupportedImage,
-            InspectError::Truncated => ProblemCode::TruncatedImage,
+            InspectError::Truncated | InspectError::NoEnd => ProblemCode::TruncatedImage,
             InspectError::Corrupt { .. } => ProblemCode::CorruptImage,
             InspectError::TooManyPixels { .. } => ProblemCode::TooManyPixels,
             InspectError::SideTooLong { .. } => ProblemCode::SideTooLong,

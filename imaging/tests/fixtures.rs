@@ -101,7 +101,7 @@ pub(crate) fn interlaced(picture: &DynamicImage) -> Vec<u8> {
 }
 
 /// A zlib stream of one block that is not compressed (RFC 1950, RFC 1951 section 3.2.4).
-fn stored(content: &[u8]) -> Vec<u8> {
+pub(crate) fn stored(content: &[u8]) -> Vec<u8> {
     let length = u16::try_from(content.len()).expect("a short content");
     let (a, b) = content.iter().fold((1_u32, 0_u32), |(a, b), &byte| {
         let a = (a + u32::from(byte)) % 65_521;

@@ -60,9 +60,32 @@ fn every_cut_of_an_image_is_truncated() {
     for whole in [jpeg(32, 32), png(32, 32), progressive(32, 32)] {
         for length in 8..whole.len() - 4 {
             let error = inspected(&whole[..length]).expect_err("a truncated image");
-            assert!(matches!(error, InspectError::Truncated), "{length} of {}: {error}", whole.len());
+            let is_truncated = matches!(error, InspectError::Truncated | InspectError::NoEnd);
+            assert!(is_truncated, "{length} of {}: {error}", whole.len());
         }
     }
+}
+
+#[test]
+fn a_jpeg_without_its_end_marker_is_not_said_to_end_in_the_middle() {
+    for whole in [jpeg(32, 32), progressive(32, 32)] {
+        for missing in [1, 2, 10] {
+            let outcome = inspected(&whole[..whole.len() - missing]);
+            assert!(matches!(outcome, Err(InspectError::NoEnd)), "{missing} bytes: {outcome:?}");
+        }
+        let tables = whole.windows(2).rposition(|pair| pair == [0xFF, 0xC4]).expect("a table");
+        assert!(matches!(inspected(&whole[..tables + 8]), Err(InspectError::Truncated)));
+    }
+}
+
+#[test]
+fn a_png_may_lack_the_last_checksum_which_guards_nothing() {
+    let whole = png(32, 32);
+    for missing in 1..=4 {
+        let outcome = inspected(&whole[..whole.len() - missing]);
+        assert_eq!(outcome.expect("a PNG"), inspected(&whole).expect("a PNG"));
+    }
+    assert!(matches!(inspected(&whole[..whole.len() - 5]), Err(InspectError::Truncated)));
 }
 
 #[test]

@@ -222,7 +222,8 @@ fn the_reason_names_what_is_wrong() {
     for (file, reason) in [
         (&too_many_codes[..], "A Huffman table is invalid."),
         (&no_table[..], "A Huffman table is missing."),
-        (cut, "The file ends in the middle of the picture. Copy it again."),
+        (cut, "The file ends without an end marker. Part of the picture may be missing. Copy it again."),
+        (&whole[..scan], "The file ends in the middle of the picture. Copy it again."),
     ] {
         assert_eq!(made(file).expect_err("no picture").to_string(), reason);
     }

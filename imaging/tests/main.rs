@@ -12,6 +12,7 @@ mod fixtures;
 mod hostile;
 mod inspecting;
 mod kinds;
+mod png_faults;
 mod reference;
 mod scaled;
 mod seeds;

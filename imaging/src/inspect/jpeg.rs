@@ -114,10 +114,18 @@ fn skip_until_ff(source: &mut impl BufRead) -> Result<(), InspectError> {
 /// The marker that ends a scan. Stuffed zeros and restart markers belong to it (T.81 sections B.1.1.5, E.1.4).
 fn skip_entropy_coded_data(source: &mut impl BufRead) -> Result<u8, InspectError> {
     loop {
-        match next_marker(source)? {
+        match next_marker(source).map_err(without_end)? {
             marker if is_within_scan(marker) => {}
             marker => return Ok(marker),
         }
+    }
+}
+
+/// A file that ends in a scan may have all of it.
+fn without_end(error: InspectError) -> InspectError {
+    match error {
+        InspectError::Truncated => InspectError::NoEnd,
+        other => other,
     }
 }
 

@@ -43,6 +43,9 @@ pub enum InspectError {
     /// It ends before the image does.
     #[error("The file ends in the middle of the picture. Copy it again.")]
     Truncated,
+    /// It has no end marker: whether the picture is whole is known only when it is decoded.
+    #[error("The file ends without an end marker. Part of the picture may be missing. Copy it again.")]
+    NoEnd,
     /// Its structure contradicts itself.
     #[error("The picture is damaged. {reason}")]
     Corrupt {
@@ -108,6 +111,8 @@ pub fn inspect<R: Read + Seek>(source: &mut R, limits: &Limits) -> Result<Inspec
 pub(crate) fn inspect_head(file: &[u8], limits: &Limits) -> Result<Inspection, InspectError> {
     inspect_buffered(&mut Cursor::new(file), limits, Extent::Head)
 }
+
+pub(crate) use png::is_interrupted as is_png_interrupted;
 
 /// How much of a file is read.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The structure of a PNG (W3C PNG specification, section 5): its chunks, from the header to the end. Chunks of no
 //! interest are passed over, whatever they would unpack to.
 
-use std::io::{BufRead, Seek};
+use std::io::{BufRead, Cursor, Seek};
 
 use super::{InspectError, Inspection, check_size, read_array, read_vec};
 use crate::{Format, Limits, Orientation};
@@ -51,6 +51,22 @@ pub(super) fn inspect<R: BufRead + Seek>(
     let orientation = orientation.unwrap_or(Orientation::UPRIGHT);
     let (width, height) = orientation.turn((header.width, header.height));
     Ok(Inspection { format: Format::Png, width, height, orientation, scans: 0, animated })
+}
+
+/// Whether other chunks stand between those of the pixels (section 5.6).
+pub(crate) fn is_interrupted(file: &[u8]) -> bool {
+    let mut source = Cursor::new(file.get(SIGNATURE.len()..).unwrap_or_default());
+    let (mut has_pixels, mut has_ended) = (false, false);
+    while let Ok((length, kind)) = read_chunk_start(&mut source) {
+        let is_pixels = &kind == b"IDAT";
+        if is_pixels && has_ended {
+            return true;
+        }
+        has_ended = has_pixels && !is_pixels;
+        has_pixels |= is_pixels;
+        source.set_position(source.position() + u64::from(length) + CHECKSUM_BYTES.unsigned_abs());
+    }
+    false
 }
 
 const CHECKSUM_BYTES: i64 = 4;

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Deadline, Limits,
     deadline::UntilDeadline,
+    inspect,
     thumbnail::{ThumbnailError, profile::Profile},
 };
 
@@ -30,17 +31,31 @@ fn damaged(reason: &str) -> ThumbnailError {
     ThumbnailError::Decode { reason: reason.to_owned() }
 }
 
-/// The decoder's own words are for programmers.
+/// What the decoder's own words, which are for programmers, start with, and what they mean.
+const REASONS: [(&str, &str); 7] = [
+    ("CRC", "A checksum of the picture is wrong."),
+    ("Unrecognized critical chunk", "The file has a required part of an unknown kind."),
+    ("Unexpected restart", INTERRUPTED),
+    ("Unknown filter", "A row of the picture has an unknown filter."),
+    ("IDAT or fDAT", ENDS_EARLY),
+    ("Corrupt deflate stream. InsufficientInput", ENDS_EARLY),
+    ("Corrupt deflate stream", "The picture's compressed data are damaged."),
+];
+const INTERRUPTED: &str = "The picture's data are interrupted by another part.";
+const ENDS_EARLY: &str = "The picture's data end before its last row.";
+const OTHER_REASON: &str = "A part of the file is invalid or in the wrong place.";
+
 fn undecodable(error: DecodingError) -> ThumbnailError {
     damaged(match error {
         DecodingError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
             "The file ends in the middle of the picture."
         }
         DecodingError::LimitsExceeded => "The picture needs more memory than allowed.",
-        DecodingError::Format(error) if error.to_string().starts_with("CRC") => {
-            "A checksum of the picture is wrong."
+        other => {
+            let words = other.to_string();
+            let meaning = REASONS.iter().find(|(start, _)| words.starts_with(start));
+            meaning.map_or(OTHER_REASON, |(_, reason)| reason)
         }
-        _ => "The picture's compressed data are damaged.",
     })
 }
 
@@ -55,7 +70,15 @@ pub(super) fn decode(
     let decoded = decode_until(original, share, limits, deadline);
     // a decoder whose bytes dried up says so in words of its own
     deadline.check()?;
-    decoded
+    decoded.map_err(|error| match error {
+        // it reads no farther than to the first part that is something else
+        ThumbnailError::Decode { reason }
+            if reason == ENDS_EARLY && inspect::is_png_interrupted(original) =>
+        {
+            damaged(INTERRUPTED)
+        }
+        other => other,
+    })
 }
 
 fn decode_until(
