@@ -3,6 +3,7 @@
 //! - `beside_libjpeg picture WIDTH HEIGHT` writes a picture of waves, edges and noise, as PPM.
 //! - `beside_libjpeg cmyk PICTURE.ppm` writes a JPEG of its four inks.
 //! - `beside_libjpeg component FILE.jpg INDEX` writes one component of a file with a scan for each as a grey JPEG.
+//! - `beside_libjpeg flip FILE.jpg SEED` writes the file with some bits of its scans flipped.
 //! - `beside_libjpeg differences FILE.jpg DECODED.ppm` prints, for 200 and 400 px, the height and the mean absolute
 //!   difference between our thumbnail, before it is encoded, and the decoded picture resized with Lanczos3.
 
@@ -26,7 +27,9 @@ use jpeg_encoder::{ColorType, Encoder};
 type Failure = Box<dyn std::error::Error>;
 
 const HEIGHTS: [u32; 2] = [200, 400];
-const USAGE: &str = "usage: beside_libjpeg picture|cmyk|component|differences ...: see its source";
+const FLIPPED_BITS: usize = 30;
+const USAGE: &str =
+    "usage: beside_libjpeg picture|cmyk|component|flip|differences ...: see its source";
 
 struct Ppm {
     width: u32,
@@ -41,6 +44,7 @@ fn main() -> Result<(), Failure> {
         ["picture", width, height] => picture(width.parse()?, height.parse()?),
         ["cmyk", path] => cmyk(&ppm(&fs::read(path)?)?)?,
         ["component", path, index] => component(&fs::read(path)?, index.parse()?)?,
+        ["flip", path, seed] => flip(fs::read(path)?, seed.parse()?)?,
         ["differences", path, decoded] => differences(&fs::read(path)?, &ppm(&fs::read(decoded)?)?)?,
         _ => return Err(USAGE.into()),
     };
@@ -135,6 +139,21 @@ fn component(file: &[u8], index: usize) -> Result<Vec<u8>, Failure> {
         }
     }
     Err("no scan of this component alone".into())
+}
+
+fn flip(mut file: Vec<u8>, seed: u32) -> Result<Vec<u8>, Failure> {
+    let scan = file.windows(2).position(|pair| pair == [0xFF, 0xDA]).ok_or("no scan")?;
+    // behind the scan's header, and before the end of the image
+    let data = scan + 14..file.len() - 2;
+    let mut noise = seed.wrapping_mul(2_654_435_761) | 1;
+    for _ in 0..FLIPPED_BITS {
+        noise ^= noise << 13;
+        noise ^= noise >> 17;
+        noise ^= noise << 5;
+        let bit = noise as usize % (data.len() * 8);
+        file[data.start + bit / 8] ^= 1 << (bit % 8);
+    }
+    Ok(file)
 }
 
 /// Two passes in floating point.

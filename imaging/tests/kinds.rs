@@ -97,6 +97,16 @@ fn the_colours_are_those_that_libjpeg_sees() {
 }
 
 #[test]
+fn behind_what_is_no_code_reading_goes_on_as_in_libjpeg() {
+    for (file, reference) in [
+        (file!("damaged-sequential.jpg"), file!("damaged-sequential.png")),
+        (file!("damaged-progressive.jpg"), file!("damaged-progressive.png")),
+    ] {
+        assert_shown_as(file, reference, "flipped bits");
+    }
+}
+
+#[test]
 fn inks_of_the_same_name_are_told_apart() {
     for kind in [jpeg_encoder::ColorType::Cmyk, jpeg_encoder::ColorType::CmykAsYcck] {
         let named = cmyk(70, 50, kind);

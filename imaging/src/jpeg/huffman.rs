@@ -1,8 +1,9 @@
-//! Huffman tables (T.81 annex C), laid out for reading several symbols at a look-up.
+//! Huffman tables, laid out for reading several symbols at a look-up.
 
 use super::{
-    JpegError,
+    Damage, JpegError,
     bits::{Bits, LOOKUP_BITS, LOOKUP_SIZE, Place, WindowBytes},
+    codes::{Codes, HuffmanSpec},
 };
 
 /// Bits that one entry of [`AcTable::skip`] may cover, so that two entries fit into the bits of one refill.
@@ -16,76 +17,6 @@ const NO_SKIP: u16 = skip_entry(0, BLOCK_END);
 /// The run that stands for a block's end in [`AcTable::value`].
 pub(super) const RUN_TO_END: u32 = 63;
 
-/// What a table is made of (T.81 section B.2.4.2).
-#[derive(Clone, Debug)]
-pub(super) struct HuffmanSpec {
-    /// BITS: the number of codes of each length.
-    counts: [u8; 16],
-    /// HUFFVAL: the symbols, by their codes.
-    symbols: Vec<u8>,
-}
-
-impl HuffmanSpec {
-    pub(super) fn new(counts: &[u8; 16], symbols: &[u8]) -> Self {
-        Self { counts: *counts, symbols: symbols.to_vec() }
-    }
-}
-
-/// The codes of a table in their canonical order.
-#[derive(Clone, Debug)]
-struct Codes {
-    /// For each length less one: the first 16 bits that are above all codes up to this length, aligned to the left.
-    limits: [u32; 16],
-    /// What to add to a code of this length to have its symbol's index.
-    offsets: [i32; 16],
-    symbols: Vec<u8>,
-}
-
-impl Codes {
-    /// T.81 section C.2.
-    fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
-        let (mut limits, mut offsets) = ([0; 16], [0; 16]);
-        let (mut code, mut index) = (0_u32, 0_i32);
-        for (length, &count) in (1..=16).zip(&spec.counts) {
-            let slot = length as usize - 1;
-            offsets[slot] = index - code.cast_signed();
-            code += u32::from(count);
-            index += i32::from(count);
-            if code > 1 << length {
-                return Err(JpegError::Corrupt("A Huffman table is invalid."));
-            }
-            limits[slot] = code << (16 - length);
-            code <<= 1;
-        }
-        Ok(Self { limits, offsets, symbols: spec.symbols.clone() })
-    }
-
-    /// Length and symbol of the code that the 16 bits start with.
-    fn find(&self, bits: u32) -> Option<(u32, u8)> {
-        let slot = self.limits.iter().position(|&limit| bits < limit)?;
-        let length = u32::try_from(slot).ok()? + 1;
-        let code = (bits >> (16 - length)).cast_signed();
-        let symbol = self.symbols.get(usize::try_from(code + self.offsets[slot]).ok()?)?;
-        Some((length, *symbol))
-    }
-
-    /// The code that these bits of a look-up start with, if it is wholly among them.
-    fn find_short(&self, window: u32) -> Option<(u32, u8)> {
-        self.find(window << (16 - LOOKUP_BITS)).filter(|(length, _)| *length <= LOOKUP_BITS)
-    }
-
-    /// The next symbol, whatever its length; zero after [`Bits::damage`] when there is no such code.
-    fn read(&self, bits: &mut Bits) -> u8 {
-        if let Some((length, symbol)) = self.find(bits.peek_16()) {
-            bits.skip(length);
-            symbol
-        } else {
-            bits.damage();
-            0
-        }
-    }
-}
-
 /// A table for DC differences.
 #[derive(Clone, Debug)]
 pub(super) struct DcTable {
@@ -95,12 +26,12 @@ pub(super) struct DcTable {
 }
 
 impl DcTable {
-    pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
+    pub(super) fn new(spec: &HuffmanSpec, damage: Damage) -> Result<Self, JpegError> {
         // T.81 table F.1 goes to 11; 12-bit images, which are not read, to 15
-        if spec.symbols.iter().any(|&size| size > 15) {
+        if spec.symbols().iter().any(|&size| size > 15) {
             return Err(JpegError::Corrupt("A Huffman table is invalid."));
         }
-        let codes = Codes::new(spec)?;
+        let codes = Codes::new(spec, damage)?;
         let mut fast = table(0);
         for (window, entry) in (0..).zip(fast.iter_mut()) {
             if let Some((length, size)) = codes.find_short(window) {
@@ -155,8 +86,8 @@ const fn skip_entry(bits: u32, advance: u32) -> u16 {
 }
 
 impl AcTable {
-    pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
-        let codes = Codes::new(spec)?;
+    pub(super) fn new(spec: &HuffmanSpec, damage: Damage) -> Result<Self, JpegError> {
+        let codes = Codes::new(spec, damage)?;
         let (mut skip, mut value) = (table(NO_SKIP), table(0));
         // each window's first code, found once
         let first: Vec<Option<(u32, u8)>> =
@@ -191,6 +122,15 @@ impl AcTable {
         }
         let value = bits.take_signed(size);
         (bits.place(), run, value)
+    }
+
+    /// Notes that a coefficient lies behind the block.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn note_overrun(&self, place: Place) -> Place {
+        let mut bits = place.bits();
+        self.codes.note_damage(&mut bits);
+        bits.place()
     }
 
     /// The coefficient right behind the mean, not read but looked at; 0 when there are zeros before the next one. Needs 28
@@ -294,7 +234,7 @@ impl AcTable {
         bits.skip(size);
         let next = index + run + 1;
         if next > BLOCK_END {
-            bits.damage();
+            self.codes.note_damage(&mut bits);
         }
         bits.refill(window);
         (bits.place(), next)
@@ -311,8 +251,8 @@ pub(super) struct SymbolTable {
 }
 
 impl SymbolTable {
-    pub(super) fn new(spec: &HuffmanSpec) -> Result<Self, JpegError> {
-        let codes = Codes::new(spec)?;
+    pub(super) fn new(spec: &HuffmanSpec, damage: Damage) -> Result<Self, JpegError> {
+        let codes = Codes::new(spec, damage)?;
         let mut fast = table(0_u16);
         for (window, entry) in (0..).zip(fast.iter_mut()) {
             *entry = codes
@@ -322,7 +262,7 @@ impl SymbolTable {
         Ok(Self { fast, codes })
     }
 
-    /// The next symbol: a run of zeros, and the size of the value behind them. Needs 16 bits.
+    /// The next symbol: a run of zeros, and the size of the value behind them. Needs 17 bits.
     #[inline]
     pub(super) fn read(&self, mut bits: Bits) -> (Bits, u32, u32) {
         let entry = self.fast[bits.peek()];
@@ -335,6 +275,12 @@ impl SymbolTable {
             bits.skip(u32::from(entry >> 8));
         }
         (bits, u32::from(symbol >> 4), u32::from(symbol & 0xF))
+    }
+
+    /// Notes that a coefficient lies behind its band.
+    #[cold]
+    pub(super) fn note_overrun(&self, bits: &mut Bits) {
+        self.codes.note_damage(bits);
     }
 
     #[cold]

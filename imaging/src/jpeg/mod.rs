@@ -17,6 +17,7 @@
 )]
 
 mod bits;
+mod codes;
 mod header;
 mod huffman;
 pub(crate) mod marker;
@@ -124,8 +125,8 @@ pub struct Share {
 pub enum Damage {
     /// It is an error.
     Refused,
-    /// Decoding goes on at the next restart marker, which may be a wrong one; up to there, or to the end of the scan, the
-    /// last mean of each component fills the picture.
+    /// What is no code counts as the end of its block, and reading goes on behind it, as libjpeg does. Where data are missing,
+    /// up to the next restart marker or the end of the scan, the last mean of each component fills the picture.
     Concealed,
 }
 
