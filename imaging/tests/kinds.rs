@@ -97,6 +97,28 @@ fn the_colours_are_those_that_libjpeg_sees() {
 }
 
 #[test]
+fn adobes_segment_counts_wherever_it_is_before_the_first_scan() {
+    // its first segment is Adobe's, which says that it is not YCbCr
+    let rgb = file!("rgb.jpg");
+    let length = 2 + usize::from(rgb[5]);
+    assert_eq!(&rgb[6..11], b"Adobe");
+    let mut late = [&rgb[..2], &rgb[2 + length..]].concat();
+    let (frame, scan) = (position(&late, 0xC0), position(&late, 0xDA));
+    for component in 0..3_u8 {
+        late[frame + 10 + usize::from(component) * 3] = component + 1;
+        late[scan + 5 + usize::from(component) * 2] = component + 1;
+    }
+    for at in [scan, frame + 2 + usize::from(late[frame + 3])] {
+        let moved = [&late[..at], &rgb[2..2 + length], &late[at..]].concat();
+        assert_shown_as(&moved, file!("rgb.png"), "Adobe's segment behind the frame header");
+    }
+    // one byte less than JFIF's segment has
+    let short = segment(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0");
+    let adobe = rgb[2..2 + length].to_vec();
+    assert_shown_as(&with_segments(&late, &[short, adobe]), file!("rgb.png"), "a short segment of JFIF");
+}
+
+#[test]
 fn behind_what_is_no_code_reading_goes_on_as_in_libjpeg() {
     for (file, reference) in [
         (file!("damaged-sequential.jpg"), file!("damaged-sequential.png")),

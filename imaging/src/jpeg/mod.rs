@@ -164,7 +164,7 @@ pub fn decode(
     let Next::Frame(frame) = segments.next(&mut tables, None)? else {
         return Err(JpegError::Corrupt("The file has no picture."));
     };
-    let model = tables.colour_model(&frame);
+    let model = profile::colour_model(file, &frame);
     let sides = sides(&frame, model, choose);
     let (read, conditions) = (&mut segments, (damage, deadline));
     let planes = if frame.is_progressive {
@@ -184,7 +184,7 @@ pub fn memory_needed(
     let Next::Frame(frame) = segments.next(&mut tables, None)? else {
         return Err(JpegError::Corrupt("The file has no picture."));
     };
-    let sides = sides(&frame, tables.colour_model(&frame), choose);
+    let sides = sides(&frame, profile::colour_model(file, &frame), choose);
     let bytes = frame.components.iter().zip(sides).map(|(component, Sides { wide, high, .. })| {
         let blocks = component.stored_blocks_wide as u64 * component.stored_blocks_high as u64;
         let coefficients = if frame.is_progressive { store::block_bytes(wide * high) } else { 0 };
