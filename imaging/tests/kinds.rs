@@ -1,9 +1,15 @@
 //! Rare kinds of JPEG against the pictures that libjpeg-turbo's `djpeg` makes of them.
 
-use image::DynamicImage;
-use imaging::{Deadline, InspectError, Limits, Options, ThumbnailError, pictures};
+use std::io::Cursor;
 
-use crate::fixtures::{cmyk, segment, with_segments};
+use image::DynamicImage;
+use imaging::{Deadline, InspectError, Limits, Options, ThumbnailError, inspect, pictures};
+use jpeg_encoder::SamplingFactor;
+
+use crate::{
+    fixtures::{cmyk, segment, with_segments},
+    scaled::Variant,
+};
 
 /// The most that the mean sample may be off.
 const MAX_MEAN_DIFFERENCE: f64 = 2.0;
@@ -116,6 +122,40 @@ fn adobes_segment_counts_wherever_it_is_before_the_first_scan() {
     let short = segment(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0");
     let adobe = rgb[2..2 + length].to_vec();
     assert_shown_as(&with_segments(&late, &[short, adobe]), file!("rgb.png"), "a short segment of JFIF");
+}
+
+/// The file without its Huffman tables.
+fn without_huffman_tables(file: &[u8]) -> Vec<u8> {
+    let mut bare = file.to_vec();
+    while let Some(at) = bare.windows(2).position(|pair| pair == [0xFF, 0xC4]) {
+        let length = usize::from(bare[at + 2]) << 8 | usize::from(bare[at + 3]);
+        bare.drain(at..at + 2 + length);
+    }
+    bare
+}
+
+#[test]
+fn a_sequential_jpeg_without_huffman_tables_has_those_of_the_standard() {
+    let bare = without_huffman_tables(PLAIN.0);
+    assert!(bare.len() + 400 < PLAIN.0.len());
+    assert_eq!(inspect(&mut Cursor::new(&bare), &Limits::default()).expect("a JPEG").width, 67);
+    assert_shown_as(&bare, PLAIN.1, "no tables");
+    let variant = Variant {
+        width: 67,
+        height: 50,
+        quality: 90,
+        sampling: SamplingFactor::R_4_4_4,
+        is_grey: false,
+        progressive_scans: None,
+        restart_interval: 0,
+        has_own_tables: false,
+    };
+    let noise = variant.encode(3);
+    let of_noise = made(&noise).expect("pictures");
+    assert_eq!(made(&without_huffman_tables(&noise)).expect("pictures"), of_noise);
+    let progressive = Variant { progressive_scans: Some(6), ..variant }.encode(3);
+    let error = made(&without_huffman_tables(&progressive)).expect_err("no picture");
+    assert_eq!(error.to_string(), "A Huffman table is missing.");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod profile;
 mod progressive;
 mod scan;
 mod sequential;
+mod standard;
 mod store;
 mod transform;
 
@@ -222,6 +223,7 @@ fn decode_sequential(
     max_scans: u32,
     (damage, deadline): (Damage, &Deadline),
 ) -> Result<Vec<Plane>, JpegError> {
+    tables.add_standard_huffman();
     let mut planes = Vec::new();
     for (index, &sides) in sides.iter().enumerate() {
         planes.push(Plane::new(frame, index, sides)?);
