@@ -2,6 +2,7 @@
 //!
 //! - `beside_libjpeg picture WIDTH HEIGHT` writes a picture of waves, edges and noise, as PPM.
 //! - `beside_libjpeg cmyk PICTURE.ppm` writes a JPEG of its four inks.
+//! - `beside_libjpeg without-adobe FILE.jpg` leaves Adobe's segment out.
 //! - `beside_libjpeg component FILE.jpg INDEX` writes one component of a file with a scan for each as a grey JPEG.
 //! - `beside_libjpeg flip FILE.jpg SEED` writes the file with some bits of its scans flipped.
 //! - `beside_libjpeg differences FILE.jpg DECODED.ppm` prints, for 200 and 400 px, the height and the mean absolute
@@ -29,7 +30,7 @@ type Failure = Box<dyn std::error::Error>;
 const HEIGHTS: [u32; 2] = [200, 400];
 const FLIPPED_BITS: usize = 30;
 const USAGE: &str =
-    "usage: beside_libjpeg picture|cmyk|component|flip|differences ...: see its source";
+    "usage: beside_libjpeg picture|cmyk|without-adobe|component|flip|differences ...: see its source";
 
 struct Ppm {
     width: u32,
@@ -43,6 +44,7 @@ fn main() -> Result<(), Failure> {
     let output = match *arguments {
         ["picture", width, height] => picture(width.parse()?, height.parse()?),
         ["cmyk", path] => cmyk(&ppm(&fs::read(path)?)?)?,
+        ["without-adobe", path] => without_adobe(&fs::read(path)?)?,
         ["component", path, index] => component(&fs::read(path)?, index.parse()?)?,
         ["flip", path, seed] => flip(fs::read(path)?, seed.parse()?)?,
         ["differences", path, decoded] => differences(&fs::read(path)?, &ppm(&fs::read(decoded)?)?)?,
@@ -98,6 +100,13 @@ fn cmyk(picture: &Ppm) -> Result<Vec<u8>, Failure> {
     let encoder = Encoder::new(&mut file, 90);
     encoder.encode(&inks, picture.width.try_into()?, picture.height.try_into()?, ColorType::Cmyk)?;
     Ok(file)
+}
+
+fn without_adobe(file: &[u8]) -> Result<Vec<u8>, Failure> {
+    let is_adobe = |window: &[u8]| window[..2] == [0xFF, 0xEE] && &window[4..] == b"Adobe";
+    let at = file.windows(9).position(is_adobe).ok_or("no segment of Adobe's")?;
+    let end = at + 2 + usize::from(u16::from_be_bytes([file[at + 2], file[at + 3]]));
+    Ok([&file[..at], &file[end..]].concat())
 }
 
 /// A grey picture is coded as a scan of one component is, so the coded data stay as they are.

@@ -269,15 +269,14 @@ fn a_profile_whose_parts_are_missing_says_nothing() {
 }
 
 #[test]
-fn inks_are_inverted_only_where_adobe_says_so() {
+fn inks_are_inverted_whether_adobe_says_so_or_not() {
     let adobe = cmyk(64, 64, jpeg_encoder::ColorType::Cmyk);
     let at = adobe.windows(5).position(|name| name == b"Adobe").expect("a segment of Adobe's") - 4;
     let length = usize::from(adobe[at + 3]) + 2;
     let plain = [&adobe[..at], &adobe[at + length..]].concat();
-    assert_eq!(corner_names(&thumbnail(&adobe, 32)), "rgwb");
-    // the same numbers as inks: full black all over
-    let made = thumbnail(&plain, 32).into_rgb8();
-    assert!(made.pixels().all(|pixel| pixel.0.iter().all(|&sample| sample < 8)));
+    for file in [adobe, plain] {
+        assert_eq!(corner_names(&thumbnail(&file, 32)), "rgwb");
+    }
 }
 
 #[test]

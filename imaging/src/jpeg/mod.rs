@@ -32,7 +32,7 @@ mod transform;
 
 pub use header::ColourModel;
 pub use plane::{Plane, Planes};
-pub use profile::{icc_profile, is_by_adobe};
+pub use profile::icc_profile;
 
 use header::{Component, Frame, Next, Segments, Tables};
 use transform::Sides;

@@ -35,14 +35,10 @@ pub(super) fn interleave([first, second, third]: &[Vec<u8>; 3], is_ycbcr: bool) 
     samples
 }
 
-/// The amounts of ink in planes of CMYK or YCCK of the same size, four samples to a pixel. Adobe's programs store the
-/// amount of white instead (as Adobe technical note 5116 leaves out); YCCK is the YCbCr of the three colours that the inks
+/// The amounts of ink in planes of CMYK or YCCK of the same size, four samples to a pixel. What is stored is the amount of
+/// white, as Adobe's programs do and browsers take it from all files; YCCK is the YCbCr of the three colours that the inks
 /// take away.
-pub(super) fn inks(
-    [first, second, third, black]: &[Vec<u8>; 4],
-    is_ycck: bool,
-    is_inverted: bool,
-) -> Vec<u8> {
+pub(super) fn inks([first, second, third, black]: &[Vec<u8>; 4], is_ycck: bool) -> Vec<u8> {
     let mut samples = vec![0; first.len() * 4];
     let (pixels, _) = samples.as_chunks_mut::<4>();
     for ((((pixel, &first), &second), &third), &black) in
@@ -53,7 +49,7 @@ pub(super) fn inks(
             let [red, green, blue] = rgb_of_ycbcr([first, second, third]);
             stored = [255 - red, 255 - green, 255 - blue, black];
         }
-        *pixel = if is_inverted { stored.map(|sample| 255 - sample) } else { stored };
+        *pixel = stored.map(|sample| 255 - sample);
     }
     samples
 }
@@ -83,11 +79,9 @@ mod tests {
     }
 
     #[test]
-    fn inks_are_the_amounts_whether_stored_inverted_or_not() {
+    fn inks_are_stored_as_what_they_leave_white() {
         let cyan = [255, 0, 0, 0];
-        let planes = |pixel: [u8; 4]| pixel.map(|sample| vec![sample]);
-        assert_eq!(inks(&planes(cyan), false, false), cyan);
-        assert_eq!(inks(&planes([0, 255, 255, 255]), false, true), cyan);
+        assert_eq!(inks(&[0, 255, 255, 255].map(|sample| vec![sample]), false), cyan);
         assert_eq!(plain_rgb_of_inks(&cyan), [0, 255, 255]);
         assert_eq!(plain_rgb_of_inks(&[0, 0, 0, 255]), [0, 0, 0]);
     }

@@ -23,7 +23,7 @@ const MAX_SAMPLES_TOGETHER: usize = 1 << 18;
 pub(super) fn resize(decoded: &Decoded, size: (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
     let profile = decoded.profile.as_ref();
     let picture = match &decoded.pixels {
-        Pixels::Planes { planes, is_by_adobe } => match planes.model {
+        Pixels::Planes(planes) => match planes.model {
             ColourModel::Grey => {
                 let [grey] = resize_planes(planes, size)?;
                 let grey = GrayImage::from_raw(size.0, size.1, grey).map(DynamicImage::ImageLuma8);
@@ -35,7 +35,7 @@ pub(super) fn resize(decoded: &Decoded, size: (u32, u32)) -> Result<DynamicImage
             )?,
             model @ (ColourModel::Cmyk | ColourModel::Ycck) => {
                 let samples = resize_planes(planes, size)?;
-                let inks = colour::inks(&samples, model == ColourModel::Ycck, *is_by_adobe);
+                let inks = colour::inks(&samples, model == ColourModel::Ycck);
                 let rgb = profile.and_then(|profile| profile.rgb_of_inks(&inks));
                 return rgb_picture(rgb.unwrap_or_else(|| colour::plain_rgb_of_inks(&inks)), size);
             }

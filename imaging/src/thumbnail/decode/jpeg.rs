@@ -78,8 +78,7 @@ pub(super) fn decode(
     };
     let mut planes = planes?;
     planes.planes.iter_mut().for_each(means::sharpen);
-    let pixels = Pixels::Planes { planes, is_by_adobe: jpeg::is_by_adobe(original) };
-    Ok(Decoded { pixels, profile })
+    Ok(Decoded { pixels: Pixels::Planes(planes), profile })
 }
 
 impl From<JpegError> for ThumbnailError {

@@ -19,11 +19,7 @@ pub(super) struct Decoded {
 /// Samples of eight bits.
 pub(super) enum Pixels {
     /// A JPEG's components, often smaller than the picture.
-    Planes {
-        planes: Planes,
-        /// Whether Adobe's segment is there, whose programs store inks inverted.
-        is_by_adobe: bool,
-    },
+    Planes(Planes),
     /// Grey or RGB, with or without alpha.
     Picture(Picture),
 }
