@@ -147,7 +147,7 @@ async fn a_tier_in_use_is_not_deleted_and_names_who_has_it() {
     admin.page(&premium).await.expect_page(StatusCode::OK, &["ada", "cannot be deleted"]);
     admin.send_form(&premium, &[]).await.expect_page(StatusCode::CONFLICT, &["Users have this tier", "ada"]);
     let basic = path("Basic").await;
-    admin.send_form(&basic, &[]).await.expect_page(StatusCode::CONFLICT, &["new users get this tier"]);
+    admin.send_form(&basic, &[]).await.expect_page(StatusCode::CONFLICT, &["New users get this tier"]);
     admin.send_form("/admin/tiers/new", &tier_form("Spare", "")).await.expect_redirect("/admin/tiers");
     let spare = path("Spare").await;
     admin.send_form(&spare, &[]).await.expect_redirect("/admin/tiers");
@@ -239,7 +239,7 @@ async fn jobs_are_listed_retried_and_discarded() {
     dead.expect_page(StatusCode::OK, &["Dead (1)", "5 of 5"]);
     let back = "state=dead&queue=thumbnails";
     let refused = admin.send_form("/admin/jobs/retry", &[("back", back)]).await;
-    refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["tick at least one job"]);
+    refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["Select at least one job."]);
     let all = [("all", "yes"), ("back", back)];
     admin.send_form("/admin/jobs/retry", &all).await.expect_redirect(&format!("/admin/jobs?{back}"));
     admin
@@ -280,7 +280,7 @@ async fn the_overview_counts_what_there_is_and_warns_of_default_passwords() {
         assert!(html.contains(count), "no {count} in {html}");
     }
     sqlx::query(warn).execute(&app.pool).await.expect("a default password");
-    admin.page("/admin").await.expect_page(StatusCode::OK, &["Everybody knows the password of root"]);
+    admin.page("/admin").await.expect_page(StatusCode::OK, &["root can log in with the default password"]);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn what_is_wrong_with_a_user_stands_beside_the_fields_and_what_was_typed_s
     );
     let fields = [("username", "ADA"), ("password", PASSWORD), ("tier", "1"), ("is_active", "on")];
     let taken = admin.send_form("/admin/users/new", &fields).await;
-    taken.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["there is a user ADA already", r#"value="ADA""#]);
+    taken.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["There is already a user ADA.", r#"value="ADA""#]);
     assert_eq!(app.rows("users").await, 2);
 }
 

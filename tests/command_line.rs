@@ -95,7 +95,7 @@ async fn an_administrator_is_created_with_the_password_on_the_standard_input() {
     };
     assert_eq!(create("ada", "a long password"), (true, String::new()));
     let (taken, said) = create("ADA", "a long password");
-    assert!(!taken && said.contains("there is a user ADA already"), "{said}");
+    assert!(!taken && said.contains("There is already a user ADA."), "{said}");
     let (short, said) = create("eve", "short");
     assert!(!short && said.contains("at least 8 characters"), "{said}");
     let (bad_name, said) = create("e v e", "a long password");

@@ -113,7 +113,7 @@ async fn a_problem_is_a_page_for_people_and_json_for_programs() {
     let page = ada.page("/images/99").await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
     let id = page.header("x-request-id").to_owned();
-    page.expect_page(StatusCode::NOT_FOUND, &["there is no such image", &id]);
+    page.expect_page(StatusCode::NOT_FOUND, &["There is no such image.", &id]);
     ada.get("/images/99/tile").await.expect_problem(404, "not-found");
     ada.page("/api/images/99").await.expect_problem(404, "not-found");
     let expired = app.anonymous().page(&format!("/user_content/expiring/{}/", uuid::Uuid::new_v4())).await;
@@ -235,7 +235,7 @@ async fn expiring_links_are_made_by_presets_and_by_seconds_and_revoked() {
     let (image, links) = (format!("/images/{pk}"), format!("/images/{pk}/links"));
     let preset = [("target", "original"), ("valid_for", "nonsense"), ("preset", "28800")];
     ada.send_form(&links, &preset).await.expect_redirect(&format!("{image}#links"));
-    ada.page(&image).await.expect_page(StatusCode::OK, &["It lives for 8 h 0 min.", "7 h 59 min"]);
+    ada.page(&image).await.expect_page(StatusCode::OK, &["It expires in 8 hours.", "7 h 59 min"]);
     let typed = [("target", "200"), ("valid_for", "300")];
     ada.send_form(&links, &typed).await.expect_redirect(&format!("{image}#links"));
     let html = ada.page(&image).await.expect_page(StatusCode::OK, &["4 min 59 s"]);
@@ -296,7 +296,7 @@ async fn changing_the_password_ends_the_other_sessions_and_a_wrong_one_is_told_b
     there.page("/account").await.expect(StatusCode::OK);
     let fields = form(PASSWORD, "another password", "another password");
     here.send_form("/account/password", &fields).await.expect_redirect("/account");
-    here.page("/account").await.expect_page(StatusCode::OK, &["Your password is changed."]);
+    here.page("/account").await.expect_page(StatusCode::OK, &["Password changed."]);
     there.page("/account").await.expect(StatusCode::SEE_OTHER);
 }
 

@@ -137,7 +137,7 @@ async fn an_administrator_retries_the_thumbnails_that_failed_for_one_reason() {
     let form = [("reason", "It <b>broke</b>.")];
     admin.send_form("/admin/thumbnails/retry", &form).await.expect_redirect("/admin/jobs");
     let page = admin.page("/admin/jobs").await;
-    page.expect_page(StatusCode::OK, &["2 thumbnails will be tried again now.", "It is another."]);
+    page.expect_page(StatusCode::OK, &["2 thumbnails will be retried now.", "It is another."]);
     app.run_jobs().await;
     for link in &links[..2] {
         app.anonymous().get(link).await.expect(StatusCode::OK);

@@ -86,7 +86,7 @@ async fn everybody_can_use_the_pages_of_a_visitor() {
     ada.wait_for(".notice").await;
     look(&ada, "image-notice").await;
     look_at(&ada, &[("image-failed", "/images/2"), ("image-delete", "/images/1/delete")]).await;
-    look_at_complaints(&ada, "account-complaints", "/account", "Change the password").await;
+    look_at_complaints(&ada, "account-complaints", "/account", "Change password").await;
     ada.expect_status("/images/9", 404);
     look_at(&ada, &[("account", "/account"), ("problem", "/images/9")]).await;
     ada.close().await;
@@ -108,7 +108,7 @@ async fn everybody_can_use_the_forms_of_an_image() {
     ada.click_text("Rename").await;
     ada.wait_for("#title-complaint").await;
     look(&ada, "image-title-complaint").await;
-    ada.fill("Lives for 300 to 30,000 seconds", "299").await;
+    ada.fill("Expires after 300 to 30,000 seconds", "299").await;
     ada.skip_validation().await;
     ada.expect_status("/images/1/links#links", 422);
     ada.click_text("Create").await;

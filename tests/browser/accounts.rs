@@ -10,7 +10,7 @@ async fn change_password(visitor: &Browser, current: &str, new: &str, again: &st
     visitor.fill("Current password", current).await;
     visitor.fill(NEW, new).await;
     visitor.fill(AGAIN, again).await;
-    visitor.click_text("Change the password").await;
+    visitor.click_text("Change password").await;
 }
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_new_password_ends_the_other_sessions() {
     change_password(&ada, PASSWORD, "short", "short").await;
     assert_eq!(
         ada.text("#new_password-complaint").await,
-        "a password has at least 8 characters and at most 1024 bytes"
+        "A password has at least 8 characters and at most 1024 bytes."
     );
 
     change_password(&ada, PASSWORD, CHOSEN, CHOSEN).await;

@@ -25,8 +25,8 @@ async fn images_are_found_and_deleted_once_what_goes_with_them_was_read() {
     ada.wait_until_loaded("td img.thumbnail").await;
     ada.fill("Owner is", "bob").await;
     ada.fill("Title contains", "rome").await;
-    ada.select("Order", "oldest first").await;
-    ada.click_text("Show").await;
+    ada.select("Sort by", "oldest first").await;
+    ada.click_text("Filter").await;
     ada.wait_for_path("/admin/images?owner=bob&title=rome&id=&failed=&sort=oldest").await;
     let titles =
         "return [...document.querySelectorAll('td:nth-child(4)')].map(title => title.innerText).join()";
@@ -66,7 +66,7 @@ async fn the_link_of_somebody_is_revoked() {
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.open("/admin/links").await;
     ada.fill("Owner is", "bob").await;
-    ada.click_text("Show").await;
+    ada.click_text("Filter").await;
     ada.wait_for_path("/admin/links?owner=bob").await;
     ada.wait_for_text("Rome Original bob").await;
     ada.click_text("Revoke the link to Rome").await;
@@ -77,7 +77,7 @@ async fn the_link_of_somebody_is_revoked() {
     app.anonymous().get(&links[1]).await.expect(StatusCode::OK);
     ada.click_text("History").await;
     ada.select("Kind of object", "link").await;
-    ada.click_text("Show").await;
+    ada.click_text("Filter").await;
     ada.wait_for_path("/admin/history?kind=link&id=").await;
     ada.wait_for_text("ada revoke link Rome").await;
     ada.close().await;

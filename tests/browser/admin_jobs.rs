@@ -31,7 +31,7 @@ async fn jobs_that_were_given_up_are_retried() {
     app.run_jobs().await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.wait_for_text("The storage could not be reached for 24 hours.").await;
-    ada.click_text("Administration").await;
+    ada.click_text("Admin").await;
     ada.click_text("Jobs").await;
     ada.wait_for_path("/admin/jobs").await;
     ada.click_text("Dead (3)").await;
@@ -70,7 +70,7 @@ async fn a_job_that_waits_is_discarded() {
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     ada.open("/admin/jobs").await;
     ada.select("Queue", "thumbnails").await;
-    ada.click_text("Show").await;
+    ada.click_text("Filter").await;
     ada.wait_for_path("/admin/jobs?state=&queue=thumbnails").await;
     ada.wait_for_text("Waiting (2)").await;
     ada.click("tr:has([href='/admin/images?id=1']) input").await;

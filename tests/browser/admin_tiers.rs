@@ -34,7 +34,7 @@ async fn a_new_tier_is_what_its_users_have_at_once() {
     app.start_worker().await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
     let bob = Browser::logged_in(&app, "bob").await.expect("a second browser");
-    ada.click_text("Administration").await;
+    ada.click_text("Admin").await;
     ada.click_text("Tiers").await;
     ada.click_text("Add a tier").await;
     ada.wait_for_path("/admin/tiers/new").await;

@@ -22,7 +22,7 @@ async fn a_new_user_logs_in_and_one_who_is_deactivated_does_not() {
     ada.select("Tier", "Premium").await;
     ada.expect_status("/admin/users/new", 422);
     ada.click_text("Add").await;
-    assert_eq!(ada.text("#username-complaint").await, "there is a user ada already");
+    assert_eq!(ada.text("#username-complaint").await, "There is already a user ada.");
     assert_eq!(ada.selected("#tier").await, "Premium");
     ada.fill(NAME, "bob").await;
     ada.fill("Password at least 8 characters", PASSWORD).await;
@@ -47,7 +47,7 @@ async fn a_new_user_logs_in_and_one_who_is_deactivated_does_not() {
     bob.wait_for_path(TO_LOG_IN).await;
     bob.expect_status("/login", 401);
     bob.log_in("bobby", PASSWORD).await;
-    bob.wait_for_text("there is no active account with this name and password").await;
+    bob.wait_for_text("No active account has this username and password.").await;
     ada.close().await;
     bob.close().await;
 }
@@ -92,7 +92,7 @@ async fn an_administrator_ends_sessions_and_sets_passwords() {
     ada.click_text("Set the password").await;
     assert_eq!(
         ada.text("#password-complaint").await,
-        "a password has at least 8 characters and at most 1024 bytes"
+        "A password has at least 8 characters and at most 1024 bytes."
     );
     ada.fill(NEW_PASSWORD, CHOSEN).await;
     ada.click_text("Set the password").await;
@@ -123,10 +123,10 @@ async fn what_is_shown_of_the_users_stands_in_the_url() {
     ada.select("Tier", "Premium").await;
     ada.select("Active", "yes").await;
     ada.select("Administrator", "no").await;
-    ada.select("Order", "name, Z to A").await;
+    ada.select("Sort by", "name, Z to A").await;
     let tier = ada.execute("return document.querySelector('#tier').value").await;
     let tier = tier.as_str().expect("a number");
-    ada.click_text("Show").await;
+    ada.click_text("Filter").await;
     let path = format!("/admin/users?search=BOB&tier={tier}&active=yes&admin=no&sort=name_descending");
     ada.wait_for_path(&path).await;
     let names = "return [...document.querySelectorAll('tbody th')].map(name => name.innerText).join()";

@@ -52,14 +52,14 @@ async fn an_image_is_deleted_once_what_goes_with_it_was_read() {
     ada.wait_for_text("Delete “Rome”?").await;
     ada.wait_for_text("the original, 300 × 200 px").await;
     ada.wait_for_text("2 thumbnails 1 live expiring link").await;
-    ada.click_text("Keep it").await;
+    ada.click_text("Cancel").await;
     ada.wait_for_path(&path).await;
 
     ada.click_text("Delete this image…").await;
     ada.click_text("Delete").await;
     ada.wait_for_path("/").await;
     ada.wait_for_text("Image deleted.").await;
-    ada.wait_for_text("No image yet.").await;
+    ada.wait_for_text("No images yet.").await;
     ada.expect_status(&path, 404);
     ada.open(&path).await;
     ada.wait_for_text("there is no such image").await;

@@ -81,7 +81,7 @@ async fn the_forms_of_an_image_and_of_the_administration_are_reached_with_tab() 
     ada.wait_until_loaded("img.thumbnail").await;
     for (path, reached) in [
         ("/images/1", ["target", "valid_for", "Create", "title", "Delete this image…"]),
-        ("/images/1/delete", ["Images", "API", "Log out", "Delete", "Keep it"]),
+        ("/images/1/delete", ["Images", "API", "Log out", "Delete", "Cancel"]),
         ("/admin/users", ["search", "All users of this page", "ada", "new_tier", "Move"]),
         ("/admin/images", ["title", "All images of this page", "Rome", "ada", "Delete selected…"]),
         ("/admin/tiers/1", ["name", "thumbnail_heights", "original_access", "Save", "Delete …"]),

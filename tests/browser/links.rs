@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::harness::{Browser, TestApp, pictures};
 
-const LIVES_FOR: &str = "Lives for 300 to 30,000 seconds";
+const LIVES_FOR: &str = "Expires after 300 to 30,000 seconds";
 
 /// The path of the first expiring link on the page.
 async fn first_link(visitor: &Browser, app: &TestApp) -> String {
@@ -45,11 +45,11 @@ async fn a_link_lives_as_long_as_was_said_and_not_less_than_may_be() {
     ada.open(&path).await;
     ada.wait_until_loaded("img.thumbnail").await;
     ada.click_text("5 minutes").await;
-    ada.wait_for_text("The link is made. It lives for 5 min 0 s.").await;
+    ada.wait_for_text("Link created. It expires in 5 minutes.").await;
     ada.fill(LIVES_FOR, "1234").await;
     ada.select("Shows", "200 px").await;
     ada.click_text("Create").await;
-    ada.wait_for_text("The link is made. It lives for 20 min 34 s.").await;
+    ada.wait_for_text("Link created. It expires in 20 min 34 s.").await;
     assert_eq!(ada.count("[data-expiring]").await, 2);
 
     ada.fill(LIVES_FOR, "299").await;
@@ -57,7 +57,7 @@ async fn a_link_lives_as_long_as_was_said_and_not_less_than_may_be() {
     ada.skip_validation().await;
     ada.expect_status(&format!("{path}/links#links"), 422);
     ada.click_text("Create").await;
-    assert_eq!(ada.text("#valid_for-complaint").await, "a link lives 300 to 30000 seconds, not 299");
+    assert_eq!(ada.text("#valid_for-complaint").await, "A link lives 300 to 30000 seconds, not 299.");
     assert_eq!(ada.attribute("#valid_for", "value").await.as_deref(), Some("299"));
     assert_eq!(ada.attribute("#valid_for", "aria-describedby").await.as_deref(), Some("valid_for-complaint"));
     assert_eq!(ada.selected("#target").await, "400 px");

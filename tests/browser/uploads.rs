@@ -16,7 +16,7 @@ async fn a_login_leads_to_where_one_wanted_to_go() {
 
     ada.expect_status("/login", 401);
     ada.log_in("ada", "wrong horse").await;
-    assert_eq!(ada.text("[role=alert]").await, "there is no active account with this name and password");
+    assert_eq!(ada.text("[role=alert]").await, "No active account has this username and password.");
     assert_eq!(ada.attribute("#username", "value").await.as_deref(), Some("ada"));
     ada.fill("Password", PASSWORD).await;
     ada.click_text("Log in").await;
@@ -34,7 +34,7 @@ async fn chosen_files_become_pictures_without_another_page() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    ada.wait_for_text("No image yet.").await;
+    ada.wait_for_text("No images yet.").await;
     ada.wait_for_text("0 B of").await;
     ada.remember_page().await;
     // nobody makes thumbnails yet

@@ -42,6 +42,14 @@ pub(super) fn span(span: TimeDelta) -> String {
     }
 }
 
+/// As [`span`], in words and without units that are zero: `1 hour 30 minutes`.
+pub(super) fn in_words(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0).unsigned_abs();
+    let units = [(seconds / 3600, "hour"), (seconds / 60 % 60, "minute"), (seconds % 60, "second")];
+    let words = units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| plural(*count, unit));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// As [`span`], of seconds.
 pub(super) fn seconds(seconds: impl Borrow<u64>) -> String {
     span(TimeDelta::seconds(i64::try_from(*seconds.borrow()).unwrap_or_default()))
@@ -82,6 +90,13 @@ pub(super) fn plural(count: impl Borrow<u64>, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_in_words_has_no_units_that_are_zero() {
+        for (seconds, words) in [(300, "5 minutes"), (3600, "1 hour"), (5401, "1 hour 30 minutes 1 second")] {
+            assert_eq!(in_words(TimeDelta::seconds(seconds)), words);
+        }
+    }
 
     #[test]
     fn bytes_have_three_digits_at_most_and_a_unit() {

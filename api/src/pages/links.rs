@@ -93,7 +93,7 @@ pub(crate) async fn create_link(
 ) -> Result<Response, Problem> {
     match create(&state, &visitor.user, image, &form).await {
         Ok(link) => {
-            let lives = format::span(link.expires_at - link.created_at);
+            let lives = format::in_words(link.expires_at - link.created_at);
             let notice = format!("Link created. It expires in {lives}.");
             visitor.go(&page_paths::links(image), &notice).await
         }

@@ -39,7 +39,7 @@ impl TryFrom<i64> for ValidFor {
                 let (min, max) = (Self::MIN_SECONDS, Self::MAX_SECONDS);
                 ValidationError::new(
                     "valid_for",
-                    format!("a link lives {min} to {max} seconds, not {seconds}"),
+                    format!("A link lives {min} to {max} seconds, not {seconds}."),
                 )
             })
     }
