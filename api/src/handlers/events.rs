@@ -17,8 +17,8 @@ use tower_sessions::Session;
 use crate::{
     AppState,
     auth::{self, CurrentUser},
-    error::Problem,
-    extract::Pk,
+    error::{Problem, ProblemCode, SESSION_CODES, problems},
+    extract::{ImagePath, Path},
     json::{ImageThumbnailJson, ThumbnailJson},
     thumbnail_events::{EndedThumbnail, Subscription, ThumbnailEvent},
     urls::Urls,
@@ -35,17 +35,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     get,
     path = "/api/images/{pk}/events",
     tag = "images",
-    params(("pk" = i64, Path, description = "The image's number")),
+    params(ImagePath),
     responses((status = 200, description = "Events until the client closes the connection", body = ThumbnailJson,
                content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn image_events(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     session: Session,
     urls: Urls,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     // first subscribe, then look: what ends in between is heard
     let subscription = state.thumbnail_events.subscribe();
@@ -66,7 +66,7 @@ pub(crate) async fn image_events(
     tag = "images",
     responses((status = 200, description = "Events until the client closes the connection",
                body = ImageThumbnailJson, content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(["not-logged-in"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES])))),
 )]
 pub(crate) async fn all_events(
     State(state): State<AppState>,

@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use crate::{
     AppState,
     auth::CurrentUser,
-    error::Problem,
-    extract::{Body, Pk, PkAndLink, WholeNumber},
+    error::{BODY_CODES, Problem, ProblemCode, SESSION_CODES, problems},
+    extract::{Body, ImagePath, LinkPath, Path, WholeNumber},
     json::LinkJson,
     urls::{Urls, header_value},
 };
@@ -40,15 +40,18 @@ pub(crate) struct NewLink {
     get,
     path = "/api/images/{pk}/expiring_links",
     tag = "expiring links",
-    params(("pk" = i64, Path, description = "The image's number")),
+    params(ImagePath),
     responses((status = 200, description = "The live links", body = [LinkJson])),
-    extensions(("x-problems" = json!(["not-logged-in", "expiring-links-not-in-tier", "not-found"]))),
+    extensions(("x-problems" = json!(problems(&[
+        SESSION_CODES,
+        &[ProblemCode::LinksNotInTier, ProblemCode::NotFound],
+    ])))),
 )]
 pub(crate) async fn list_expiring_links(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     urls: Urls,
-    Pk(image): Pk,
+    Path(ImagePath { pk: image }): Path<ImagePath>,
 ) -> Result<Json<Vec<LinkJson>>, Problem> {
     let found = links::list(&state.services, &user, image).await?;
     Ok(Json(found.iter().map(|link| LinkJson::new(link, &urls)).collect()))
@@ -61,7 +64,7 @@ pub(crate) async fn list_expiring_links(
     post,
     path = "/api/images/{pk}/expiring_links",
     tag = "expiring links",
-    params(("pk" = i64, Path, description = "The image's number")),
+    params(ImagePath),
     request_body(content(
         (NewLink = "application/json"),
         (NewLink = "application/x-www-form-urlencoded"),
@@ -69,16 +72,19 @@ pub(crate) async fn list_expiring_links(
     )),
     responses((status = 201, description = "Made; Location is the link", body = LinkJson,
                headers(("Location" = String, description = "The link")))),
-    extensions(("x-problems" = json!([
-        "not-logged-in", "expiring-links-not-in-tier", "original-not-in-tier", "not-found", "malformed-json",
-        "malformed-multipart", "unsupported-media-type", "too-large", "request-timeout", "malformed-request", "invalid-field", "too-many-expiring-links"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[
+        SESSION_CODES, BODY_CODES,
+        &[
+            ProblemCode::LinksNotInTier, ProblemCode::OriginalNotInTier, ProblemCode::NotFound,
+            ProblemCode::TooManyLinks,
+        ],
+    ])))),
 )]
 pub(crate) async fn create_expiring_link(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     urls: Urls,
-    Pk(image): Pk,
+    Path(ImagePath { pk: image }): Path<ImagePath>,
     body: Result<Body<NewLink>, Problem>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<LinkJson>), Problem> {
     // before the body as well as before the image: without the right nothing else is of interest
@@ -99,17 +105,14 @@ pub(crate) async fn create_expiring_link(
     delete,
     path = "/api/images/{pk}/expiring_links/{id}",
     tag = "expiring links",
-    params(
-        ("pk" = i64, Path, description = "The image's number"),
-        ("id" = String, Path, description = "The link's id"),
-    ),
+    params(LinkPath),
     responses((status = 204, description = "Revoked")),
-    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn revoke_expiring_link(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
-    PkAndLink(image, id): PkAndLink,
+    Path(LinkPath { pk: image, id }): Path<LinkPath>,
 ) -> Result<StatusCode, Problem> {
     links::revoke(&state.services, &user, image, id).await?;
     Ok(StatusCode::NO_CONTENT)

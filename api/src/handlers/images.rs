@@ -15,8 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     AppState,
     auth::CurrentUser,
-    error::Problem,
-    extract::{Body, Pk, Query},
+    error::{BODY_CODES, Problem, ProblemCode, SESSION_CODES, problems},
+    extract::{Body, ImagePath, Path, Query},
     json::ImageJson,
     urls::{Urls, header_value},
 };
@@ -57,7 +57,7 @@ pub(crate) enum ListFormat {
     params(ListQuery),
     responses((status = 200, description = "A page of the list", body = [ImageJson],
                headers(("Link" = String, description = "The next page, when there is one")))),
-    extensions(("x-problems" = json!(["not-logged-in", "invalid-field"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::InvalidField]])))),
 )]
 pub(crate) async fn list_images(
     State(state): State<AppState>,
@@ -85,15 +85,15 @@ pub(crate) async fn list_images(
     get,
     path = "/api/images/{pk}",
     tag = "images",
-    params(("pk" = i64, Path, description = "The image's number")),
+    params(ImagePath),
     responses((status = 200, description = "The image", body = ImageJson)),
-    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn show_image(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     urls: Urls,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Json<ImageJson>, Problem> {
     let found = images::find(&state.services, &user, id).await?;
     Ok(Json(represent(&found, &user, &urls)))
@@ -115,23 +115,20 @@ pub(crate) struct Rename {
     patch,
     path = "/api/images/{pk}",
     tag = "images",
-    params(("pk" = i64, Path, description = "The image's number")),
+    params(ImagePath),
     request_body(content(
         (Rename = "application/json"),
         (Rename = "application/x-www-form-urlencoded"),
         (Rename = "multipart/form-data"),
     )),
     responses((status = 200, description = "Renamed", body = ImageJson)),
-    extensions(("x-problems" = json!([
-        "not-logged-in", "not-found", "malformed-json", "malformed-multipart", "unsupported-media-type", "too-large",
-        "request-timeout", "malformed-request", "invalid-field"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, BODY_CODES, &[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn rename_image(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     urls: Urls,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
     Body(body): Body<Rename>,
 ) -> Result<Json<ImageJson>, Problem> {
     let title = Title::try_from(body.title)?;
@@ -146,14 +143,14 @@ pub(crate) async fn rename_image(
     delete,
     path = "/api/images/{pk}",
     tag = "images",
-    params(("pk" = i64, Path, description = "The image's number")),
+    params(ImagePath),
     responses((status = 204, description = "Deleted")),
-    extensions(("x-problems" = json!(["not-logged-in", "not-found"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn delete_image(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<StatusCode, Problem> {
     images::delete(&state.services, &user, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::{
     AppState,
-    error::{Problem, ProblemCode},
-    extract::FileName,
+    error::{Problem, ProblemCode, problems},
+    extract::{FilePath, Path},
     file_response::{Cache, FileResponse},
     json::PendingJson,
     thumbnail_events::wait_for_thumbnail,
@@ -42,19 +42,21 @@ fn no_such_file() -> Problem {
     get,
     path = "/user_content/original/{file}",
     tag = "files",
-    params(("file" = String, Path, description = "As the image object has it")),
+    params(FilePath),
     responses(
         (status = 200, description = "The file", body = Vec<u8>, content_type = "image/*"),
         (status = 206, description = "The range of the file that was asked for", body = Vec<u8>,
          content_type = "image/*"),
         (status = 304, description = "The copy that the client has is still right"),
     ),
-    extensions(("x-problems" = json!(["not-found", "original-not-in-tier", "range-not-satisfiable"]))),
+    extensions(("x-problems" = json!(problems(&[
+        &[ProblemCode::NotFound, ProblemCode::OriginalNotInTier, ProblemCode::RangeNotSatisfiable],
+    ])))),
 )]
 pub(crate) async fn download_original(
     State(state): State<AppState>,
     headers: HeaderMap,
-    FileName(name): FileName,
+    Path(FilePath { file: name }): Path<FilePath>,
 ) -> Result<Response, Problem> {
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     let id = OriginalId(id);
@@ -74,7 +76,7 @@ pub(crate) async fn download_original(
     path = "/user_content/resized/{file}",
     tag = "files",
     params(
-        ("file" = String, Path, description = "As the image object has it"),
+        FilePath,
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds for the bytes"),
     ),
     responses(
@@ -86,15 +88,18 @@ pub(crate) async fn download_original(
          content_type = "image/*"),
         (status = 304, description = "The copy that the client has is still right"),
     ),
-    extensions(("x-problems" = json!([
-        "not-found", "height-not-in-tier", "thumbnail-failed", "range-not-satisfiable"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[
+        &[
+            ProblemCode::NotFound, ProblemCode::HeightNotInTier, ProblemCode::ThumbnailFailed,
+            ProblemCode::RangeNotSatisfiable,
+        ],
+    ])))),
 )]
 pub(crate) async fn download_thumbnail(
     State(state): State<AppState>,
     urls: Urls,
     headers: HeaderMap,
-    FileName(name): FileName,
+    Path(FilePath { file: name }): Path<FilePath>,
 ) -> Result<Response, Problem> {
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     respond_with_thumbnail(&state, &urls, &headers, &Link::Lasting(ThumbnailId(id), format)).await
@@ -109,7 +114,7 @@ pub(crate) async fn download_thumbnail(
     path = "/user_content/expiring/{file}",
     tag = "files",
     params(
-        ("file" = String, Path, description = "The link's id"),
+        FilePath,
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds for a thumbnail's bytes"),
     ),
     responses(
@@ -121,16 +126,19 @@ pub(crate) async fn download_thumbnail(
          content_type = "image/*"),
         (status = 304, description = "The copy that the client has is still right"),
     ),
-    extensions(("x-problems" = json!([
-        "not-found", "expiring-links-not-in-tier", "original-not-in-tier", "height-not-in-tier", "thumbnail-failed",
-        "range-not-satisfiable"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[
+        &[
+            ProblemCode::NotFound, ProblemCode::LinksNotInTier, ProblemCode::OriginalNotInTier,
+            ProblemCode::HeightNotInTier, ProblemCode::ThumbnailFailed,
+            ProblemCode::RangeNotSatisfiable,
+        ],
+    ])))),
 )]
 pub(crate) async fn download_expiring(
     State(state): State<AppState>,
     urls: Urls,
     headers: HeaderMap,
-    FileName(name): FileName,
+    Path(FilePath { file: name }): Path<FilePath>,
 ) -> Result<Response, Problem> {
     let id = LinkId(Uuid::try_parse(&name).map_err(|_| no_such_file())?);
     let (live, cache) = live_link(&state, id).await?;

@@ -9,7 +9,7 @@ use crate::{
     AppState, auth,
     auth::CurrentUser,
     client_ip::Client,
-    error::{Problem, ProblemCode},
+    error::{BODY_CODES, Problem, ProblemCode, SESSION_CODES, problems},
     extract::Body,
     json::SessionJson,
 };
@@ -38,11 +38,10 @@ pub(crate) struct LogIn {
         (LogIn = "multipart/form-data"),
     )),
     responses((status = 200, description = "Logged in; the cookie is set", body = SessionJson)),
-    extensions(("x-problems" = json!([
-        "malformed-json", "malformed-multipart", "unsupported-media-type", "too-large", "request-timeout",
-        "malformed-request", "invalid-field",
-        "wrong-credentials", "too-many-logins"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[
+        BODY_CODES,
+        &[ProblemCode::WrongCredentials, ProblemCode::TooManyLogins],
+    ])))),
 )]
 pub(crate) async fn log_in(
     State(state): State<AppState>,
@@ -64,7 +63,7 @@ pub(crate) async fn log_in(
     path = "/api/session",
     tag = "session",
     responses((status = 200, description = "The account, and what its tier includes", body = SessionJson)),
-    extensions(("x-problems" = json!(["not-logged-in"]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES])))),
 )]
 pub(crate) async fn show_session(CurrentUser(user): CurrentUser) -> Json<SessionJson> {
     Json(SessionJson::new(&user))
@@ -107,10 +106,10 @@ pub(crate) struct NewPassword {
         (NewPassword = "multipart/form-data"),
     )),
     responses((status = 204, description = "Changed; the cookie is new")),
-    extensions(("x-problems" = json!([
-        "not-logged-in", "malformed-json", "malformed-multipart", "unsupported-media-type", "too-large",
-        "request-timeout", "malformed-request", "invalid-field", "wrong-credentials", "too-many-logins"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[
+        SESSION_CODES, BODY_CODES,
+        &[ProblemCode::WrongCredentials, ProblemCode::TooManyLogins],
+    ])))),
 )]
 pub(crate) async fn change_password(
     State(state): State<AppState>,

@@ -3,7 +3,12 @@
 use axum::{Json, extract::State, http::StatusCode};
 
 use crate::{
-    AppState, auth::CurrentUser, error::Problem, extract::PkAndHeight, json::ThumbnailJson, urls::Urls,
+    AppState,
+    auth::CurrentUser,
+    error::{Problem, ProblemCode, SESSION_CODES, problems},
+    extract::{Path, ThumbnailPath},
+    json::ThumbnailJson,
+    urls::Urls,
 };
 use shared::services::thumbnails;
 
@@ -14,18 +19,18 @@ use shared::services::thumbnails;
     get,
     path = "/api/images/{pk}/thumbnails/{height}",
     tag = "images",
-    params(
-        ("pk" = i64, Path, description = "The image's number"),
-        ("height" = u32, Path, description = "The height that the tier names, in px"),
-    ),
+    params(ThumbnailPath),
     responses((status = 200, description = "The thumbnail's state", body = ThumbnailJson)),
-    extensions(("x-problems" = json!(["not-logged-in", "not-found", "height-not-in-tier"]))),
+    extensions(("x-problems" = json!(problems(&[
+        SESSION_CODES,
+        &[ProblemCode::NotFound, ProblemCode::HeightNotInTier],
+    ])))),
 )]
 pub(crate) async fn show_thumbnail(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     urls: Urls,
-    PkAndHeight(image, height): PkAndHeight,
+    Path(ThumbnailPath { pk: image, height }): Path<ThumbnailPath>,
 ) -> Result<Json<ThumbnailJson>, Problem> {
     let (image, thumbnail) = thumbnails::find(&state.services, &user, image, height).await?;
     Ok(Json(ThumbnailJson::new(&image, &thumbnail, &urls)))
@@ -36,18 +41,18 @@ pub(crate) async fn show_thumbnail(
     post,
     path = "/api/images/{pk}/thumbnails/{height}/retry",
     tag = "images",
-    params(
-        ("pk" = i64, Path, description = "The image's number"),
-        ("height" = u32, Path, description = "The height that the tier names, in px"),
-    ),
+    params(ThumbnailPath),
     responses((status = 202, description = "Pending again", body = ThumbnailJson)),
-    extensions(("x-problems" = json!(["not-logged-in", "not-found", "height-not-in-tier", "thumbnail-not-failed"]))),
+    extensions(("x-problems" = json!(problems(&[
+        SESSION_CODES,
+        &[ProblemCode::NotFound, ProblemCode::HeightNotInTier, ProblemCode::NotFailed],
+    ])))),
 )]
 pub(crate) async fn retry_thumbnail(
     State(state): State<AppState>,
     CurrentUser(user): CurrentUser,
     urls: Urls,
-    PkAndHeight(image, height): PkAndHeight,
+    Path(ThumbnailPath { pk: image, height }): Path<ThumbnailPath>,
 ) -> Result<(StatusCode, Json<ThumbnailJson>), Problem> {
     let (image, thumbnail) = thumbnails::retry(&state.services, &user, image, height).await?;
     Ok((StatusCode::ACCEPTED, Json(ThumbnailJson::new(&image, &thumbnail, &urls))))

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::{
     AppState,
     auth::CurrentUser,
-    error::Problem,
+    error::{Problem, SESSION_CODES, UPLOAD_CODES, problems},
     json::ImageJson,
     upload_form,
     urls::{Urls, header_value},
@@ -40,12 +40,7 @@ pub(crate) struct UploadForm {
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "Kept; Location is the image", body = ImageJson,
                headers(("Location" = String, description = "The image's URL")))),
-    extensions(("x-problems" = json!([
-        "not-logged-in", "too-many-uploads", "unsupported-media-type", "malformed-multipart", "too-large",
-        "request-timeout", "missing-file", "several-files", "invalid-field", "empty-file", "not-an-image",
-        "unsupported-image", "truncated-image", "corrupt-image", "too-many-pixels", "side-too-long",
-        "too-many-scans", "over-quota", "storage-full"
-    ]))),
+    extensions(("x-problems" = json!(problems(&[SESSION_CODES, UPLOAD_CODES])))),
 )]
 pub(crate) async fn upload_image(
     State(state): State<AppState>,

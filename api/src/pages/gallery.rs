@@ -19,7 +19,7 @@ use super::{
 use crate::{
     AppState, auth,
     error::{Problem, ProblemCode},
-    extract::{Pk, Query},
+    extract::{ImagePath, Path, Query},
     upload_form::{self, FilesForm, FormFile},
     urls::{Urls, page_paths},
 };
@@ -99,7 +99,7 @@ pub(crate) async fn show_tile(
     State(state): State<AppState>,
     visitor: Visitor,
     urls: Urls,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Response, Problem> {
     let found = images::find(&state.services, &visitor.user, id).await?;
     let picture = Picture::new(&found, &visitor.user.tier, &urls, Size::Tile);

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Pk, PkAndHeight},
+    extract::{Form, ImagePath, Path, ThumbnailPath},
     urls::{Urls, page_paths},
 };
 
@@ -51,7 +51,7 @@ pub(crate) async fn show_image(
     State(state): State<AppState>,
     visitor: Visitor,
     urls: Urls,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Response, Problem> {
     show(&state, &visitor, &urls, id, Refused::default()).await
 }
@@ -103,7 +103,7 @@ pub(crate) async fn rename_image(
     State(state): State<AppState>,
     visitor: Visitor,
     urls: Urls,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
     Form(form): Form<TitleForm>,
 ) -> Result<Response, Problem> {
     let renamed = match Title::try_from(form.title.clone()) {
@@ -136,7 +136,7 @@ struct DeletePage<'a> {
 pub(crate) async fn confirm_deletion(
     State(state): State<AppState>,
     visitor: Visitor,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Response, Problem> {
     let cascade = images::cascade(&state.services, &visitor.user, id).await?;
     let images::Cascade { image, thumbnails, live_links } = cascade;
@@ -148,7 +148,7 @@ pub(crate) async fn confirm_deletion(
 pub(crate) async fn delete_image(
     State(state): State<AppState>,
     visitor: Visitor,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Response, Problem> {
     images::delete(&state.services, &visitor.user, id).await?;
     visitor.go(page_paths::GALLERY, "Image deleted.").await
@@ -158,7 +158,7 @@ pub(crate) async fn delete_image(
 pub(crate) async fn retry_thumbnail(
     State(state): State<AppState>,
     visitor: Visitor,
-    PkAndHeight(id, height): PkAndHeight,
+    Path(ThumbnailPath { pk: id, height }): Path<ThumbnailPath>,
 ) -> Result<Response, Problem> {
     thumbnails::retry(&state.services, &visitor.user, id, height).await?;
     visitor.go(&page_paths::image(id), "The thumbnail is being made again.").await

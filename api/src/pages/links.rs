@@ -18,7 +18,7 @@ use super::{
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Pk, PkAndLink},
+    extract::{Form, ImagePath, LinkPath, Path},
     urls::{Urls, page_paths},
 };
 
@@ -88,7 +88,7 @@ pub(crate) async fn create_link(
     State(state): State<AppState>,
     visitor: Visitor,
     urls: Urls,
-    Pk(image): Pk,
+    Path(ImagePath { pk: image }): Path<ImagePath>,
     Form(form): Form<LinkForm>,
 ) -> Result<Response, Problem> {
     match create(&state, &visitor.user, image, &form).await {
@@ -119,7 +119,7 @@ async fn create(
 pub(crate) async fn revoke_link(
     State(state): State<AppState>,
     visitor: Visitor,
-    PkAndLink(image, id): PkAndLink,
+    Path(LinkPath { pk: image, id }): Path<LinkPath>,
 ) -> Result<Response, Problem> {
     links::revoke(&state.services, &visitor.user, image, id).await?;
     visitor.go(&page_paths::links(image), "Link revoked.").await

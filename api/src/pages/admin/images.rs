@@ -23,7 +23,7 @@ use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read, number, one_of, s
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Pk, Query},
+    extract::{Form, ImagePath, Path, Query},
     file_response::{Cache, FileResponse},
     pages::{Layout, format, forms::Choice, page, picture::placeholder},
     urls::page_paths,
@@ -147,7 +147,7 @@ pub(crate) async fn show_preview(
     State(state): State<AppState>,
     Administrator(_): Administrator,
     headers: HeaderMap,
-    Pk(id): Pk,
+    Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Response, Problem> {
     let mut connection = state.services.connection().await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;

@@ -21,7 +21,7 @@ use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read};
 use crate::{
     AppState,
     error::Problem,
-    extract::{Id, Query},
+    extract::{AnyLinkPath, Path, Query},
     pages::{self, Layout, format, page},
     urls::page_paths,
 };
@@ -98,9 +98,8 @@ pub(crate) async fn list_links(
 pub(crate) async fn revoke_link(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Id(id): Id,
+    Path(AnyLinkPath { id }): Path<AnyLinkPath>,
 ) -> Result<Response, Problem> {
-    let id = Uuid::try_parse(&id).map_err(|_| Problem::not_found("link"))?;
-    links::revoke_of_any_owner(&state.services, visitor.actor(), LinkId(id)).await?;
+    links::revoke_of_any_owner(&state.services, visitor.actor(), id).await?;
     visitor.go(page_paths::ADMIN_LINKS, "Link revoked.").await
 }

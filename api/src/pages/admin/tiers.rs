@@ -16,7 +16,7 @@ use super::{
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Number, Query},
+    extract::{Form, Path, Query, TierPath},
     pages::{
         Layout, Visitor, format,
         forms::{Fields, FormErrors},
@@ -152,9 +152,9 @@ pub(crate) async fn create_tier(
 pub(crate) async fn show_tier(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(TierPath { id }): Path<TierPath>,
 ) -> Result<Response, Problem> {
-    show(&state, &visitor, TierId(id), None).await
+    show(&state, &visitor, id, None).await
 }
 
 async fn show(
@@ -182,10 +182,9 @@ async fn find(state: &AppState, id: TierId) -> Result<Tier, Problem> {
 pub(crate) async fn change_tier(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(TierPath { id }): Path<TierPath>,
     Form(form): Form<TierForm>,
 ) -> Result<Response, Problem> {
-    let id = TierId(id);
     let changed = match form.spec() {
         Ok(spec) => tiers::change(&state.services, visitor.actor(), id, &spec).await.map_err(Problem::from),
         Err(problem) => Err(problem),
@@ -215,9 +214,9 @@ struct DeletePage {
 pub(crate) async fn confirm_deletion(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(TierPath { id }): Path<TierPath>,
 ) -> Result<Response, Problem> {
-    show_deletion(&state, &visitor, TierId(id), FormErrors::default()).await
+    show_deletion(&state, &visitor, id, FormErrors::default()).await
 }
 
 async fn show_deletion(
@@ -242,10 +241,10 @@ async fn show_deletion(
 pub(crate) async fn delete_tier(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(TierPath { id }): Path<TierPath>,
 ) -> Result<Response, Problem> {
-    match tiers::delete(&state.services, visitor.actor(), TierId(id)).await {
+    match tiers::delete(&state.services, visitor.actor(), id).await {
         Ok(()) => visitor.go(page_paths::ADMIN_TIERS, "Tier deleted.").await,
-        Err(error) => show_deletion(&state, &visitor, TierId(id), FormErrors::of(error)?).await,
+        Err(error) => show_deletion(&state, &visitor, id, FormErrors::of(error)?).await,
     }
 }

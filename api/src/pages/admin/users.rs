@@ -23,7 +23,7 @@ use super::{
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Number, Query},
+    extract::{Form, Path, Query, UserPath},
     pages::{
         Layout, Visitor, format,
         forms::{Choice, Fields, FormErrors},
@@ -256,9 +256,9 @@ pub(crate) async fn create_user(
 pub(crate) async fn show_user(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(UserPath { id }): Path<UserPath>,
 ) -> Result<Response, Problem> {
-    show(&state, &visitor, UserId(id), None, FormErrors::default()).await
+    show(&state, &visitor, id, None, FormErrors::default()).await
 }
 
 async fn show(
@@ -292,12 +292,11 @@ async fn show(
 pub(crate) async fn change_user(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(UserPath { id }): Path<UserPath>,
     Form(form): Form<UserForm>,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
     let account = form.account(&mut fields);
-    let id = UserId(id);
     let changed = match fields.finish(account) {
         Ok(account) => {
             let changing = users::change(&state.services, visitor.actor(), id, &account);
@@ -325,10 +324,9 @@ pub(crate) struct PasswordForm {
 pub(crate) async fn set_password(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(UserPath { id }): Path<UserPath>,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, Problem> {
-    let id = UserId(id);
     let set = match Password::chosen(form.password) {
         Ok(password) => users::set_password(&state.services, visitor.actor(), id, password).await,
         Err(invalid) => Err(invalid.into()),
@@ -345,9 +343,9 @@ pub(crate) async fn set_password(
 pub(crate) async fn end_sessions(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Number(id): Number,
+    Path(UserPath { id }): Path<UserPath>,
 ) -> Result<Response, Problem> {
-    let ended = users::end_sessions(&state.services, visitor.actor(), UserId(id)).await?;
+    let ended = users::end_sessions(&state.services, visitor.actor(), id).await?;
     let notice = format!("Ended {}.", format::plural(ended, "session"));
-    visitor.go(&page_paths::admin_user(UserId(id)), &notice).await
+    visitor.go(&page_paths::admin_user(id), &notice).await
 }

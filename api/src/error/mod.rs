@@ -1,6 +1,8 @@
 //! Errors as RFC 9457 problem details, each with a stable code. A handler returns a [`Problem`]; the layer in
 //! [`crate::problem_responses`] turns it into the response, as only that knows the request's id.
 
+mod code;
+
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -9,7 +11,7 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use imaging::InspectError;
@@ -21,110 +23,10 @@ use shared::{
     services::ServiceError,
     storage::StorageError,
 };
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
-};
+use utoipa::ToSchema;
 
-macro_rules! codes {
-    ($($variant:ident $status:ident $text:literal $title:literal,)*) => {
-        /// Every way in which a request can fail, as clients see it; a code never changes its meaning.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum ProblemCode {
-            $(#[doc = $title] #[serde(rename = $text)] $variant,)*
-        }
-
-        impl ProblemCode {
-            /// All codes.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The code as it stands in the response's body.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-
-            /// The response's status.
-            pub fn status(self) -> StatusCode {
-                match self { $(Self::$variant => StatusCode::$status),* }
-            }
-
-            /// What the code means, in a line that is the same for each occurrence.
-            pub fn title(self) -> &'static str {
-                match self { $(Self::$variant => $title),* }
-            }
-        }
-    };
-}
-
-codes! {
-    MalformedRequest BAD_REQUEST "malformed-request" "Malformed request",
-    MalformedJson BAD_REQUEST "malformed-json" "The body is not valid JSON",
-    MalformedMultipart BAD_REQUEST "malformed-multipart" "The body is not a complete multipart form",
-    NotLoggedIn UNAUTHORIZED "not-logged-in" "Login required",
-    WrongCredentials UNAUTHORIZED "wrong-credentials" "Wrong username or password",
-    CrossSiteRequest FORBIDDEN "cross-site-request" "Cross-site request refused",
-    AdministratorsOnly FORBIDDEN "administrators-only" "Administrators only",
-    OriginalNotInTier FORBIDDEN "original-not-in-tier" "The tier does not include original files",
-    HeightNotInTier FORBIDDEN "height-not-in-tier" "The tier does not include thumbnails of this height",
-    LinksNotInTier FORBIDDEN "expiring-links-not-in-tier" "The tier does not include expiring links",
-    NotFound NOT_FOUND "not-found" "Not found",
-    MethodNotAllowed METHOD_NOT_ALLOWED "method-not-allowed" "Method not allowed",
-    RequestTimeout REQUEST_TIMEOUT "request-timeout" "Request timeout",
-    NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
-    TierInUse CONFLICT "tier-in-use" "The tier is in use",
-    TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
-    TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
-    UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "Unsupported media type",
-    NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",
-    UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "Unsupported kind of image",
-    RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "Range not satisfiable",
-    InvalidField UNPROCESSABLE_ENTITY "invalid-field" "Invalid field",
-    MissingFile UNPROCESSABLE_ENTITY "missing-file" "The form has no file",
-    SeveralFiles UNPROCESSABLE_ENTITY "several-files" "The form has more than one file",
-    EmptyFile UNPROCESSABLE_ENTITY "empty-file" "The file is empty",
-    TruncatedImage UNPROCESSABLE_ENTITY "truncated-image" "The image is truncated",
-    CorruptImage UNPROCESSABLE_ENTITY "corrupt-image" "The image is damaged",
-    TooManyPixels UNPROCESSABLE_ENTITY "too-many-pixels" "The image has too many pixels",
-    SideTooLong UNPROCESSABLE_ENTITY "side-too-long" "A side of the image is too long",
-    TooManyScans UNPROCESSABLE_ENTITY "too-many-scans" "The progressive image has too many scans",
-    ThumbnailFailed UNPROCESSABLE_ENTITY "thumbnail-failed" "The thumbnail could not be made",
-    TooManyLogins TOO_MANY_REQUESTS "too-many-logins" "Too many failed logins",
-    TooManyUploads TOO_MANY_REQUESTS "too-many-uploads" "Too many uploads within a minute",
-    Internal INTERNAL_SERVER_ERROR "internal-error" "Internal server error",
-    Unavailable SERVICE_UNAVAILABLE "unavailable" "Service unavailable",
-    UnknownHost MISDIRECTED_REQUEST "unknown-host" "Unknown host name",
-    OverQuota INSUFFICIENT_STORAGE "over-quota" "The account's storage is full",
-    StorageFull INSUFFICIENT_STORAGE "storage-full" "The disk of the service is full",
-}
-
-impl ProblemCode {
-    /// Whether the code says what is wrong with an uploaded file.
-    fn is_about_a_file(self) -> bool {
-        matches!(
-            self,
-            Self::MissingFile
-                | Self::SeveralFiles
-                | Self::EmptyFile
-                | Self::NotAnImage
-                | Self::UnsupportedImage
-                | Self::TruncatedImage
-                | Self::CorruptImage
-                | Self::TooManyPixels
-                | Self::SideTooLong
-                | Self::TooManyScans
-        )
-    }
-}
-
-/// By hand, as the derived schema does not see the names that the macro above gives.
-impl PartialSchema for ProblemCode {
-    fn schema() -> RefOr<Schema> {
-        let names = Self::ALL.iter().map(|code| code.as_str());
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
-    }
-}
-
-impl ToSchema for ProblemCode {}
+pub use code::ProblemCode;
+pub(crate) use code::{BODY_CODES, SESSION_CODES, UPLOAD_CODES, problems};
 
 /// Names the body as a whole, where no field can be blamed.
 pub(crate) const BODY: &str = "body";
