@@ -7,6 +7,7 @@
 //!    metadata are left out.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod deadline;
 mod format;

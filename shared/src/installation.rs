@@ -36,12 +36,7 @@ pub enum InstallationError {
         "{place} does not belong to this database: {comparison}. Check DATABASE_URL and the storage settings. If the \
          two do belong together, run `pictier adopt-storage`."
     )]
-    DoesNotBelong {
-        /// The folder or bucket.
-        place: String,
-        /// What was compared.
-        comparison: Comparison,
-    },
+    DoesNotBelong { place: String, comparison: Comparison },
     /// The store has the marker of another installation.
     #[error(
         "{place} belongs to the installation {other}, and this database is of the installation {own}. Check \
@@ -49,7 +44,6 @@ pub enum InstallationError {
          `pictier adopt-storage`."
     )]
     Foreign {
-        /// The folder or bucket.
         place: String,
         /// The installation that the marker names.
         other: Uuid,
@@ -61,10 +55,7 @@ pub enum InstallationError {
         "this database is a copy, or a restored backup, of the one that {place} belongs to. Nothing is deleted from the \
          store until `pictier adopt-storage` says that it belongs to this database."
     )]
-    Copy {
-        /// The folder or bucket.
-        place: String,
-    },
+    Copy { place: String },
     /// The store failed, or its marker is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),

@@ -25,7 +25,6 @@ pub const QUEUES: [&str; 3] = [GenerateThumbnail::QUEUE, DeleteObjects::QUEUE, C
 /// Make a thumbnail that somebody asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct GenerateThumbnail {
-    /// Which.
     pub thumbnail: ThumbnailId,
 }
 

@@ -25,7 +25,6 @@ const STUCK_JOBS: i64 = 10_000;
 /// Things of one kind that should not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// How many.
     pub count: u64,
     /// The first few.
     pub examples: Vec<String>,

@@ -46,7 +46,6 @@ pub struct Worker {
     pub storage: Storage,
     /// The time.
     pub clock: Clock,
-    /// Limits.
     pub limits: LimitsConfig,
     /// How long what is no longer needed stays.
     pub retention: RetentionConfig,

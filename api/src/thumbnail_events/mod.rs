@@ -46,7 +46,6 @@ pub(crate) struct EndedThumbnail {
 /// What a stream hears.
 #[derive(Clone, Debug)]
 pub(crate) enum ThumbnailEvent {
-    /// This one thumbnail ended.
     Ended(Arc<EndedThumbnail>),
     /// Something may have been missed: look at the database.
     Missed,

@@ -13,7 +13,6 @@ use crate::{
 /// Thumbnails of one image that one job makes.
 #[derive(Debug)]
 pub struct Assignment {
-    /// The image.
     pub image: ImageId,
     /// The original's key.
     pub original: StorageKey,
@@ -26,7 +25,6 @@ pub struct Assignment {
 /// A worker's right to make a thumbnail. It lasts until another worker claims the same thumbnail.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The thumbnail.
     pub id: ThumbnailId,
     /// The job for which it was claimed.
     pub job: JobId,

@@ -67,7 +67,6 @@ pub(super) fn format(name: &str) -> sqlx::Result<Format> {
 /// An image to be kept.
 #[derive(Debug)]
 pub struct NewImage<'a> {
-    /// Whose it is.
     pub owner: UserId,
     /// Names the original's file.
     pub original: OriginalId,

@@ -9,7 +9,6 @@ use crate::domain::{ExpiringLink, Height, Image, ImageId, LinkId, LinkTarget, Ti
 /// A live link with what serving it needs.
 #[derive(Debug)]
 pub struct LiveLink {
-    /// The link.
     pub link: ExpiringLink,
     /// The image that it shows.
     pub image: Image,

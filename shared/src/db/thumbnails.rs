@@ -50,7 +50,6 @@ impl TryFrom<ThumbnailRow> for Thumbnail {
 /// A thumbnail with what serving it needs.
 #[derive(Debug)]
 pub struct ServedThumbnail {
-    /// The thumbnail.
     pub thumbnail: Thumbnail,
     /// The format of its file, which is the original's.
     pub format: Format,

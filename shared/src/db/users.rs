@@ -20,15 +20,12 @@ pub struct Credentials {
 /// An account to be made.
 #[derive(Debug)]
 pub struct NewUser<'a> {
-    /// Its login name.
     pub username: &'a Username,
     /// An argon2id hash in PHC string format.
     pub password_hash: &'a str,
     /// Whether everybody knows the password.
     pub password_is_default: bool,
-    /// Its tier.
     pub tier: TierId,
-    /// Whether it may administer the service.
     pub is_admin: bool,
 }
 

@@ -55,11 +55,8 @@ impl AuditAction {
 /// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditKind {
-    /// An account.
     User,
-    /// A tier.
     Tier,
-    /// An image.
     Image,
     /// An expiring link.
     Link,
@@ -89,7 +86,6 @@ impl AuditKind {
 /// What something was done to.
 #[derive(Clone, Debug)]
 pub struct AuditObject<'a> {
-    /// Its kind.
     pub kind: AuditKind,
     /// Its id as text; empty where many objects are meant.
     pub id: String,
@@ -138,7 +134,6 @@ impl<'a> AuditObject<'a> {
 pub struct AuditEntry<'a> {
     /// Who did it.
     pub actor: Actor<'a>,
-    /// What was done.
     pub action: AuditAction,
     /// What it was done to.
     pub object: AuditObject<'a>,

@@ -80,9 +80,7 @@ impl From<Title> for String {
 /// An uploaded image as it is kept.
 #[derive(Clone, Debug)]
 pub struct Image {
-    /// Its number.
     pub id: ImageId,
-    /// Whose it is.
     pub owner: UserId,
     /// Names the original's file.
     pub original: OriginalId,
@@ -98,7 +96,6 @@ pub struct Image {
     pub bytes: u64,
     /// A thumbhash, once a worker has decoded the image.
     pub placeholder: Option<Vec<u8>>,
-    /// When it was uploaded.
     pub uploaded_at: DateTime<Utc>,
 }
 

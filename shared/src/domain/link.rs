@@ -58,7 +58,6 @@ impl FromStr for ValidFor {
 pub enum LinkTarget {
     /// The file as it was uploaded.
     Original,
-    /// The thumbnail of this height.
     Thumbnail(Height),
 }
 
@@ -83,7 +82,6 @@ pub struct ExpiringLink {
     pub image: ImageId,
     /// Which file of the image.
     pub target: LinkTarget,
-    /// When it was made.
     pub created_at: DateTime<Utc>,
     /// The link is invalid from this time on.
     pub expires_at: DateTime<Utc>,

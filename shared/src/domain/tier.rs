@@ -199,9 +199,7 @@ impl fmt::Display for TierName {
 /// A tier as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {
-    /// Its number.
     pub id: TierId,
-    /// What it is.
     pub spec: TierSpec,
 }
 

@@ -109,7 +109,6 @@ impl fmt::Debug for Password {
 /// A login whose password was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// The account.
     pub user: UserId,
     /// Those that were right; the login ends when the account has others.
     pub credentials: CredentialVersion,
@@ -118,13 +117,10 @@ pub struct Login {
 /// An account as it is kept, with its tier as it is at this moment.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// Its number.
     pub id: UserId,
-    /// Its login name.
     pub username: Username,
     /// What it may do.
     pub tier: Tier,
-    /// Whether it may administer the service.
     pub is_admin: bool,
     /// Bytes that its originals take.
     pub used_bytes: u64,

@@ -33,17 +33,13 @@ pub enum ServiceError {
     /// The account uploads too fast.
     #[error("An account can upload at most {max} files per minute.")]
     TooManyUploads {
-        /// The limit.
         max: i32,
         /// Seconds until the counter is reset.
         retry_after: i64,
     },
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
-    TooManyLinks {
-        /// The limit.
-        max: i64,
-    },
+    TooManyLinks { max: i64 },
     /// Only a failed thumbnail can be retried.
     #[error("The thumbnail is {state}. Only a failed one can be retried.")]
     NotFailed {

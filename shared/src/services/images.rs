@@ -19,7 +19,6 @@ use crate::{
 /// An image and its thumbnails.
 #[derive(Debug)]
 pub struct ImageWithThumbnails {
-    /// The image.
     pub image: Image,
     /// Its thumbnails in order of height, also those that the tier no longer includes.
     pub thumbnails: Vec<Thumbnail>,
@@ -116,7 +115,6 @@ pub async fn rename(
 /// What is deleted with an image.
 #[derive(Debug)]
 pub struct Cascade {
-    /// The image.
     pub image: Image,
     /// Thumbnails that are ready.
     pub thumbnails: u64,

@@ -18,13 +18,10 @@ pub(super) const RETRY_MAX: i64 = 1000;
 /// Which jobs.
 #[derive(Clone, Debug)]
 pub enum Selection {
-    /// These ids.
     Ids(Vec<String>),
     /// The first 1,000 in a state.
     All {
-        /// The state.
         state: JobState,
-        /// The queue, or all.
         queue: Option<String>,
     },
 }

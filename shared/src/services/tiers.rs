@@ -121,7 +121,6 @@ pub enum TierChange {
     Create(TierSpec),
     /// One of this name is different.
     Overwrite {
-        /// As it is.
         before: Tier,
         /// As the file says.
         after: TierSpec,

@@ -19,9 +19,7 @@ use crate::{
 /// The fields of an account that an administrator sets.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// The login name.
     pub username: Username,
-    /// The tier.
     pub tier: TierId,
     /// Whether it may use the admin panel.
     pub is_admin: bool,

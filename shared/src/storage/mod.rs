@@ -51,14 +51,10 @@ pub enum StorageError {
     Io(#[from] std::io::Error),
     /// The marker of the installation is missing: the store is away, or another one is in its place.
     #[error("{place} has no {}; it is not mounted, or another store is in its place", Marker::PATH)]
-    NotMarked {
-        /// The folder or bucket.
-        place: String,
-    },
+    NotMarked { place: String },
     /// The store has the marker of another installation.
     #[error("{place} belongs to another installation, {installation}")]
     Foreign {
-        /// The folder or bucket.
         place: String,
         /// The installation that the marker names.
         installation: uuid::Uuid,
@@ -69,7 +65,6 @@ pub enum StorageError {
         Marker::PATH
     )]
     BadMarker {
-        /// The folder or bucket.
         place: String,
         /// What is wrong with it.
         error: serde_json::Error,

@@ -51,7 +51,6 @@ pub enum Trouble {
     TooLittleMemory {
         /// By the file's header.
         needed_mib: u64,
-        /// What there is in all.
         machine_mib: u64,
     },
     /// There was no memory when it was asked for.

@@ -9,9 +9,7 @@ use crate::domain::UserId;
 /// Something that an administrator did.
 #[derive(Clone, Debug)]
 pub struct PastAction {
-    /// Its number.
     pub id: i64,
-    /// When.
     pub at: DateTime<Utc>,
     /// Who did it; nobody's number for the command line.
     pub actor_id: Option<UserId>,
@@ -19,9 +17,7 @@ pub struct PastAction {
     pub actor_name: String,
     /// What, as a verb.
     pub action: String,
-    /// Kind of object.
     pub object_type: String,
-    /// Its number or id.
     pub object_id: String,
     /// Its name at the time.
     pub object_label: String,

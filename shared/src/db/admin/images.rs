@@ -15,7 +15,6 @@ use crate::{
 /// An image in a list.
 #[derive(Clone, Debug)]
 pub struct ListedImage {
-    /// The image.
     pub image: Image,
     /// Its owner's name.
     pub owner: Username,
@@ -66,7 +65,6 @@ pub struct ImageFilter {
     pub owner: Option<UserId>,
     /// Their titles contain this, whatever the case; of fewer than three characters, a word of them starts so.
     pub title: Option<String>,
-    /// This one.
     pub id: Option<ImageId>,
     /// If set and true: one of their thumbnails cannot be made.
     pub has_failed_thumbnail: Option<bool>,

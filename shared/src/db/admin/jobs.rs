@@ -42,7 +42,6 @@ impl JobState {
 pub struct ListedJob {
     /// Its ULID.
     pub id: String,
-    /// Its queue.
     pub queue: String,
     /// How far it is.
     pub state: JobState,
@@ -56,13 +55,11 @@ pub struct ListedJob {
     pub payload: String,
     /// Why it failed the last time.
     pub reason: Option<String>,
-    /// When it was enqueued.
     pub created_at: DateTime<Utc>,
     /// When it is due, or was.
     pub run_at: DateTime<Utc>,
     /// When it ended the last time.
     pub ended_at: Option<DateTime<Utc>>,
-    /// The worker that has it, or had it.
     pub worker: Option<String>,
     /// The image whose thumbnail it makes.
     pub image: Option<ImageId>,
@@ -239,7 +236,6 @@ pub async fn figures(connection: &mut PgConnection, queues: &[&str]) -> sqlx::Re
 pub struct ChangedJob {
     /// Its ULID.
     pub id: String,
-    /// Its queue.
     pub queue: String,
 }
 

@@ -13,11 +13,9 @@ use crate::{
 /// A link in a list.
 #[derive(Clone, Debug)]
 pub struct ListedLink {
-    /// The link.
     pub link: ExpiringLink,
     /// The title of the image that it shows.
     pub title: Title,
-    /// Whose that is.
     pub owner_id: UserId,
     /// The owner's name.
     pub owner: Username,

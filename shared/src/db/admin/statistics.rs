@@ -13,11 +13,8 @@ pub struct Statistics {
     pub users: Count,
     /// Sessions of accounts that have not ended.
     pub active_sessions: Count,
-    /// Images.
     pub images: Count,
-    /// Bytes that all originals take.
     pub original_bytes: u64,
-    /// Thumbnails.
     pub thumbnails: ThumbnailCounts,
     /// Expiring links that have not expired.
     pub live_links: Count,

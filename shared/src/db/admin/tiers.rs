@@ -16,7 +16,6 @@ pub const IN_USE: &str = "users_tier_id_fkey";
 /// A tier in a list.
 #[derive(Clone, Debug)]
 pub struct ListedTier {
-    /// The tier.
     pub tier: Tier,
     /// How many accounts have it.
     pub users: u64,

@@ -12,23 +12,17 @@ use crate::{
 /// An account in a list.
 #[derive(Clone, Debug)]
 pub struct ListedUser {
-    /// Its number.
     pub id: UserId,
-    /// Its login name.
     pub username: Username,
-    /// Its tier.
     pub tier_id: TierId,
     /// Its tier's name.
     pub tier_name: TierName,
-    /// Whether it may administer the service.
     pub is_admin: bool,
-    /// Whether it may log in.
     pub is_active: bool,
     /// Bytes that its originals take.
     pub used_bytes: u64,
     /// How many they may take, by its tier.
     pub storage_quota_bytes: u64,
-    /// When it was made.
     pub created_at: DateTime<Utc>,
 }
 
@@ -68,11 +62,8 @@ impl TryFrom<UserRow> for ListedUser {
 pub struct UserFilter {
     /// Their names contain this, whatever the case.
     pub search: Option<String>,
-    /// They have this tier.
     pub tier: Option<TierId>,
-    /// They may log in, or may not.
     pub is_active: Option<bool>,
-    /// They may administer the service, or may not.
     pub is_admin: Option<bool>,
 }
 
@@ -180,13 +171,9 @@ pub async fn lock(connection: &mut PgConnection, ids: &[UserId]) -> sqlx::Result
 /// What an account becomes.
 #[derive(Debug)]
 pub struct UserChange<'a> {
-    /// Its login name.
     pub username: &'a Username,
-    /// Its tier.
     pub tier: TierId,
-    /// Whether it may administer the service.
     pub is_admin: bool,
-    /// Whether it may log in.
     pub is_active: bool,
 }
 
@@ -239,7 +226,6 @@ pub async fn count_active_admins(connection: &mut PgConnection) -> sqlx::Result<
 /// What an account has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserFigures {
-    /// Its images.
     pub images: u64,
     /// Its sessions that have not ended.
     pub live_sessions: u64,
