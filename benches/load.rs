@@ -21,6 +21,7 @@ use std::{
 
 use api::Api;
 use django::DjangoPeer;
+use embedded_postgres::{Config, Durability, Server};
 use futures::future::join_all;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use reqwest::{
@@ -33,10 +34,7 @@ use shared::{
     clock::Clock,
     config::{self, LimitsConfig, StorageConfig},
     jobs::{self, Job, JobId},
-    postgres::{
-        self,
-        embedded::{Config, Durability, Server},
-    },
+    postgres,
     services::{Services, setup},
     storage::Storage,
 };

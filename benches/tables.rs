@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use api::Api;
+use embedded_postgres::{Config, Durability, Server};
 use reqwest::{
     Client, StatusCode,
     header::{ACCEPT, HeaderMap, HeaderValue},
@@ -14,10 +15,7 @@ use serde_json::json;
 use shared::{
     clock::Clock,
     config::{self, StorageConfig},
-    postgres::{
-        self,
-        embedded::{Config, Durability, Server},
-    },
+    postgres,
     services::{Services, setup},
     storage::Storage,
 };

@@ -1,19 +1,14 @@
 //! Which database: the configured one, or an embedded server under the data directory.
 
 use anyhow::Context;
-use shared::{
-    clock::Clock,
-    db,
-    domain::Username,
-    postgres::{
-        self, EMBEDDED_DATABASE,
-        embedded::{self, Durability, Server},
-    },
-};
+use embedded_postgres::{Durability, Server};
+use shared::{clock::Clock, db, domain::Username, postgres};
 use sqlx::{PgPool, postgres::PgConnectOptions};
 
 use crate::cli::Config;
 
+/// The name of the database on the embedded server.
+const EMBEDDED_DATABASE: &str = "pictier";
 /// Connections that an embedded server takes: of the main process, and of guests such as further workers.
 const EMBEDDED_CONNECTIONS: u16 = 200;
 
@@ -43,7 +38,7 @@ impl Database {
             return Ok(Self { options, embedded: None });
         }
         let root = config.storage.data_dir.join("postgres");
-        let server_config = embedded::Config {
+        let server_config = embedded_postgres::Config {
             root,
             durability: Durability::Durable,
             max_connections: EMBEDDED_CONNECTIONS,

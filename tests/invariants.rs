@@ -5,15 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     files(folder, "rs")
 }
 
 /// Files of this extension and what is in them.
 fn files(folder: &str, extension: &str) -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut found = Vec::new();
-    collect(&root, extension, &mut found);
+    collect(&root().join(folder), extension, &mut found);
     assert!(!found.is_empty(), "{folder} has no .{extension}");
     found
 }
@@ -33,7 +36,13 @@ fn collect(folder: &Path, wanted: &str, found: &mut Vec<(PathBuf, String)>) {
 /// No source below `folder` has any of the words outside its comments.
 #[track_caller]
 fn never(folder: &str, words: &[&str]) {
-    for (path, text) in sources(folder) {
+    expect_none(sources(folder), words);
+}
+
+/// None of these sources has any of the words outside its comments.
+#[track_caller]
+fn expect_none(sources: impl IntoIterator<Item = (PathBuf, String)>, words: &[&str]) {
+    for (path, text) in sources {
         for (number, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for word in words {
@@ -89,6 +98,24 @@ fn handlers_and_pages_write_through_services_only() {
             let call = text.lines().find(|line| line.contains("db::") && line.contains(verb));
             assert!(call.is_none(), "{}: {call:?}", path.display());
         }
+    }
+}
+
+/// It has to act between fork and exec, and prepares the queries of `shared` before that compiles.
+#[test]
+fn unsafe_code_stands_in_one_room_that_knows_no_other() {
+    let room = "src/embedded_postgres";
+    for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "src"] {
+        let others = sources(folder).into_iter().filter(|(path, _)| !path.starts_with(root().join(room)));
+        expect_none(others, &["unsafe "]);
+    }
+    never(room, &["api::", "imaging::", "pictier::", "shared::", "worker::"]);
+    let manifest = fs::read_to_string(root().join(room).join("Cargo.toml")).expect("a manifest");
+    for other in ["api", "imaging", "pictier", "shared", "worker"] {
+        let is_used = manifest
+            .lines()
+            .any(|line| line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} ")));
+        assert!(!is_used, "{room} depends on {other}");
     }
 }
 

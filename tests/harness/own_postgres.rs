@@ -2,11 +2,9 @@
 
 use std::{fs, path::Path};
 
+use embedded_postgres::{Config, Durability, Server};
 use rustix::process::{Pid, Signal, kill_process};
-use shared::postgres::{
-    create_database,
-    embedded::{Config, Durability, Server},
-};
+use shared::postgres::create_database;
 use sqlx::postgres::PgConnectOptions;
 use tempfile::TempDir;
 

@@ -7,10 +7,8 @@ use std::{
     thread,
 };
 
-use shared::postgres::{
-    self, create_database,
-    embedded::{Config, Durability, Server},
-};
+use embedded_postgres::{Config, Durability, Server};
+use shared::postgres::{self, create_database};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 

@@ -1,6 +1,5 @@
-//! Connecting to Postgres, bringing its schema up to date, and the embedded server for machines without one.
+//! Connecting to Postgres and bringing its schema up to date.
 
-pub mod embedded;
 mod limits;
 pub mod notifications;
 mod pooler;
@@ -19,9 +18,6 @@ use sqlx::{
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
-
-/// The name of the database on the embedded server.
-pub const EMBEDDED_DATABASE: &str = "pictier";
 
 /// How long a request waits for a connection of the pool.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
