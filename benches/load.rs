@@ -19,11 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::Api;
 use django::DjangoPeer;
-use embedded_postgres::{Config, Durability, Server};
+use embedded_postgres::{Durability, Server};
 use futures::future::join_all;
 use image::{DynamicImage, ImageFormat, RgbImage};
+use pictier::{Config, Process, service};
 use reqwest::{
     header::SET_COOKIE,
     multipart::{Form, Part},
@@ -31,18 +31,18 @@ use reqwest::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
-    clock::Clock,
-    config::{self, LimitsConfig, StorageConfig},
+    config::{self, StorageConfig},
     jobs::{self, Job, JobId},
     postgres,
-    services::{Services, setup},
-    storage::Storage,
+    services::setup,
 };
 use sqlx::PgPool;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
-use worker::{Worker, queue::Queues};
+use worker::queue::Queues;
 
+/// Connections of the API, and as many of the worker.
+const CONNECTIONS: u32 = 40;
 const JOBS: usize = 500;
 const FIRST_REQUESTS: usize = 100;
 const LIST_REQUESTS: usize = 300;
@@ -57,7 +57,7 @@ fn main() {
     // cargo passes --bench; what else there is names a photo
     let photo = env::args().skip(1).find(|argument| !argument.starts_with("--"));
     let folder = tempfile::tempdir().expect("a folder");
-    let config = Config {
+    let config = embedded_postgres::Config {
         root: folder.path().join("postgres"),
         durability: Durability::Durable,
         max_connections: 100,
@@ -74,13 +74,17 @@ async fn run(server: &Server, folder: &Path, photo: Option<&str>) {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     println!("{} cores, {}", cores, processor());
     postgres::create_database(&server.options("postgres"), "load").await.expect("a database");
-    let pool = postgres::connect(server.options("load"), 40).await.expect("a pool");
+    let mut config: Config = config::defaults();
+    config.storage = StorageConfig { data_dir: folder.to_owned(), s3_bucket: None, s3_allow_http: false };
+    config.database.database_connections = CONNECTIONS;
+    config.limits.uploads_per_minute = i32::MAX;
+    let pool = service::connect(&config, server.options("load")).await.expect("a pool");
     postgres::migrate(&pool).await.expect("the schema");
-    let queue_pool = postgres::connect_for_queue(server.options("load"), 20).await.expect("a pool");
+    let queue_pool = service::connect_for_queue(&config, server.options("load")).await.expect("a pool");
     enqueue_to_handler(&queue_pool).await;
 
     let stop = CancellationToken::new();
-    let service = Service::start(&pool, queue_pool, folder, cores, &stop).await;
+    let service = Service::start(config, &pool, queue_pool, &stop).await;
     let (photo, name) = match photo {
         Some(path) => (fs::read(path).expect("a photo"), path.rsplit('/').next().unwrap_or(path).to_owned()),
         None => (noise(4032, 3024), "4032 × 3024 px of noise".to_owned()),
@@ -193,36 +197,16 @@ struct Service {
 }
 
 impl Service {
-    async fn start(
-        pool: &PgPool,
-        queue_pool: PgPool,
-        folder: &Path,
-        cores: usize,
-        stop: &CancellationToken,
-    ) -> Self {
-        let mut limits: LimitsConfig = config::defaults();
-        limits.uploads_per_minute = i32::MAX;
-        let clock = Clock::default();
+    async fn start(config: Config, pool: &PgPool, queue_pool: PgPool, stop: &CancellationToken) -> Self {
+        let process = Process::open(config, pool.clone()).await.expect("a process");
         let mut connection = pool.acquire().await.expect("a connection");
-        setup::prepare(&mut connection, &config::defaults(), &clock).await.expect("a superuser");
-        let storage = StorageConfig { data_dir: folder.to_owned(), s3_bucket: None, s3_allow_http: false };
-        let storage = Storage::open(&storage).expect("a storage");
+        let prepared =
+            setup::prepare(&mut connection, &process.config.superuser, &process.services.clock).await;
+        prepared.expect("a superuser");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
-        let worker = Worker {
-            pool: queue_pool,
-            storage: storage.clone(),
-            clock: clock.clone(),
-            limits: limits.clone(),
-            retention: config::defaults(),
-            concurrency: cores,
-            memory_mib: None,
-            heartbeat: Duration::from_secs(5),
-            cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
-        };
-        let api =
-            Api { services: Services::new(pool.clone(), storage, clock, limits), http: config::defaults() };
-        tokio::spawn(api.serve(listener, stop.clone()));
+        let worker = process.worker(queue_pool).expect("a worker");
+        tokio::spawn(process.api().serve(listener, stop.clone()));
         tokio::spawn(worker.run(stop.clone()));
         let client = reqwest::Client::builder().cookie_store(true).no_proxy().build().expect("a client");
         let login = client.post(format!("{origin}/api/session"));

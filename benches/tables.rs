@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use api::Api;
-use embedded_postgres::{Config, Durability, Server};
+use embedded_postgres::{Durability, Server};
+use pictier::{Config, Process, service};
 use reqwest::{
     Client, StatusCode,
     header::{ACCEPT, HeaderMap, HeaderValue},
@@ -16,13 +16,14 @@ use shared::{
     clock::Clock,
     config::{self, StorageConfig},
     postgres,
-    services::{Services, setup},
-    storage::Storage,
+    services::setup,
 };
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Connections of the API.
+const API_CONNECTIONS: u32 = 8;
 const RUNS: usize = 20;
 
 /// 100,000 users, 1,000,000 images, 2,000,000 thumbnails, 100,000 links, 60,000 sessions, 200,000 jobs and 100,000 past
@@ -179,7 +180,7 @@ const PAGES: [(&str, &str); 62] = [
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = Config {
+    let config = embedded_postgres::Config {
         root: folder.path().join("postgres"),
         durability: Durability::Durable,
         max_connections: 20,
@@ -191,10 +192,15 @@ fn main() {
         postgres::create_database(&server.options("postgres"), "tables").await.expect("a database");
         let pool = postgres::connect_unlimited(server.options("tables"), 10).await.expect("a pool");
         postgres::migrate(&pool).await.expect("the schema");
+        let mut config: Config = config::defaults();
+        config.storage =
+            StorageConfig { data_dir: folder.path().into(), s3_bucket: None, s3_allow_http: false };
+        config.database.database_connections = API_CONNECTIONS;
+        let api_pool = service::connect(&config, server.options("tables")).await.expect("a pool");
+        // before there are images, none of which has a file
+        let process = Process::open(config, api_pool).await.expect("a process");
         fill(&pool).await;
-        let storage = StorageConfig { data_dir: folder.path().into(), s3_bucket: None, s3_allow_http: false };
-        let storage = Storage::open(&storage).expect("a storage");
-        let origin = serve(pool.clone(), storage).await;
+        let origin = serve(&process).await;
         measure(&pool, &origin).await;
     });
 }
@@ -212,12 +218,10 @@ async fn fill(pool: &PgPool) {
     println!("filled in {} s", started.elapsed().as_secs());
 }
 
-async fn serve(pool: PgPool, storage: Storage) -> String {
+async fn serve(process: &Process) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let origin = format!("http://{}", listener.local_addr().expect("an address"));
-    let (http, limits) = (config::defaults(), config::defaults());
-    let api = Api { services: Services::new(pool, storage, Clock::default(), limits), http };
-    tokio::spawn(api.serve(listener, CancellationToken::new()));
+    tokio::spawn(process.api().serve(listener, CancellationToken::new()));
     origin
 }
 

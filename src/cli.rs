@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use shared::config::{
-    DatabaseConfig, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig, WorkerConfig,
-};
+use clap::{Parser, Subcommand, ValueEnum};
+use pictier::Config;
 
 /// Image upload with account tiers. Without a command everything runs in one process: the database (unless one is
 /// configured), the API, a worker and the hourly cleanup.
@@ -14,27 +12,6 @@ use shared::config::{
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) config: Config,
-    #[command(subcommand)]
-    pub(crate) role: Option<Role>,
-}
-
-/// Everything that can be configured.
-#[derive(Args)]
-pub(crate) struct Config {
-    #[command(flatten)]
-    pub(crate) database: DatabaseConfig,
-    #[command(flatten)]
-    pub(crate) storage: StorageConfig,
-    #[command(flatten)]
-    pub(crate) http: HttpConfig,
-    #[command(flatten)]
-    pub(crate) superuser: SuperuserConfig,
-    #[command(flatten)]
-    pub(crate) limits: LimitsConfig,
-    #[command(flatten)]
-    pub(crate) worker: WorkerConfig,
-    #[command(flatten)]
-    pub(crate) retention: RetentionConfig,
 
     /// Log level, or levels by module
     #[arg(
@@ -49,6 +26,9 @@ pub(crate) struct Config {
     /// Format of log lines
     #[arg(long, env, global = true, default_value = "text", help_heading = "Log")]
     pub(crate) log_format: LogFormat,
+
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,6 +105,7 @@ pub(crate) enum Role {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use shared::config::WORKER_EXTRA_CONNECTIONS;
 
     use super::*;
 
@@ -145,6 +126,15 @@ mod tests {
             "README.md lacks these rows of its configuration table:\n{}",
             missing.join("\n")
         );
+    }
+
+    #[test]
+    fn the_help_says_how_many_connections_a_worker_needs() {
+        let command = Cli::command();
+        let option = command.get_arguments().find(|option| option.get_id() == "database_connections");
+        let help = option.and_then(clap::Arg::get_help).expect("a help text").to_string();
+        let needs = format!("at least its concurrency plus {WORKER_EXTRA_CONNECTIONS}");
+        assert!(help.ends_with(&needs), "{help}");
     }
 
     /// An option as a row of the README's table.

@@ -2,10 +2,9 @@
 
 use anyhow::Context;
 use embedded_postgres::{Durability, Server};
+use pictier::Config;
 use shared::{clock::Clock, db, domain::Username, postgres};
 use sqlx::{PgPool, postgres::PgConnectOptions};
-
-use crate::cli::Config;
 
 /// The name of the database on the embedded server.
 const EMBEDDED_DATABASE: &str = "pictier";
@@ -86,15 +85,9 @@ impl Database {
         Ok((pool, created))
     }
 
-    /// A pool for answering requests.
-    pub(crate) async fn connect(&self, connections: u32) -> anyhow::Result<PgPool> {
-        postgres::connect(self.options.clone(), connections).await.context("connecting to the database")
-    }
-
-    /// A pool for a worker.
-    pub(crate) async fn connect_for_queue(&self, connections: u32) -> anyhow::Result<PgPool> {
-        let pool = postgres::connect_for_queue(self.options.clone(), connections).await;
-        pool.context("connecting to the database")
+    /// How to connect to it.
+    pub(crate) fn options(&self) -> PgConnectOptions {
+        self.options.clone()
     }
 }
 

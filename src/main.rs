@@ -61,12 +61,12 @@ fn block_on(role: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Res
 }
 
 fn log_to_stderr(cli: &Cli) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&cli.config.log).context("the log filter")?;
+    let filter = EnvFilter::try_new(&cli.log).context("the log filter")?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
-    match cli.config.log_format {
+    match cli.log_format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().init(),
     }

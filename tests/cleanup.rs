@@ -10,20 +10,16 @@ use shared::{
     jobs::{self, CleanUp, JobId},
     storage::StorageKey,
 };
-use worker::{AuditReport, CleanedUp, Context};
+use worker::{AuditReport, CleanedUp};
 
 use crate::harness::{TestApp, pictures};
 
-fn context(app: &TestApp) -> Context {
-    Context::new(app.pool.clone(), app.storage.clone(), app.clock.clone(), app.retention)
-}
-
 async fn clean_up(app: &TestApp) -> CleanedUp {
-    worker::clean_up(&context(app)).await.expect("a cleanup")
+    worker::clean_up(&app.job_context()).await.expect("a cleanup")
 }
 
 async fn audit(app: &TestApp) -> AuditReport {
-    worker::audit(&context(app)).await.expect("an audit")
+    worker::audit(&app.job_context()).await.expect("an audit")
 }
 
 #[tokio::test]
@@ -134,7 +130,7 @@ async fn an_orphan_that_is_gone_is_forgotten() {
 #[tokio::test]
 async fn no_configuration_makes_orphans_younger_than_an_hour() {
     let mut app = TestApp::start().await;
-    app.retention.orphan_age_seconds = 0;
+    app.config.retention.orphan_age_seconds = 0;
     let key = StorageKey::thumbnail(ThumbnailId::random(), Attempt(1), imaging::Format::Jpeg);
     app.storage.put(&key, "x".into()).await.expect("an orphan");
     for _ in 0..3 {
@@ -160,7 +156,7 @@ async fn an_original_is_deleted_only_if_its_upload_was_noted_and_interrupted() {
     app.clock.advance(Duration::from_hours(1000));
     age_notes(&app, "23 hours").await;
     assert_eq!(clean_up(&app).await.abandoned_uploads, 0, "the upload may be under way");
-    let listed = worker::unknown_originals(&context(&app)).await.expect("a listing");
+    let listed = worker::unknown_originals(&app.job_context()).await.expect("a listing");
     assert_eq!(listed, std::slice::from_ref(&unknown), "one that is under way is not listed");
     age_notes(&app, "2 hours").await;
     let cleaned_up = clean_up(&app).await;
@@ -168,7 +164,10 @@ async fn an_original_is_deleted_only_if_its_upload_was_noted_and_interrupted() {
     assert_eq!(app.rows("uploads_under_way").await, 0);
     assert_eq!(audit(&app).await.objects_without_row.examples, [unknown.to_string()]);
 
-    assert_eq!(worker::delete_unknown_originals(&context(&app), vec![unknown]).await.expect("a deletion"), 1);
+    assert_eq!(
+        worker::delete_unknown_originals(&app.job_context(), vec![unknown]).await.expect("a deletion"),
+        1
+    );
     client.get(image["file_urls"]["original"].as_str().expect("a link")).await.expect(StatusCode::OK);
     assert!(audit(&app).await.is_clean());
 }
@@ -191,7 +190,7 @@ async fn an_upload_that_the_cleanup_gave_up_is_not_committed() {
 
 #[tokio::test]
 async fn an_upload_leaves_no_note() {
-    let app = TestApp::start_with(|limits| limits.upload_max_bytes = 1 << 20).await;
+    let app = TestApp::start_with(|config| config.limits.upload_max_bytes = 1 << 20).await;
     let client = app.user("Basic").await;
     client.uploaded("a.png", pictures::png(10, 10)).await;
     app.change_tier("Basic", |tier| tier.storage_quota_bytes = 1.try_into().expect("a byte")).await;
@@ -296,7 +295,7 @@ async fn the_cleanup_is_a_job_as_well() {
 #[tokio::test]
 async fn the_audit_of_a_busy_system_raises_no_false_alarm() {
     let mut app = TestApp::start().await;
-    app.retention.orphan_age_seconds = 0;
+    app.config.retention.orphan_age_seconds = 0;
     let client = app.user("Premium").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let kept = client.uploaded("b.png", pictures::png(10, 10)).await;
@@ -359,12 +358,12 @@ async fn a_repair_makes_damaged_thumbnails_again_and_says_what_only_a_backup_has
     let report = audit(&app).await;
     assert_eq!((report.wrong_sizes.count, report.rows_without_object.count), (1, 1), "{report}");
 
-    let plan = worker::plan_repair(&context(&app)).await.expect("a plan");
+    let plan = worker::plan_repair(&app.job_context()).await.expect("a plan");
     assert!(plan.to_string().contains("2 thumbnails to make again"), "{plan}");
     assert!(!plan.needs_backup());
-    let repaired = worker::repair(&context(&app), &plan).await.expect("a repair");
+    let repaired = worker::repair(&app.job_context(), &plan).await.expect("a repair");
     assert_eq!((repaired.thumbnails, repaired.recounted_users), (2, 1));
-    let again = worker::repair(&context(&app), &plan).await.expect("a repair");
+    let again = worker::repair(&app.job_context(), &plan).await.expect("a repair");
     assert_eq!(again.thumbnails, 0, "they are under way");
     app.run_jobs().await;
     for link in &links {
@@ -376,6 +375,6 @@ async fn a_repair_makes_damaged_thumbnails_again_and_says_what_only_a_backup_has
     let original =
         app.objects().await.into_iter().find(|key| key.starts_with("originals/")).expect("an original");
     app.storage.delete(vec![key(&original)]).await.expect("a lost original");
-    let plan = worker::plan_repair(&context(&app)).await.expect("a plan");
+    let plan = worker::plan_repair(&app.job_context()).await.expect("a plan");
     assert!(plan.is_empty() && plan.needs_backup() && plan.to_string().contains(&original), "{plan}");
 }

@@ -163,7 +163,7 @@ async fn a_link_gives_nothing_that_the_tier_lacks() {
 
 #[tokio::test]
 async fn an_image_has_a_limited_number_of_live_links() {
-    let app = TestApp::start_with(|limits| limits.links_per_image = 2).await;
+    let app = TestApp::start_with(|config| config.limits.links_per_image = 2).await;
     let client = app.user("Enterprise").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");

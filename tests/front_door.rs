@@ -37,7 +37,7 @@ async fn a_silent_connection_is_closed() {
 
 #[tokio::test]
 async fn connections_above_the_limit_are_refused_until_one_ends() {
-    let app = TestApp::start_reached(|http| http.http_connections = 2).await;
+    let app = TestApp::start_with(|config| config.http.http_connections = 2).await;
     let mut first = connect(&app).await;
     let _second = connect(&app).await;
     let refused = read_to_end(&mut connect(&app).await).await;
@@ -64,8 +64,8 @@ async fn connections_above_the_limit_are_refused_until_one_ends() {
 
 #[tokio::test]
 async fn a_request_for_another_host_is_refused() {
-    let app = TestApp::start_reached(|http| {
-        http.public_url = Some("https://img.example.com".parse().expect("a URL"));
+    let app = TestApp::start_with(|config| {
+        config.http.public_url = Some("https://img.example.com".parse().expect("a URL"));
     })
     .await;
     let client = app.anonymous();
@@ -93,7 +93,7 @@ async fn ask_and_never_read(app: &TestApp, path: &str) -> TcpStream {
 
 #[tokio::test]
 async fn a_client_that_never_reads_loses_its_connection() {
-    let app = TestApp::start_reached(|http| http.http_connections = 3).await;
+    let app = TestApp::start_with(|config| config.http.http_connections = 3).await;
     let ada = app.user("Premium").await;
     // more than the buffers of both sides hold
     let image = ada.uploaded("a.png", pictures::noise_png(2400, 2400)).await;
@@ -170,7 +170,7 @@ async fn text_is_compressed_and_images_and_events_are_not() {
 
 #[tokio::test]
 async fn right_logins_are_never_too_many() {
-    let app = TestApp::start_with(|limits| limits.login_max_failures = 1).await;
+    let app = TestApp::start_with(|config| config.limits.login_max_failures = 1).await;
     app.create_user("ada", "Basic").await;
     for _ in 0..12 {
         app.anonymous().log_in("ada", PASSWORD).await.expect(StatusCode::OK);
@@ -182,7 +182,7 @@ async fn right_logins_are_never_too_many() {
 
 #[tokio::test]
 async fn an_address_is_refused_after_failures_on_many_accounts_and_a_success_forgets_its_own() {
-    let app = TestApp::start_with(|limits| limits.login_max_failures = 2).await;
+    let app = TestApp::start_with(|config| config.limits.login_max_failures = 2).await;
     app.create_user("ada", "Basic").await;
     for number in 0..19 {
         let name = format!("nobody{number}");
@@ -205,7 +205,7 @@ async fn an_address_is_refused_after_failures_on_many_accounts_and_a_success_for
 
 #[tokio::test]
 async fn many_wrong_logins_at_once_get_hardly_more_tries_than_are_allowed() {
-    let app = TestApp::start_with(|limits| limits.login_max_failures = 3).await;
+    let app = TestApp::start_with(|config| config.limits.login_max_failures = 3).await;
     app.create_user("ada", "Basic").await;
     let tries = (0..40).map(|_| async { app.anonymous().log_in("ada", "wrong").await.status });
     let statuses = futures::future::join_all(tries).await;
@@ -215,7 +215,7 @@ async fn many_wrong_logins_at_once_get_hardly_more_tries_than_are_allowed() {
 
 #[tokio::test]
 async fn nobody_is_locked_out_by_the_address_of_a_proxy_that_is_not_configured() {
-    let app = TestApp::start_with(|limits| limits.login_max_failures = 1).await;
+    let app = TestApp::start_with(|config| config.limits.login_max_failures = 1).await;
     app.create_user("ada", "Basic").await;
     let through_proxy = |name: &str, password: &str, client: &str| {
         let body = json!({"username": name, "password": password});

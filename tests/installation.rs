@@ -11,13 +11,8 @@ use shared::{
     storage::StorageKey,
 };
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
-use worker::Context;
 
 use crate::harness::{Client, TestApp, fresh_database, pictures, processes::Pictier};
-
-fn context(app: &TestApp) -> Context {
-    Context::new(app.pool.clone(), app.storage.clone(), app.clock.clone(), app.retention)
-}
 
 async fn run(app: &TestApp, statement: &'static str) {
     sqlx::query(statement).execute(&app.pool).await.expect(statement);
@@ -158,9 +153,9 @@ async fn a_store_without_its_marker_is_an_outage_and_nothing_is_deleted() {
         problem.expect_problem(503, "unavailable");
     }
     client.upload("b.png", pictures::png(10, 10)).await.expect_problem(503, "unavailable");
-    assert!(worker::clean_up(&context(&app)).await.is_err());
-    assert!(worker::audit(&context(&app)).await.is_err());
-    assert!(worker::plan_repair(&context(&app)).await.is_err());
+    assert!(worker::clean_up(&app.job_context()).await.is_err());
+    assert!(worker::audit(&app.job_context()).await.is_err());
+    assert!(worker::plan_repair(&app.job_context()).await.is_err());
     // a request for a thumbnail that was never made waits for the store to come back
     client.get(url(&image, "400 px high")).await.expect(StatusCode::ACCEPTED);
     let ready = "SELECT count(*) FROM thumbnails WHERE state = 'ready'";
@@ -174,7 +169,7 @@ async fn a_store_without_its_marker_is_an_outage_and_nothing_is_deleted() {
     for name in ["original", "200 px high", "400 px high"] {
         client.get(url(&image, name)).await.expect(StatusCode::OK);
     }
-    assert!(worker::audit(&context(&app)).await.expect("an audit").is_clean());
+    assert!(worker::audit(&app.job_context()).await.expect("an audit").is_clean());
 }
 
 #[tokio::test]
@@ -184,7 +179,7 @@ async fn a_copy_of_the_database_deletes_nothing_until_it_adopts_the_store() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let orphan = StorageKey::thumbnail(ThumbnailId::random(), Attempt(1), imaging::Format::Png);
     app.storage.put(&orphan, "x".into()).await.expect("an orphan");
-    worker::clean_up(&context(&app)).await.expect("the original's cleanup");
+    worker::clean_up(&app.job_context()).await.expect("the original's cleanup");
     // what a copy knows that was made before the original's last two cleanups
     run(
         &app,
@@ -194,7 +189,7 @@ async fn a_copy_of_the_database_deletes_nothing_until_it_adopts_the_store() {
     run(&app, "UPDATE orphans SET first_seen = now() - interval '9 days'").await;
     run(&app, "INSERT INTO uploads_under_way SELECT 'originals/x', now() - interval '9 days'").await;
     let before = app.objects().await;
-    let cleaned_up = worker::clean_up(&context(&app)).await;
+    let cleaned_up = worker::clean_up(&app.job_context()).await;
     assert!(cleaned_up.is_err_and(|error| error.to_string().contains("is a copy")));
     client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
     app.start_worker().await;
@@ -205,7 +200,7 @@ async fn a_copy_of_the_database_deletes_nothing_until_it_adopts_the_store() {
     installation::adopt(&app.pool, &app.storage).await.expect("an adopted store");
     run(&app, "UPDATE apalis.jobs SET run_at = now()").await;
     app.stop_worker().await;
-    assert_eq!(worker::clean_up(&context(&app)).await.expect("a cleanup").orphans, 1);
+    assert_eq!(worker::clean_up(&app.job_context()).await.expect("a cleanup").orphans, 1);
     assert_eq!(app.objects().await, Vec::<String>::new());
 }
 
@@ -283,13 +278,13 @@ async fn a_damaged_marker_is_mended_by_adopting_the_store() {
 #[tokio::test]
 async fn a_cleanup_that_was_killed_between_database_and_marker_is_no_copy() {
     let app = TestApp::start().await;
-    worker::clean_up(&context(&app)).await.expect("a cleanup");
+    worker::clean_up(&app.job_context()).await.expect("a cleanup");
     let marker = app.storage.read_marker().await.expect("a look").expect("a marker");
     let mut connection = app.pool.acquire().await.expect("a connection");
     let written =
         db::installation::set_generation(&mut connection, uuid::Uuid::new_v4(), Some(marker.generation));
     written.await.expect("a generation that does not reach the marker");
-    worker::clean_up(&context(&app)).await.expect("a cleanup");
+    worker::clean_up(&app.job_context()).await.expect("a cleanup");
     let marker = app.storage.read_marker().await.expect("a look").expect("a marker");
     let known = db::installation::get(&mut connection).await.expect("an installation");
     assert_eq!(known.generation, marker.generation);
@@ -299,7 +294,7 @@ async fn a_cleanup_that_was_killed_between_database_and_marker_is_no_copy() {
 async fn cleanups_at_the_same_time_keep_database_and_marker_together() {
     let app = TestApp::start().await;
     let cleanups = (0..8).map(|_| {
-        let context = context(&app);
+        let context = app.job_context();
         tokio::spawn(async move { installation::renew_generation(&context.pool, &context.storage).await })
     });
     for cleanup in cleanups.collect::<Vec<_>>() {

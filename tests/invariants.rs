@@ -101,6 +101,19 @@ fn handlers_and_pages_write_through_services_only() {
     }
 }
 
+#[test]
+fn a_process_is_wired_in_one_place() {
+    let place = root().join("src/service.rs");
+    // spelled in two parts, so that this file does not break its own rule
+    let literals = ["Api", "Worker"].map(|part| format!(" {part} {{"));
+    for (path, text) in ["src", "tests", "benches"].iter().flat_map(|folder| sources(folder)) {
+        if path != place {
+            let literal = text.lines().find(|line| literals.iter().any(|literal| line.contains(literal)));
+            assert!(literal.is_none(), "{}: {literal:?} belongs into src/service.rs", path.display());
+        }
+    }
+}
+
 /// It has to act between fork and exec, and prepares the queries of `shared` before that compiles.
 #[test]
 fn unsafe_code_stands_in_one_room_that_knows_no_other() {

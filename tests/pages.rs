@@ -51,7 +51,7 @@ async fn a_login_never_leads_to_another_site() {
 
 #[tokio::test]
 async fn tries_to_log_in_by_the_page_count_as_those_by_the_api() {
-    let app = TestApp::start_with(|limits| limits.login_max_failures = 1).await;
+    let app = TestApp::start_with(|config| config.limits.login_max_failures = 1).await;
     app.create_user("ada", "Basic").await;
     let ada = app.anonymous();
     ada.log_in("ada", "wrong").await.expect_problem(401, "wrong-credentials");

@@ -48,7 +48,7 @@ async fn uploads_at_once_cannot_exceed_the_quota() {
 
 #[tokio::test]
 async fn a_user_uploads_at_most_so_many_files_in_a_minute() {
-    let app = TestApp::start_with(|limits| limits.uploads_per_minute = 2).await;
+    let app = TestApp::start_with(|config| config.limits.uploads_per_minute = 2).await;
     let client = app.user("Basic").await;
     for _ in 0..2 {
         client.uploaded("a.png", pictures::png(10, 10)).await;

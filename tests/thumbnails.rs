@@ -115,7 +115,7 @@ async fn an_image_of_a_page_waits_by_itself() {
 
 #[tokio::test]
 async fn waiting_requests_are_limited_and_the_rest_is_told_to_come_back() {
-    let mut app = TestApp::start_with(|limits| limits.waiting_requests = 0).await;
+    let mut app = TestApp::start_with(|config| config.limits.waiting_requests = 0).await;
     let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(80, 60)).await;
     let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     answer.expect(StatusCode::ACCEPTED);

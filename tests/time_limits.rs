@@ -200,7 +200,7 @@ async fn sessions_that_serve_requests_and_jobs_are_limited_and_those_of_the_comm
 
 #[tokio::test]
 async fn an_upload_is_limited_by_the_time_of_its_body() {
-    let app = TestApp::start_with(|limits| limits.request_body_max_seconds = 3).await;
+    let app = TestApp::start_with(|config| config.limits.request_body_max_seconds = 3).await;
     let client = app.user("Basic").await;
     let (mut sender, body) = futures::channel::mpsc::unbounded::<Result<Vec<u8>, std::io::Error>>();
     let head = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n";

@@ -6,10 +6,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use shared::storage::StorageKey;
 use tokio::time::Instant;
-use worker::{
-    Context,
-    queue::{JobError, Trouble},
-};
+use worker::queue::{JobError, Trouble};
 
 use crate::harness::{TestApp, pictures};
 
@@ -105,7 +102,7 @@ async fn a_day_after_its_request_a_thumbnail_fails_with_the_reason_and_is_retrie
         let told = problem["detail"].as_str().expect("a reason").to_owned();
         assert!(told.contains(reason), "{told}");
 
-        let context = Context::new(app.pool.clone(), app.storage.clone(), app.clock.clone(), app.retention);
+        let context = app.job_context();
         assert_eq!(worker::retry_failed(&context, Some("another reason")).await.expect("a retry"), 0);
         assert_eq!(worker::retry_failed(&context, Some(&told)).await.expect("a retry"), 1);
         app.run_jobs().await;

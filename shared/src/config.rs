@@ -7,6 +7,10 @@ use clap::{Args, Command};
 
 use crate::public_url::PublicUrl;
 
+/// Connections that a worker needs besides one per concurrent thumbnail, for heartbeats, polling and listening. The help
+/// of `--database-connections` repeats this number.
+pub const WORKER_EXTRA_CONNECTIONS: u32 = 6;
+
 /// Which database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]

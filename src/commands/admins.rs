@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, stdin};
 
 use anyhow::{Context, bail};
+use pictier::Config;
 use shared::{
     db,
     domain::{Actor, Password, Username},
@@ -10,7 +11,7 @@ use shared::{
 };
 
 use super::services;
-use crate::{cli::Config, database::Database};
+use crate::database::Database;
 
 /// Creates an administrator whose password is asked for.
 pub(crate) async fn create(

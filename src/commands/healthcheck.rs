@@ -2,7 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use shared::{config::HttpConfig, db};
+use anyhow::Context;
+use shared::{config::HttpConfig, db, postgres};
 
 use super::reachable;
 use crate::database::{Database, ONE_SHOT_CONNECTIONS};
@@ -30,7 +31,8 @@ pub(crate) async fn api(config: &HttpConfig) -> anyhow::Result<ExitCode> {
 
 /// Whether a worker on this machine lives.
 pub(crate) async fn worker(database: &Database) -> anyhow::Result<ExitCode> {
-    let pool = database.connect(ONE_SHOT_CONNECTIONS).await?;
+    let pool = postgres::connect(database.options(), ONE_SHOT_CONNECTIONS).await;
+    let pool = pool.context("connecting to the database")?;
     let host = worker::host_name();
     if db::queue::has_live_worker(&mut *pool.acquire().await?, &host, WORKER_SEEN).await? {
         return Ok(ExitCode::SUCCESS);

@@ -3,18 +3,12 @@
 use std::process::ExitCode;
 
 use futures::TryStreamExt;
-use shared::{
-    clock::Clock,
-    db, installation,
-    storage::{Storage, StorageError},
-};
+use pictier::{Config, Process};
+use shared::{db, installation, services::Services, storage::StorageError};
 use worker::Context;
 
-use super::consent::Consent;
-use crate::{
-    cli::Config,
-    database::{Database, Schema},
-};
+use super::{consent::Consent, services};
+use crate::database::{Database, Schema};
 
 /// What the hourly job does, now.
 pub(crate) async fn clean_up(config: &Config, database: &Database) -> anyhow::Result<()> {
@@ -88,8 +82,7 @@ pub(crate) async fn adopt_storage(
     database: &Database,
     consent: Consent,
 ) -> anyhow::Result<ExitCode> {
-    let (pool, _) = database.open(config, Schema::Expect).await?;
-    let storage = Storage::open(&config.storage)?;
+    let Services { pool, storage, .. } = services(config, database).await?;
     let images = db::installation::count_images(&mut *pool.acquire().await?).await?;
     let originals = storage.list_originals().try_fold(0_u64, |count, _| async move { Ok(count + 1) }).await?;
     let marker = match storage.read_marker().await {
@@ -112,8 +105,5 @@ pub(crate) async fn adopt_storage(
 
 async fn context(config: &Config, database: &Database) -> anyhow::Result<Context> {
     let (pool, _) = database.open(config, Schema::Expect).await?;
-    let storage = Storage::open(&config.storage)?;
-    installation::join(&pool, &storage).await?;
-    let clock = Clock::measured(&pool).await?;
-    Ok(Context::new(pool, storage, clock, config.retention))
+    Ok(Process::open(config.clone(), pool).await?.job_context())
 }

@@ -12,11 +12,12 @@ use std::{
     process::ExitCode,
 };
 
-use shared::{clock::Clock, services::Services, storage::Storage};
+use pictier::{Config, service};
+use shared::services::Services;
 
 use self::consent::Consent;
 use crate::{
-    cli::{Cli, Config, Role},
+    cli::{Cli, Role},
     database::{Database, Schema},
 };
 
@@ -60,9 +61,7 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
 /// The procedures for a command that does one thing and ends.
 async fn services(config: &Config, database: &Database) -> anyhow::Result<Services> {
     let (pool, _) = database.open(config, Schema::Expect).await?;
-    let storage = Storage::open(&config.storage)?;
-    let clock = Clock::measured(&pool).await?;
-    Ok(Services::new(pool, storage, clock, config.limits.clone()))
+    service::open_services(config, pool).await
 }
 
 /// An address on this machine that reaches a listener; one on all addresses cannot be connected to by its own.

@@ -1,19 +1,13 @@
 //! The roles that run until they are told to stop.
 
-use std::{thread, time::Duration};
-
 use anyhow::{Context, bail};
-use api::Api;
+use pictier::{Config, Process, service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shared::{
-    clock::Clock,
     config::HttpConfig,
     db,
     domain::{Password, Username},
-    installation,
     public_url::PublicUrl,
-    services::Services,
-    storage::Storage,
 };
 use sqlx::PgPool;
 use tokio::{
@@ -22,18 +16,9 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use worker::Worker;
 
 use super::reachable;
-use crate::{
-    cli::Config,
-    database::{Database, Schema},
-};
-
-/// Connections of a worker besides one for each thumbnail that it makes: heartbeats, polling and listening.
-const WORKER_EXTRA_CONNECTIONS: usize = 6;
-/// The connection that listens stands beside the pool.
-const LISTENER_CONNECTIONS: u32 = 1;
+use crate::database::{Database, Schema};
 
 /// A connection is an open file, and the file that it sends another.
 const FILES_OF_CONNECTION: u64 = 2;
@@ -41,8 +26,8 @@ const FILES_OF_CONNECTION: u64 = 2;
 const OTHER_FILES: u64 = 128;
 
 /// How the API is reached, with as many connections as the system lets the process have at most.
-fn http_config(config: &Config) -> HttpConfig {
-    let mut http = config.http.clone();
+fn http_config(config: &HttpConfig) -> HttpConfig {
+    let mut http = config.clone();
     let limit = getrlimit(Resource::Nofile);
     // where it is refused, the process has what it had
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -66,16 +51,13 @@ fn http_config(config: &Config) -> HttpConfig {
 pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let created = database.prepare(config, Schema::Prepare).await?;
-    let pool = database.connect(api_connections(config)).await?;
-    let storage = open_storage(config, &pool).await?;
-    let clock = Clock::measured(&pool).await?;
-    let listener = listen(config, &pool).await?;
-    let worker_pool = database.connect_for_queue(worker_connections(config)).await?;
-    let worker = build_worker(config, worker_pool, storage.clone(), clock.clone())?;
-    greet(&config.http, &listener, &pool, created.as_ref()).await?;
+    let process = open_for_requests(config, database).await?;
+    let listener = listen(config, &process.services.pool).await?;
+    let worker = process.worker(service::connect_for_queue(config, database.options()).await?)?;
+    greet(&config.http, &listener, &process.services.pool, created.as_ref()).await?;
     let mut roles = JoinSet::new();
     let (api_stop, worker_stop) = (stop.clone(), stop.clone());
-    let api = build_api(config, pool, storage, clock);
+    let api = process.api();
     roles.spawn(async move { api.serve(listener, api_stop).await.context("the API") });
     roles.spawn(async move { worker.run(worker_stop).await.context("the worker") });
     wait_for_all(roles, &stop).await
@@ -85,69 +67,25 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     let created = database.prepare(config, Schema::Expect).await?;
-    let pool = database.connect(api_connections(config)).await?;
-    let storage = open_storage(config, &pool).await?;
-    let clock = Clock::measured(&pool).await?;
-    let listener = listen(config, &pool).await?;
-    greet(&config.http, &listener, &pool, created.as_ref()).await?;
-    build_api(config, pool, storage, clock).serve(listener, stop).await.context("the API")
+    let process = open_for_requests(config, database).await?;
+    let listener = listen(config, &process.services.pool).await?;
+    greet(&config.http, &listener, &process.services.pool, created.as_ref()).await?;
+    process.api().serve(listener, stop).await.context("the API")
 }
 
 /// A worker alone, with its part in the cleanup.
 pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
     database.prepare(config, Schema::Expect).await?;
-    let pool = database.connect_for_queue(worker_connections(config)).await?;
-    let storage = open_storage(config, &pool).await?;
-    let clock = Clock::measured(&pool).await?;
-    build_worker(config, pool, storage, clock)?.run(stop).await.context("the worker")
+    let pool = service::connect_for_queue(config, database.options()).await?;
+    let process = Process::open(config.clone(), pool.clone()).await?;
+    process.worker(pool)?.run(stop).await.context("the worker")
 }
 
-/// Opens the storage, which has to belong to the database.
-async fn open_storage(config: &Config, pool: &PgPool) -> anyhow::Result<Storage> {
-    let storage = Storage::open(&config.storage).with_context(|| {
-        format!(
-            "opening the storage; is {} a folder that can be written to?",
-            config.storage.data_dir.display()
-        )
-    })?;
-    installation::join(pool, &storage).await?;
-    Ok(storage)
-}
-
-fn build_api(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> Api {
-    let services = Services::new(pool, storage, clock, config.limits.clone());
-    Api { services, http: http_config(config) }
-}
-
-fn build_worker(config: &Config, pool: PgPool, storage: Storage, clock: Clock) -> anyhow::Result<Worker> {
-    let cleanup_schedule = worker::parse_schedule(&config.worker.cleanup_schedule)?;
-    Ok(Worker {
-        pool,
-        storage,
-        clock,
-        limits: config.limits.clone(),
-        retention: config.retention,
-        concurrency: worker_concurrency(config),
-        memory_mib: config.worker.worker_memory_mib,
-        heartbeat: Duration::from_secs(config.worker.worker_heartbeat_seconds.max(1)),
-        cleanup_schedule,
-    })
-}
-
-fn worker_concurrency(config: &Config) -> usize {
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
-    config.worker.worker_concurrency.unwrap_or_else(cores).max(1)
-}
-
-fn api_connections(config: &Config) -> u32 {
-    config.database.database_connections.saturating_sub(LISTENER_CONNECTIONS).max(1)
-}
-
-fn worker_connections(config: &Config) -> u32 {
-    let needed = worker_concurrency(config) + WORKER_EXTRA_CONNECTIONS;
-    let needed = u32::try_from(needed).unwrap_or(u32::MAX);
-    config.database.database_connections.max(needed).saturating_sub(LISTENER_CONNECTIONS)
+async fn open_for_requests(config: &Config, database: &Database) -> anyhow::Result<Process> {
+    let pool = service::connect(config, database.options()).await?;
+    let config = Config { http: http_config(&config.http), ..config.clone() };
+    Process::open(config, pool).await
 }
 
 /// Binds the address, unless that would let strangers log in with the password that everybody knows.

@@ -3,6 +3,7 @@
 use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::Context;
+use pictier::Config;
 use shared::{
     db,
     domain::{Actor, Tier, TierSpec},
@@ -10,7 +11,7 @@ use shared::{
 };
 
 use super::{consent::Consent, services};
-use crate::{cli::Config, database::Database};
+use crate::database::Database;
 
 /// Creates and changes tiers as a file says, after telling what that is.
 pub(crate) async fn load(

@@ -64,7 +64,7 @@ async fn chosen_files_become_pictures_without_another_page() {
 
 #[tokio::test]
 async fn a_refused_file_has_the_reason_beside_its_name() {
-    let mut app = TestApp::start_with(|limits| limits.upload_max_bytes = 100_000).await;
+    let mut app = TestApp::start_with(|config| config.limits.upload_max_bytes = 100_000).await;
     app.create_user("ada", "Basic").await;
     app.start_worker().await;
     let Some(ada) = Browser::logged_in(&app, "ada").await else { return };

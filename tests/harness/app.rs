@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use api::Api;
 use futures::TryStreamExt;
+use pictier::{Config, Process, service};
 use shared::{
     clock::Clock,
-    config::{self, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig},
+    config::{self, StorageConfig},
     db::{self, users::NewUser},
     domain::{Attempt, Password, ThumbnailId, TierSpec, UserId, Username},
-    installation, passwords, postgres,
+    passwords, postgres,
     services::Services,
     storage::Storage,
 };
@@ -22,23 +22,22 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use worker::Worker;
+use worker::Context;
 
 use super::{Client, Proxy, fresh_database};
 
 /// The password of every user that tests create.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-const WORKER_CONNECTIONS: u32 = 10;
-const CONCURRENCY: usize = 2;
+/// Connections of the API, and as many of the worker: many tests share one server.
+const CONNECTIONS: u32 = 11;
 
 pub(crate) struct TestApp {
     pub(crate) origin: String,
     pub(crate) pool: PgPool,
     pub(crate) storage: Storage,
     pub(crate) clock: Clock,
-    pub(crate) limits: LimitsConfig,
-    pub(crate) retention: RetentionConfig,
+    pub(crate) config: Config,
     pub(crate) database: PgConnectOptions,
     data: TempDir,
     stop: CancellationToken,
@@ -50,63 +49,35 @@ impl TestApp {
         Self::start_with(|_| {}).await
     }
 
-    /// With limits that differ from the defaults.
-    pub(crate) async fn start_with(change: impl FnOnce(&mut LimitsConfig)) -> Self {
-        let mut limits = config::defaults();
-        change(&mut limits);
+    /// With a configuration that differs from the tests' own.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let database = fresh_database().await;
-        Self::launch(database.clone(), database, limits, config::defaults()).await
-    }
-
-    /// With an API that is reached in another way than by default.
-    pub(crate) async fn start_reached(change: impl FnOnce(&mut HttpConfig)) -> Self {
-        let mut http = config::defaults();
-        change(&mut http);
-        let database = fresh_database().await;
-        Self::launch(database.clone(), database, config::defaults(), http).await
+        Self::launch(database.clone(), database, change).await
     }
 
     /// With an API that reaches its database over a proxy.
     pub(crate) async fn start_through(proxy: &Proxy, database: PgConnectOptions) -> Self {
-        Self::launch(proxy.options(&database), database, config::defaults(), config::defaults()).await
+        Self::launch(proxy.options(&database), database, |_| {}).await
     }
 
     async fn launch(
         of_api: PgConnectOptions,
         database: PgConnectOptions,
-        limits: LimitsConfig,
-        http: HttpConfig,
+        change: impl FnOnce(&mut Config),
     ) -> Self {
-        let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
-        let api_pool = postgres::connect(of_api, 10).await.expect("a pool");
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let storage = Storage::open(&StorageConfig {
-            data_dir: data.path().to_owned(),
-            s3_bucket: None,
-            s3_allow_http: false,
-        });
-        let storage = storage.expect("a storage");
-        installation::join(&pool, &storage).await.expect("a marked storage");
-        let clock = Clock::measured(&pool).await.expect("the database's time");
-        insert_tiers(&pool, &clock).await;
+        let mut config = test_config(data.path());
+        change(&mut config);
+        let api_pool = service::connect(&config, of_api).await.expect("a pool");
+        let process = Process::open(config, api_pool).await.expect("a process");
+        let pool = postgres::connect(database.clone(), 10).await.expect("a pool");
+        insert_tiers(&pool, &process.services.clock).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
-        let api =
-            Api { services: Services::new(api_pool, storage.clone(), clock.clone(), limits.clone()), http };
-        tokio::spawn(api.serve(listener, stop.clone()));
-        Self {
-            origin,
-            pool,
-            storage,
-            clock,
-            limits,
-            retention: config::defaults(),
-            database,
-            data,
-            stop,
-            worker: None,
-        }
+        tokio::spawn(process.api().serve(listener, stop.clone()));
+        let Process { config, services: Services { storage, clock, .. } } = process;
+        Self { origin, pool, storage, clock, config, database, data, stop, worker: None }
     }
 
     /// Somebody who is not logged in.
@@ -173,10 +144,9 @@ impl TestApp {
 
     /// Starts a worker that works until the test ends.
     pub(crate) async fn start_worker(&mut self) {
-        let pool =
-            postgres::connect_for_queue(self.database.clone(), WORKER_CONNECTIONS).await.expect("a pool");
+        let pool = service::connect_for_queue(&self.config, self.database.clone()).await.expect("a pool");
         let stop = CancellationToken::new();
-        let running = self.worker_on(pool.clone()).run(stop.clone());
+        let running = self.process().worker(pool.clone()).expect("a worker").run(stop.clone());
         let handle = tokio::spawn(async move {
             running.await.expect("a worker that works");
             pool.close().await;
@@ -184,19 +154,16 @@ impl TestApp {
         self.worker = Some((stop, handle));
     }
 
-    /// A worker with this app's clock, storage and limits.
-    pub(crate) fn worker_on(&self, pool: PgPool) -> Worker {
-        Worker {
-            pool,
-            storage: self.storage.clone(),
-            clock: self.clock.clone(),
-            limits: self.limits.clone(),
-            retention: self.retention,
-            concurrency: CONCURRENCY,
-            memory_mib: None,
-            heartbeat: Duration::from_secs(1),
-            cleanup_schedule: worker::parse_schedule("0 0 * * * *").expect("a schedule"),
-        }
+    /// What a job needs that a test runs by itself.
+    pub(crate) fn job_context(&self) -> Context {
+        self.process().job_context()
+    }
+
+    /// A process with the present configuration, on the test's own connections.
+    fn process(&self) -> Process {
+        let (pool, storage, clock) = (self.pool.clone(), self.storage.clone(), self.clock.clone());
+        let services = Services::new(pool, storage, clock, self.config.limits.clone());
+        Process { config: self.config.clone(), services }
     }
 
     /// Stops the worker once no job is left.
@@ -274,6 +241,17 @@ impl TestApp {
         assert_eq!(self.temp_files().await, Vec::<PathBuf>::new());
         assert_eq!(self.rows("apalis.jobs").await, 0);
     }
+}
+
+/// What tests have in common; the rest is as it is by default.
+fn test_config(data: &Path) -> Config {
+    let mut config: Config = config::defaults();
+    // whatever the environment says of another storage
+    config.storage = StorageConfig { data_dir: data.to_owned(), s3_bucket: None, s3_allow_http: false };
+    config.database.database_connections = CONNECTIONS;
+    config.worker.worker_concurrency = Some(2);
+    config.worker.worker_heartbeat_seconds = 1;
+    config
 }
 
 async fn insert_tiers(pool: &PgPool, clock: &Clock) {

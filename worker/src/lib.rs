@@ -40,7 +40,7 @@ use crate::{
 /// A worker, ready to run.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// The database; of at least `concurrency` and 6 more connections.
+    /// The database; of at least `concurrency` and [`shared::config::WORKER_EXTRA_CONNECTIONS`] connections.
     pub pool: PgPool,
     /// Where files are.
     pub storage: Storage,

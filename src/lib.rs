@@ -1,0 +1,36 @@
+//! The configuration of the service, and the wiring of its processes.
+
+pub mod service;
+
+use clap::Args;
+use shared::config::{
+    DatabaseConfig, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig, WorkerConfig,
+};
+
+pub use self::service::Process;
+
+/// The options of every process.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Which database.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
+    /// Where files are kept.
+    #[command(flatten)]
+    pub storage: StorageConfig,
+    /// How the API is reached.
+    #[command(flatten)]
+    pub http: HttpConfig,
+    /// The account that the first start creates.
+    #[command(flatten)]
+    pub superuser: SuperuserConfig,
+    /// Limits.
+    #[command(flatten)]
+    pub limits: LimitsConfig,
+    /// How the worker works.
+    #[command(flatten)]
+    pub worker: WorkerConfig,
+    /// How long what is no longer needed stays.
+    #[command(flatten)]
+    pub retention: RetentionConfig,
+}
