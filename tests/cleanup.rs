@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use chrono::TimeDelta;
 use reqwest::StatusCode;
 use serde_json::json;
 use shared::{
@@ -20,6 +21,15 @@ async fn clean_up(app: &TestApp) -> CleanedUp {
 
 async fn audit(app: &TestApp) -> AuditReport {
     worker::audit(&app.job_context()).await.expect("an audit")
+}
+
+#[tokio::test]
+async fn no_cleanup_that_a_test_did_not_ask_for_starts_at_a_full_hour() {
+    let app = TestApp::start().await;
+    let schedule = worker::parse_schedule(&app.config.worker.cleanup_schedule).expect("a schedule");
+    let now = app.clock.now();
+    let tick = schedule.after(&now).next().expect("a tick, without which a worker would end");
+    assert!(tick > now + TimeDelta::days(365), "{tick}");
 }
 
 #[tokio::test]

@@ -32,6 +32,10 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// Connections of the API, and as many of the worker: many tests share one server.
 const CONNECTIONS: u32 = 11;
 
+/// A schedule without a tick during any test. Workers tick by the system's clock, not by the one that tests advance, so a
+/// test across a full hour would get a cleanup that it did not ask for.
+const NEVER: &str = "0 0 0 1 1 * 2099";
+
 pub(crate) struct TestApp {
     pub(crate) origin: String,
     pub(crate) pool: PgPool,
@@ -251,6 +255,7 @@ fn test_config(data: &Path) -> Config {
     config.database.database_connections = CONNECTIONS;
     config.worker.worker_concurrency = Some(2);
     config.worker.worker_heartbeat_seconds = 1;
+    config.worker.cleanup_schedule = NEVER.to_owned();
     config
 }
 
