@@ -245,7 +245,7 @@ async fn jobs_are_listed_retried_and_discarded() {
     admin
         .page("/admin/jobs")
         .await
-        .expect_page(StatusCode::OK, &["1 job will be tried again now.", "Waiting (1)"]);
+        .expect_page(StatusCode::OK, &["1 job will be retried now.", "Waiting (1)"]);
     app.run_jobs().await;
     let state = ada.get(&format!("/api/images/{}/thumbnails/200", image["pk"])).await.json();
     assert_eq!(state["state"], "ready");

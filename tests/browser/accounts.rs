@@ -57,7 +57,7 @@ async fn the_default_password_is_warned_of_until_it_is_changed() {
     ada.wait_for_path("/account").await;
     ada.wait_for(".banner").await;
     change_password(&ada, PASSWORD, CHOSEN, CHOSEN).await;
-    ada.wait_for_text("Your password is changed.").await;
+    ada.wait_for_text("Password changed.").await;
     ada.wait_until_gone(".banner").await;
     ada.close().await;
 }

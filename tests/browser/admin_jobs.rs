@@ -43,14 +43,14 @@ async fn jobs_that_were_given_up_are_retried() {
     fs::remove_file(&folder).expect("a storage in order");
     ada.click("tr:has([href='/admin/images?id=3']) input").await;
     ada.click_text("Retry selected").await;
-    ada.wait_for_text("1 job will be tried again now.").await;
+    ada.wait_for_text("1 job will be retried now.").await;
     ada.wait_for_text("Dead (2)").await;
     app.run_jobs().await;
     let nobody = app.anonymous();
     nobody.get(&urls[2]).await.expect(StatusCode::OK);
     nobody.get(&urls[1]).await.expect_problem(422, "thumbnail-failed");
     ada.click_text("Retry all").await;
-    ada.wait_for_text("2 jobs will be tried again now.").await;
+    ada.wait_for_text("2 jobs will be retried now.").await;
     ada.wait_for_text("No jobs.").await;
     app.run_jobs().await;
     for url in &urls {

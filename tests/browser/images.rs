@@ -62,7 +62,7 @@ async fn an_image_is_deleted_once_what_goes_with_it_was_read() {
     ada.wait_for_text("No images yet.").await;
     ada.expect_status(&path, 404);
     ada.open(&path).await;
-    ada.wait_for_text("there is no such image").await;
+    ada.wait_for_text("There is no such image.").await;
     ada.close().await;
     app.stop_worker().await;
     assert_eq!(app.objects().await, Vec::<String>::new());

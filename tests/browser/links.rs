@@ -49,7 +49,7 @@ async fn a_link_lives_as_long_as_was_said_and_not_less_than_may_be() {
     ada.fill(LIVES_FOR, "1234").await;
     ada.select("Shows", "200 px").await;
     ada.click_text("Create").await;
-    ada.wait_for_text("Link created. It expires in 20 min 34 s.").await;
+    ada.wait_for_text("Link created. It expires in 20 minutes 34 seconds.").await;
     assert_eq!(ada.count("[data-expiring]").await, 2);
 
     ada.fill(LIVES_FOR, "299").await;

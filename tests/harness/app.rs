@@ -255,7 +255,7 @@ fn test_config(data: &Path) -> Config {
     config.database.database_connections = CONNECTIONS;
     config.worker.worker_concurrency = Some(2);
     config.worker.worker_heartbeat_seconds = 1;
-    config.worker.cleanup_schedule = NEVER.to_owned();
+    NEVER.clone_into(&mut config.worker.cleanup_schedule);
     config
 }
 
