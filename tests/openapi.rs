@@ -73,7 +73,7 @@ async fn every_described_route_is_there() {
         let answer = crate::harness::send(app.anonymous().request(method, &path)).await;
         assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
         if answer.status == StatusCode::NOT_FOUND {
-            assert_ne!(answer.json()["detail"], "there is no such page", "{path}");
+            assert_ne!(answer.json()["detail"], "There is no such page.", "{path}");
         }
     }
 }

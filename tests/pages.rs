@@ -117,7 +117,7 @@ async fn a_problem_is_a_page_for_people_and_json_for_programs() {
     ada.get("/images/99/tile").await.expect_problem(404, "not-found");
     ada.page("/api/images/99").await.expect_problem(404, "not-found");
     let expired = app.anonymous().page(&format!("/user_content/expiring/{}/", uuid::Uuid::new_v4())).await;
-    expired.expect_page(StatusCode::NOT_FOUND, &["style.css", "there is no such file"]);
+    expired.expect_page(StatusCode::NOT_FOUND, &["style.css", "There is no such file."]);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn images_are_kept_shown_and_deleted_without_scripts() {
     ada.click(".tile a[href='/images/1']").await;
     ada.wait_until_loaded("img.thumbnail").await;
     ada.click_text("5 minutes").await;
-    ada.wait_for_text("Link created. It expires in 5 min 0 s.").await;
+    ada.wait_for_text("Link created. It expires in 5 minutes.").await;
     ada.wait_for("[data-expiring] a").await;
     ada.fill("Title 1 to 255 characters", "Roma").await;
     ada.click_text("Rename").await;
