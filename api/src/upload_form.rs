@@ -10,7 +10,7 @@ use axum::{
     http::{StatusCode, header},
 };
 use shared::{
-    domain::{Title, User},
+    domain::{Title, User, byte_count::human_bytes},
     services::{Services, uploads},
     storage::{Spooled, Storage},
 };
@@ -112,7 +112,7 @@ fn refuse_announced(services: &Services, user: &User, request: &Request) -> Resu
 }
 
 fn too_large(max: u64) -> Problem {
-    Problem::new(ProblemCode::TooLarge, format!("A file can have at most {max} bytes."))
+    Problem::new(ProblemCode::TooLarge, format!("A file can have at most {}.", human_bytes(max)))
 }
 
 async fn multipart(request: Request, state: &AppState) -> Result<Multipart, Problem> {

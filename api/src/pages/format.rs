@@ -3,21 +3,11 @@
 use std::borrow::Borrow;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use shared::db::admin::Count;
+use shared::{db::admin::Count, domain::byte_count::human_bytes};
 
-/// A number of bytes with three digits at most: `3.9 MiB`.
+/// As [`human_bytes`].
 pub(super) fn bytes(bytes: impl Borrow<u64>) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut tenths = u128::from(*bytes.borrow()) * 10;
-    while tenths >= 10_240 && unit + 1 < UNITS.len() {
-        tenths = (tenths + 512) / 1024;
-        unit += 1;
-    }
-    if unit == 0 || tenths >= 100 {
-        return format!("{} {}", (tenths + 5) / 10, UNITS[unit]);
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+    human_bytes(*bytes.borrow())
 }
 
 /// To the minute, as the server counts: the page's script shows it in the reader's own time.
@@ -96,16 +86,6 @@ mod tests {
         for (seconds, words) in [(300, "5 minutes"), (3600, "1 hour"), (5401, "1 hour 30 minutes 1 second")] {
             assert_eq!(in_words(TimeDelta::seconds(seconds)), words);
         }
-    }
-
-    #[test]
-    fn bytes_have_three_digits_at_most_and_a_unit() {
-        let cases =
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_055_536, "3.9 MiB"), (20 << 20, "20 MiB")];
-        for (count, text) in cases {
-            assert_eq!(bytes(count), text);
-        }
-        assert_eq!(bytes(u64::MAX), "16777216 TiB");
     }
 
     #[test]

@@ -43,6 +43,11 @@ impl FormErrors {
     }
 }
 
+/// The value that a browser sends for a checkbox; none when it is not checked.
+pub(super) fn checked(is_checked: bool) -> Option<String> {
+    is_checked.then(|| "on".to_owned())
+}
+
 /// An option of a `<select>`.
 pub(crate) struct Choice {
     pub(super) value: String,

@@ -37,6 +37,21 @@ impl TryFrom<i64> for ByteCount {
     }
 }
 
+/// A number of bytes with at most three digits: `3.9 MiB`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut tenths = u128::from(bytes) * 10;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths = (tenths + 512) / 1024;
+        unit += 1;
+    }
+    if unit == 0 || tenths >= 100 {
+        return format!("{} {}", (tenths + 5) / 10, UNITS[unit]);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
 /// Factors of the units that a number of bytes may have, the larger first (IEC 80000-13 and SI).
 const UNITS: [(&str, i64); 8] = [
     ("TiB", 1 << 40),
@@ -107,5 +122,15 @@ mod tests {
         for text in ["", "0", "-1", "1.5 MiB", "many", "9999999999 TiB", "é", "1\u{212A}B"] {
             assert!(text.parse::<ByteCount>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn bytes_have_three_digits_at_most_and_a_unit() {
+        let cases =
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_055_536, "3.9 MiB"), (20 << 20, "20 MiB")];
+        for (count, text) in cases {
+            assert_eq!(human_bytes(count), text);
+        }
+        assert_eq!(human_bytes(u64::MAX), "16777216 TiB");
     }
 }

@@ -4,7 +4,7 @@ use imaging::InspectError;
 use tokio::task::JoinError;
 
 use crate::{
-    domain::{AccessDenied, ValidationError},
+    domain::{AccessDenied, ValidationError, byte_count::human_bytes},
     passwords::HashError,
     storage::StorageError,
 };
@@ -53,7 +53,7 @@ pub enum ServiceError {
     #[error("{0}")]
     TierFile(String),
     /// The file does not fit into the account's quota.
-    #[error("The account uses {used_bytes} of {quota_bytes} bytes. Delete images or ask for another tier.")]
+    #[error("The account uses {} of {}. Delete images or ask for another tier.", human_bytes(*used_bytes), human_bytes(*quota_bytes))]
     OverQuota {
         /// Bytes in use.
         used_bytes: u64,

@@ -19,7 +19,7 @@ use crate::{
     extract::{Form, Path, Query, TierPath},
     pages::{
         Layout, Visitor, format,
-        forms::{Fields, FormErrors},
+        forms::{Fields, FormErrors, checked},
         page,
     },
     urls::page_paths,
@@ -59,15 +59,14 @@ pub(crate) struct TierForm {
 
 impl TierForm {
     fn of(spec: &TierSpec) -> Self {
-        let selected = |is: bool| is.then(|| "on".to_owned());
         Self {
             name: spec.name.to_string(),
             thumbnail_heights: spec.thumbnail_heights.to_string(),
-            original_access: selected(spec.original_access),
-            expiring_links: selected(spec.expiring_links),
+            original_access: checked(spec.original_access),
+            expiring_links: checked(spec.expiring_links),
             max_upload_bytes: spec.max_upload_bytes.to_string(),
             storage_quota_bytes: spec.storage_quota_bytes.to_string(),
-            default: selected(spec.is_default),
+            default: checked(spec.is_default),
         }
     }
 

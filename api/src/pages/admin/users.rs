@@ -26,7 +26,7 @@ use crate::{
     extract::{Form, Path, Query, UserPath},
     pages::{
         Layout, Visitor, format,
-        forms::{Choice, Fields, FormErrors},
+        forms::{Choice, Fields, FormErrors, checked},
         page,
     },
     urls::page_paths,
@@ -156,12 +156,11 @@ pub(crate) struct UserForm {
 
 impl UserForm {
     fn of(user: &ListedUser) -> Self {
-        let selected = |is: bool| is.then(|| "on".to_owned());
         Self {
             username: user.username.to_string(),
             tier: user.tier_id.to_string(),
-            is_admin: selected(user.is_admin),
-            is_active: selected(user.is_active),
+            is_admin: checked(user.is_admin),
+            is_active: checked(user.is_active),
             password: String::new(),
         }
     }
@@ -171,7 +170,7 @@ impl UserForm {
         let default = tiers.iter().find(|tier| tier.spec.is_default);
         Self {
             tier: default.map(|tier| tier.id.to_string()).unwrap_or_default(),
-            is_active: Some("on".to_owned()),
+            is_active: checked(true),
             ..Self::default()
         }
     }
