@@ -55,7 +55,9 @@ async fn a_stream_ends_with_a_new_password_a_deactivation_and_the_sessions_time(
         streams.push(stream_of(&app.logged_in(name).await, "/api/events").await);
     }
     let mut connection = app.pool.acquire().await.expect("a connection");
-    db::users::set_password(&mut connection, ada, "a hash", false).await.expect("another password");
+    db::users::set_password(&mut connection, ada, &"a hash".to_owned().into(), false)
+        .await
+        .expect("another password");
     db::users::deactivate(&mut connection, grace).await.expect("a deactivated user");
     let of_alan = streams.pop().expect("a stream");
     for stream in streams {
@@ -72,11 +74,14 @@ async fn a_login_that_was_checked_against_an_older_password_opens_no_session() {
     let mut connection = app.pool.acquire().await.expect("a connection");
     let name = "ada".parse().expect("a name");
     let before = db::users::credentials(&mut connection, &name).await.expect("a query").expect("ada");
-    db::users::set_password(&mut connection, id, "another hash", false).await.expect("another password");
+    db::users::set_password(&mut connection, id, &"another hash".to_owned().into(), false)
+        .await
+        .expect("another password");
     let user = db::users::active(&mut connection, before.login).await.expect("a query");
     assert!(user.is_none(), "a session with the older credentials still works");
     // one's own change does not undo the one that came between
-    let replaced = db::users::replace_password(&mut connection, before.login, "mine", false).await;
+    let replaced =
+        db::users::replace_password(&mut connection, before.login, &"mine".to_owned().into(), false).await;
     assert!(replaced.expect("a query").is_none());
 }
 

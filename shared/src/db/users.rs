@@ -4,15 +4,14 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{signed, tiers::joined_tier, undecodable, unsigned};
-use crate::domain::{CredentialVersion, Login, TierId, User, UserId, Username};
+use crate::domain::{CredentialVersion, Login, PasswordHash, TierId, User, UserId, Username};
 
 /// What logging in needs of an account.
 #[derive(Debug)]
 pub struct Credentials {
     /// What checking the password proves.
     pub login: Login,
-    /// An argon2id hash in PHC string format.
-    pub password_hash: String,
+    pub password_hash: PasswordHash,
     /// Whether the account may log in.
     pub is_active: bool,
 }
@@ -21,8 +20,7 @@ pub struct Credentials {
 #[derive(Debug)]
 pub struct NewUser<'a> {
     pub username: &'a Username,
-    /// An argon2id hash in PHC string format.
-    pub password_hash: &'a str,
+    pub password_hash: &'a PasswordHash,
     /// Whether everybody knows the password.
     pub password_is_default: bool,
     pub tier: TierId,
@@ -46,7 +44,7 @@ pub async fn insert(
          VALUES ($1, $2, $3, $4, $5, $6)
          RETURNING id",
         user.username.as_str(),
-        user.password_hash,
+        user.password_hash.as_str(),
         user.password_is_default,
         user.tier.0,
         user.is_admin,
@@ -67,7 +65,7 @@ pub async fn credentials(
     let row = row.fetch_optional(connection).await?;
     Ok(row.map(|row| Credentials {
         login: Login { user: UserId(row.id), credentials: CredentialVersion(row.credential_version) },
-        password_hash: row.password_hash,
+        password_hash: row.password_hash.into(),
         is_active: row.is_active,
     }))
 }
@@ -142,7 +140,7 @@ pub async fn release_bytes(connection: &mut PgConnection, id: UserId, bytes: u64
 pub async fn set_password(
     connection: &mut PgConnection,
     id: UserId,
-    password_hash: &str,
+    password_hash: &PasswordHash,
     password_is_default: bool,
 ) -> sqlx::Result<()> {
     sqlx::query!(
@@ -150,7 +148,7 @@ pub async fn set_password(
          SET password_hash = $2, password_is_default = $3, credential_version = credential_version + 1
          WHERE id = $1",
         id.0,
-        password_hash,
+        password_hash.as_str(),
         password_is_default,
     )
     .execute(connection)
@@ -162,7 +160,7 @@ pub async fn set_password(
 pub async fn replace_password(
     connection: &mut PgConnection,
     login: Login,
-    password_hash: &str,
+    password_hash: &PasswordHash,
     password_is_default: bool,
 ) -> sqlx::Result<Option<Login>> {
     let version = sqlx::query_scalar!(
@@ -172,7 +170,7 @@ pub async fn replace_password(
          RETURNING credential_version",
         login.user.0,
         login.credentials.0,
-        password_hash,
+        password_hash.as_str(),
         password_is_default,
     );
     let version = version.fetch_optional(connection).await?;

@@ -17,7 +17,7 @@ pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};
 pub use thumbnail::{Attempt, Thumbnail, ThumbnailState};
 pub use tier::{AccessDenied, Height, HeightSet, Tier, TierName, TierSpec};
-pub use user::{Login, Password, User, Username};
+pub use user::{Login, Password, PasswordHash, User, Username};
 
 /// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

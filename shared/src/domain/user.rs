@@ -106,6 +106,29 @@ impl fmt::Debug for Password {
     }
 }
 
+/// A hash of a password in PHC string format; never logged.
+#[derive(Clone)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// The text to store.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for PasswordHash {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
 /// A login whose password was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Login {

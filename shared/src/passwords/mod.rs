@@ -16,7 +16,7 @@ use tokio::{
 };
 
 pub use self::hash::{Memory, hash, verify};
-use crate::domain::Password;
+use crate::domain::{Password, PasswordHash};
 
 /// The most passwords that a process hashes at a time.
 const MAX_SLOTS: usize = 4;
@@ -47,7 +47,7 @@ pub struct PasswordHasher {
     /// The memory of the slots that are free, as far as they were ever used.
     memories: Arc<Mutex<Vec<Memory>>>,
     /// A hash whose password is unknown: checking against it takes as long as against a real one.
-    decoy: Arc<str>,
+    decoy: PasswordHash,
 }
 
 /// The right to hash, with memory for it. It stays taken until a hash that was begun is done.
@@ -65,7 +65,7 @@ impl PasswordHasher {
             slots: Arc::new(Semaphore::new(cores.min(MAX_SLOTS))),
             waiting: Arc::new(Semaphore::new(MAX_WAITING)),
             memories: Arc::default(),
-            decoy: DECOY.into(),
+            decoy: DECOY.to_owned().into(),
         }
     }
 
@@ -78,7 +78,7 @@ impl PasswordHasher {
     }
 
     /// Hashes a password.
-    pub async fn hash(&self, password: Password) -> Result<String, HashError> {
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
         self.slot().await?.run(move |memory| hash::hash(&password, memory)).await
     }
 }
@@ -86,10 +86,10 @@ impl PasswordHasher {
 impl Slot {
     /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same time: how long it
     /// takes does not tell whether an account exists.
-    pub async fn check(self, password: Password, hash: Option<String>) -> Result<bool, HashError> {
+    pub async fn check(self, password: Password, hash: Option<PasswordHash>) -> Result<bool, HashError> {
         let decoy = self.hasher.decoy.clone();
         self.run(move |memory| {
-            let verified = hash::verify(&password, hash.as_deref().unwrap_or(&decoy), memory)?;
+            let verified = hash::verify(&password, hash.as_ref().unwrap_or(&decoy), memory)?;
             Ok(verified && hash.is_some())
         })
         .await
@@ -149,7 +149,7 @@ mod tests {
         let mut memory = Memory::default();
         let real = hash::hash(&password("x"), &mut memory).expect("a hash");
         let parameters = |hash: &str| hash.split('$').nth(3).map(str::to_owned);
-        assert_eq!(parameters(DECOY), parameters(&real));
-        assert!(hash::verify(&password("x"), DECOY, &mut memory).is_ok());
+        assert_eq!(parameters(DECOY), parameters(real.as_str()));
+        assert!(hash::verify(&password("x"), &DECOY.to_owned().into(), &mut memory).is_ok());
     }
 }
