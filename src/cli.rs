@@ -115,15 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_every_option_as_the_help_does() {
-        let readme = include_str!("../README.md");
+    fn the_operations_manual_lists_every_option_as_the_help_does() {
+        let manual = include_str!("../docs/operations.md");
         let command = Cli::command();
         let rows: Vec<String> = command.get_arguments().filter_map(row).collect();
         assert!(rows.len() > 20, "the options have environment variables");
-        let missing: Vec<_> = rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect();
+        let missing: Vec<_> = rows.iter().filter(|row| !manual.contains(row.as_str())).cloned().collect();
         assert!(
             missing.is_empty(),
-            "README.md lacks these rows of its configuration table:\n{}",
+            "docs/operations.md lacks these rows in its configuration table:\n{}",
             missing.join("\n")
         );
     }
@@ -137,7 +137,7 @@ mod tests {
         assert!(help.ends_with(&needs), "{help}");
     }
 
-    /// An option as a row of the README's table.
+    /// An option as a row of the manual's table.
     fn row(option: &clap::Arg) -> Option<String> {
         let (name, env) = (option.get_long()?, option.get_env()?.to_string_lossy());
         let defaults: Vec<_> =

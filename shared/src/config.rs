@@ -1,5 +1,5 @@
-//! The configuration: command-line options, each with an environment variable and a default. What stands here is
-//! what `pictier --help` prints and what the README's table repeats.
+//! The configuration: command-line options, each with an environment variable and a default. `pictier --help` prints
+//! these texts, and the table in docs/operations.md repeats them.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
