@@ -17,7 +17,7 @@ use super::{
 use crate::jpeg::{ColourModel, Plane, Planes};
 
 /// Samples of a plane up to which it may be copied, to be resized with others.
-const MAX_SAMPLES_TOGETHER: usize = 1 << 18;
+const MAX_SAMPLES_TOGETHER: usize = 1 << 19;
 
 /// What was decoded in `width` × `height` px, its colours in sRGB.
 pub(super) fn resize(decoded: &Decoded, size: (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
@@ -80,8 +80,10 @@ fn interpolated(plane: &Plane, size: (u32, u32)) -> Cow<'_, Plane> {
 
 /// Whether two planes are worth to be resized together, which is faster, but takes a copy.
 fn is_alike(one: &Plane, other: &Plane) -> bool {
-    let shape = |plane: &Plane| (plane.stride, plane.rows, plane.width.to_bits(), plane.height.to_bits());
-    shape(one) == shape(other) && one.samples.len() <= MAX_SAMPLES_TOGETHER
+    let (width, height) = (one.width.ceil() as usize, one.height.ceil() as usize);
+    let is_same =
+        one.width.to_bits() == other.width.to_bits() && one.height.to_bits() == other.height.to_bits();
+    is_same && width * height <= MAX_SAMPLES_TOGETHER
 }
 
 fn resize_together<const N: usize>(
@@ -90,14 +92,19 @@ fn resize_together<const N: usize>(
     (width, height): (u32, u32),
 ) -> Result<[Vec<u8>; N], ThumbnailError> {
     let first = &planes[0];
-    let mut samples = vec![0; first.samples.len() * N];
-    let sources: [&[u8]; N] = array::from_fn(|index| &planes[index].samples[..first.samples.len()]);
-    let (pixels, _) = samples.as_chunks_mut::<N>();
-    for (at, pixel) in pixels.iter_mut().enumerate() {
-        *pixel = sources.map(|source| source[at]);
+    let (columns, rows) = (first.width.ceil() as usize, first.height.ceil() as usize);
+    let mut samples = vec![0; columns * rows * N];
+    for (y, row) in samples.chunks_exact_mut(columns * N).enumerate() {
+        let (pixels, _) = row.as_chunks_mut::<N>();
+        for (index, plane) in planes.iter().take(N).enumerate() {
+            let source = &plane.samples[y * plane.stride..][..columns];
+            for (pixel, &sample) in pixels.iter_mut().zip(source) {
+                pixel[index] = sample;
+            }
+        }
     }
     let side = |samples: usize| u32::try_from(samples).map_err(failed);
-    let source = ImageRef::new(side(first.stride)?, side(first.rows)?, &samples, kind).map_err(failed)?;
+    let source = ImageRef::new(side(columns)?, side(rows)?, &samples, kind).map_err(failed)?;
     let mut target = Image::new(width, height, kind);
     let options = lanczos().crop(0.0, 0.0, first.width, first.height).use_alpha(false);
     Resizer::new().resize(&source, &mut target, &options).map_err(failed)?;

@@ -23,8 +23,8 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
         }
         match (is_wider, is_higher) {
             // the rounding alternates as libjpeg's does
-            (true, true) => widen(&sums, 4, [8, 7], &mut samples),
-            (true, false) => widen(&sums, 2, [1, 2], &mut samples),
+            (true, true) => widen::<4>(&sums, [8, 7], &mut samples),
+            (true, false) => widen::<2>(&sums, [1, 2], &mut samples),
             (false, true) => samples.extend(sums.iter().map(|sum| ((sum + 1 + y as u16 % 2) >> 2) as u8)),
             (false, false) => samples.extend(sums.iter().map(|&sum| sum as u8)),
         }
@@ -42,15 +42,22 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
     }
 }
 
-/// Appends two samples for each sum; `bits` are what is shifted off.
-fn widen(sums: &[u16], bits: u32, [left, right]: [u16; 2], samples: &mut Vec<u8>) {
-    let (Some(&first), Some(&last)) = (sums.first(), sums.last()) else { return };
-    let mut before = first;
-    let after = sums.iter().skip(1).chain([&last]);
-    for (&sum, &after) in sums.iter().zip(after) {
-        samples
-            .extend([(3 * sum + before + left) >> bits, (3 * sum + after + right) >> bits].map(|s| s as u8));
-        before = sum;
+/// Appends two samples for each sum, of which so many bits are shifted off. The ends count as their own neighbours.
+fn widen<const BITS: u32>(sums: &[u16], [left, right]: [u16; 2], samples: &mut Vec<u8>) {
+    let pair = |[before, sum, after]: [u16; 3]| {
+        [(3 * sum + before + left) >> BITS, (3 * sum + after + right) >> BITS].map(|sample| sample as u8)
+    };
+    let start = samples.len();
+    samples.resize(start + sums.len() * 2, 0);
+    let (pairs, _) = samples[start..].as_chunks_mut::<2>();
+    for (target, window) in pairs.iter_mut().skip(1).zip(sums.array_windows()) {
+        *target = pair(*window);
+    }
+    if let ([first, ..], [target, ..]) = (sums, &mut *pairs) {
+        *target = pair([*first, *first, *sums.get(1).unwrap_or(first)]);
+    }
+    if let ([.., last_but_one, last], [_, .., target]) = (sums, pairs) {
+        *target = pair([*last_but_one, *last, *last]);
     }
 }
 
