@@ -11,8 +11,9 @@ use crate::{
 
 /// What planes must have, so that the thumbnail is as good as one of the whole picture.
 struct Enough {
-    /// How many times as many samples as the thumbnail a plane of each scale must at least have. The less was left out, the
-    /// less is needed: a block's mean aliases most.
+    /// How many times as many means as the thumbnail's samples there must at least be in each direction; they alias most.
+    means: f64,
+    /// The same of the samples of each other scale. The less was left out, the less is needed.
     samples: &'static [(Scale, f64)],
     /// Of rows of means, when there are twice as many samples to a row.
     rows_of_means: f64,
@@ -23,8 +24,8 @@ struct Enough {
 }
 
 const LUMA: Enough = Enough {
+    means: 1.97,
     samples: &[
-        (Scale::Eighth, 1.97),
         (Scale::QuarterOf3, 2.5),
         (Scale::Quarter, 1.85),
         (Scale::ThreeEighthsOf6, 2.25),
@@ -36,11 +37,13 @@ const LUMA: Enough = Enough {
     quarter_of_large: 1.75,
     means_apart: 1.75,
 };
+/// Without colour differences, whose error adds to luma's, means are enough sooner.
+const GREY: Enough = Enough { means: 1.89, ..LUMA };
 /// There is less to see in colour differences.
 const CHROMA: Enough = Enough {
+    means: 1.3,
     samples: &[
-        (Scale::Eighth, 1.3),
-        (Scale::QuarterOf3, 1.7),
+        (Scale::QuarterOf3, 1.5),
         (Scale::ThreeEighthsOf6, 1.41),
         (Scale::HalfOf10, 1.5),
         (Scale::Half, 0.9),
@@ -101,14 +104,19 @@ pub(super) fn memory_needed(original: &[u8], share: f64) -> u64 {
 fn scales(model: ColourModel, index: usize, part: Share, share: f64) -> Scales {
     let is_chroma = model.is_chroma(index);
     let is_large = part.pixels >= LARGE_PIXELS;
-    let enough = if is_chroma { CHROMA } else { LUMA };
+    let enough = match model {
+        ColourModel::Grey => GREY,
+        _ if is_chroma => CHROMA,
+        _ => LUMA,
+    };
     // for each of the thumbnail's
     let samples = |side: f64, scale: Scale| side * scale.side() as f64 / 8.0 / share;
     let scale = |side: f64| {
-        let is_enough = |&&(scale, wanted): &&(Scale, f64)| {
-            let is_apart = scale == Scale::Eighth && part.is_progressive;
-            samples(side, scale) >= if is_apart { enough.means_apart } else { wanted }
-        };
+        let means = if part.is_progressive { enough.means_apart } else { enough.means };
+        if samples(side, Scale::Eighth) >= means {
+            return Scale::Eighth;
+        }
+        let is_enough = |&&(scale, wanted): &&(Scale, f64)| samples(side, scale) >= wanted;
         let scale = enough.samples.iter().find(is_enough).map_or(Scale::Full, |(scale, _)| *scale);
         let is_quarter_enough = is_large && samples(side, Scale::Quarter) >= enough.quarter_of_large;
         if is_quarter_enough { scale.min(Scale::Quarter) } else { scale }
