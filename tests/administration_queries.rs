@@ -229,7 +229,7 @@ async fn live_links_are_listed_from_the_one_that_ends_first_and_revoked() {
     insert_images(&app).await;
     let insert = "INSERT INTO expiring_links (id, image_id, height, valid_for, created_at, expires_at)
         SELECT gen_random_uuid(), 11 + n, 200, 900, at, at + interval '900 seconds'
-        FROM (SELECT n, now() - n / 2 * interval '5 minutes' AS at FROM generate_series(0, 7) AS n) AS t";
+        FROM (SELECT n, now() - n / 2 * interval '301 seconds' AS at FROM generate_series(0, 7) AS n) AS t";
     run(&app.pool, insert).await;
     let now = app.clock.now();
     let mut connection = app.pool.acquire().await.expect("a connection");
