@@ -65,6 +65,8 @@ fn log_to_stderr(cli: &Cli) -> anyhow::Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // it would panic where nobody reads the log any more
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal());
     match cli.log_format {
         LogFormat::Text => subscriber.init(),

@@ -323,6 +323,20 @@ async fn everything_goes_on_after_the_database_was_restarted() {
     assert!(worker.wait_for("made a thumbnail").await.contains("height=200"));
 }
 
+/// As when the program that collects the log has crashed.
+#[tokio::test]
+async fn serves_and_stops_although_nobody_reads_its_log() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (database, _) = migrated(data.path()).await;
+    let pictier = Pictier::new(data.path()).on(&database).env("RUST_LOG", "debug");
+    let mut unheard = pictier.start_reading_until(Some("the API:"));
+    let origin = unheard.origin().await;
+    unheard.wait_for("the API:").await;
+    let admin = admin(&origin).await;
+    admin.uploaded("a.png", pictures::png(10, 10)).await;
+    assert!(unheard.stop().await.success());
+}
+
 #[tokio::test]
 async fn a_stop_lets_requests_and_jobs_end() {
     let data = tempfile::tempdir().expect("a folder");

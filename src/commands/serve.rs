@@ -1,5 +1,7 @@
 //! The roles that run until they are told to stop.
 
+use std::io::{Write, stderr};
+
 use anyhow::{Context, bail};
 use pictier::{Config, Process, service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -121,11 +123,15 @@ async fn greet(
         (None, Some(username)) => format!("{username} / the configured password"),
         (None, None) => "your account".to_owned(),
     };
-    eprintln!("Pictier is ready: {url}");
-    eprintln!("  listening on: {address}");
-    eprintln!("  log in as:    {login}");
-    eprintln!("  the API:      {url}/api/docs");
+    say(&format!(
+        "Pictier is ready: {url}\n  listening on: {address}\n  log in as:    {login}\n  the API:      {url}/api/docs"
+    ));
     Ok(())
+}
+
+/// Prints a line for the operator, if anybody still reads standard error: `eprintln!` would panic.
+fn say(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
 }
 
 fn stop_on_signal() -> anyhow::Result<CancellationToken> {
@@ -135,8 +141,8 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
     let token = stop.clone();
     tokio::spawn(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        eprintln!("stopping …");
         token.cancel();
+        say("stopping …");
     });
     Ok(stop)
 }

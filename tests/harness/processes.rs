@@ -94,13 +94,22 @@ impl Pictier {
     }
 
     /// Starts it and lets it run.
-    pub(crate) fn start(mut self) -> Running {
+    pub(crate) fn start(self) -> Running {
+        self.start_reading_until(None)
+    }
+
+    /// Starts it with a log that nobody reads after the line with this text.
+    pub(crate) fn start_reading_until(mut self, last: Option<&'static str>) -> Running {
         let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (heard, stderr) = (lines.clone(), child.stderr.take().expect("a pipe"));
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let is_last = last.is_some_and(|last| line.contains(last));
                 heard.lock().expect("lines").push(line);
+                if is_last {
+                    break;
+                }
             }
         });
         Running { child, lines }
