@@ -1,6 +1,8 @@
 //! What is wrong with a PNG is said in plain words.
 
-use imaging::{Deadline, Limits, Options, thumbnails};
+use std::io::Cursor;
+
+use imaging::{Deadline, Limits, Options, inspect, thumbnails};
 
 use crate::fixtures::{chunk, png, stored, with_chunks};
 
@@ -76,4 +78,23 @@ fn a_png_without_its_last_checksum_is_shown() {
     }
     let text = with_chunks(&whole, &[chunk(b"tEXt", b"Comment\0x")]);
     assert_shown(&text);
+}
+
+#[test]
+fn refuses_a_palette_that_ends_within_a_colour() {
+    let header = [&SIDE.to_be_bytes()[..], &SIDE.to_be_bytes(), &[8, 3, 0, 0, 0]].concat();
+    let of_palette = |bytes: usize| {
+        let palette = chunk(b"PLTE", &vec![9; bytes]);
+        let pixels = chunk(b"IDAT", &stored(&rows(SIDE, 0)));
+        let head = [b"\x89PNG\r\n\x1A\n", &chunk(b"IHDR", &header)[..]].concat();
+        [head, palette, pixels, chunk(b"IEND", b"")].concat()
+    };
+    let inspected = |bytes| inspect(&mut Cursor::new(of_palette(bytes)), &Limits::default());
+    for bytes in [3, 240, 768] {
+        assert!(inspected(bytes).is_ok(), "{bytes}");
+    }
+    for bytes in [0, 1, 4, 5, 767, 769, 771] {
+        let error = inspected(bytes).expect_err("a refusal").to_string();
+        assert!(error.contains("palette"), "{bytes}: {error}");
+    }
 }

@@ -27,6 +27,10 @@ pub(super) fn inspect<R: BufRead + Seek>(
             b"IHDR" => {
                 return Err(InspectError::Corrupt { reason: "The file has two headers." });
             }
+            // three bytes for each of 1 to 256 colours (PNG, third edition, section 11.2.2)
+            b"PLTE" if header.colour_type == PALETTE && (length % 3 != 0 || !(3..=768).contains(&length)) => {
+                return Err(InspectError::Corrupt { reason: "The palette has an impossible length." });
+            }
             b"PLTE" => has_palette = true,
             b"IDAT" => {
                 if header.colour_type == PALETTE && !has_palette {
