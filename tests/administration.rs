@@ -30,7 +30,7 @@ pub(crate) async fn last_actions(app: &TestApp, count: i64) -> Vec<String> {
     sqlx::query_scalar(actions).bind(count).fetch_all(&app.pool).await.expect("a history")
 }
 
-fn tier_form<'a>(name: &'a str, heights: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn tier_form<'a>(name: &'a str, heights: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("name", name),
         ("thumbnail_heights", heights),
@@ -66,6 +66,7 @@ async fn what_a_url_asks_of_a_table_has_to_make_sense() {
         "/admin/users?cursor=x",
         "/admin/images?cursor=1",
         "/admin/images?id=x",
+        "/admin/images?failed=x",
         "/admin/images?sort=x",
         "/admin/links?cursor=1-x",
         "/admin/jobs?state=x",
@@ -296,4 +297,16 @@ async fn the_history_is_kept_for_each_thing() {
     assert!(!html.contains("Two"));
     let users = admin.page("/admin/history?kind=user").await.html();
     assert!(users.contains("Nothing yet."));
+}
+
+#[tokio::test]
+async fn both_tiers_have_an_entry_when_the_default_moves() {
+    let app = TestApp::start().await;
+    let admin = app.admin().await;
+    let mut form = tier_form("New", "");
+    form.push(("default", "on"));
+    admin.send_form("/admin/tiers/new", &form).await.expect_redirect("/admin/tiers");
+    assert_eq!(last_actions(&app, 2).await, ["root create tier New", "root update tier Basic"]);
+    let basic = format!("/admin/tiers/{}", tier_id(&app, "Basic").await);
+    admin.page(&basic).await.expect_page(StatusCode::OK, &["default: yes → no"]);
 }

@@ -2,8 +2,9 @@
 
 use reqwest::StatusCode;
 use serde_json::json;
+use shared::postgres;
 
-use super::administration::{last_actions, tier_id};
+use super::administration::{last_actions, tier_form, tier_id};
 use crate::harness::{PASSWORD, TestApp};
 
 #[tokio::test]
@@ -14,7 +15,8 @@ async fn a_user_is_created_and_logs_in() {
     let fields = [("username", "ada"), ("password", PASSWORD), ("tier", &premium), ("is_active", "on")];
     let created = admin.send_form("/admin/users/new", &fields).await.expect(StatusCode::SEE_OTHER);
     let path = created.header("location").to_owned();
-    admin.page(&path).await.expect_page(StatusCode::OK, &["User created.", "ada", "create"]);
+    let shown = ["User created.", "ada", "create", "is_active: yes"];
+    admin.page(&path).await.expect_page(StatusCode::OK, &shown);
     let session = app.logged_in("ada").await.get("/api/session").await.json();
     assert_eq!((&session["tier"]["name"], &session["is_admin"]), (&json!("Premium"), &json!(false)));
     assert_eq!(last_actions(&app, 1).await, ["root create user ada"]);
@@ -149,4 +151,30 @@ async fn a_table_goes_on_where_its_page_ends_with_its_filters() {
         path = next.unwrap_or_default();
     }
     assert_eq!(rows, 120);
+}
+
+#[tokio::test]
+async fn nobody_gets_a_tier_that_is_deleted_meanwhile() {
+    let app = TestApp::start().await;
+    let id = app.create_user("ada", "Basic").await.to_string();
+    let admin = app.admin().await;
+    let user = format!("/admin/users/{id}");
+    for path in [user.as_str(), "/admin/users/tier"] {
+        admin.send_form("/admin/tiers/new", &tier_form("Spare", "")).await.expect_redirect("/admin/tiers");
+        let spare = tier_id(&app, "Spare").await;
+        let mut deletion = postgres::begin(&app.pool).await.expect("a transaction");
+        let deleted = sqlx::query("DELETE FROM tiers WHERE id = $1").bind(spare.0).execute(&mut *deletion);
+        assert_eq!(deleted.await.expect("a deletion").rows_affected(), 1);
+        let spare = spare.to_string();
+        let form = [("username", "ada"), ("ids", &id), ("tier", &spare), ("is_active", "on")];
+        let commit = async {
+            let is_waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock')";
+            app.wait_until(is_waiting).await;
+            deletion.commit().await.expect("a commit");
+        };
+        let (refused, ()) = tokio::join!(admin.send_form(path, &form), commit);
+        let html = refused.expect(StatusCode::UNPROCESSABLE_ENTITY).html().clone();
+        assert!(html.contains("This tier no longer exists."), "{html}");
+    }
 }

@@ -29,7 +29,7 @@ async fn insert(
     spec: &TierSpec,
 ) -> Result<TierId, ServiceError> {
     if spec.is_default {
-        db::tiers::clear_default(connection).await?;
+        clear_default(services, connection, actor).await?;
     }
     let inserted = db::tiers::insert(connection, spec, services.clock.now()).await;
     let id = inserted.map_err(|error| name_taken(error, spec))?;
@@ -65,7 +65,7 @@ async fn update(
     after: &TierSpec,
 ) -> Result<(), ServiceError> {
     if after.is_default && !before.spec.is_default {
-        db::tiers::clear_default(connection).await?;
+        clear_default(services, connection, actor).await?;
     }
     let updated = db::tiers::update(connection, before.id, after).await;
     updated.map_err(|error| name_taken(error, after))?;
@@ -103,6 +103,22 @@ async fn record(
 ) -> sqlx::Result<()> {
     let object = AuditObject::tier(tier);
     services.record(connection, AuditEntry { actor, action, object, changes }).await
+}
+
+/// Takes the default from the tier that has it.
+async fn clear_default(
+    services: &Services,
+    connection: &mut PgConnection,
+    actor: Actor<'_>,
+) -> sqlx::Result<()> {
+    let tiers = db::tiers::all(connection).await?;
+    db::tiers::clear_default(connection).await?;
+    let Some(before) = tiers.into_iter().find(|tier| tier.spec.is_default) else {
+        return Ok(());
+    };
+    let after = TierSpec { is_default: false, ..before.spec.clone() };
+    let changes = json!({"before": before.spec, "after": after});
+    record(services, connection, actor, AuditAction::Update, &before, changes).await
 }
 
 fn name_taken(error: sqlx::Error, spec: &TierSpec) -> ServiceError {

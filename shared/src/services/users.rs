@@ -7,7 +7,10 @@ use super::{ServiceError, Services};
 use crate::{
     db::{
         self,
-        admin::users::{ListedUser, UserChange},
+        admin::{
+            tiers::IN_USE,
+            users::{ListedUser, UserChange},
+        },
         users::{NewUser, USERNAME_KEY},
     },
     domain::{
@@ -45,7 +48,7 @@ pub async fn create(
         tier: tier.id,
         is_admin: account.is_admin,
     };
-    let id = insert(services, &mut tx, actor, &new, &tier).await?;
+    let id = insert(services, &mut tx, actor, &new, (&tier, account.is_active)).await?;
     if !account.is_active {
         db::users::deactivate(&mut tx, id).await?;
     }
@@ -59,11 +62,11 @@ async fn insert(
     connection: &mut PgConnection,
     actor: Actor<'_>,
     user: &NewUser<'_>,
-    tier: &Tier,
+    (tier, is_active): (&Tier, bool),
 ) -> Result<UserId, ServiceError> {
     let inserted = db::users::insert(connection, user, services.clock.now()).await;
-    let id = inserted.map_err(|error| username_taken(error, user.username))?;
-    let changes = json!({"is_admin": user.is_admin, "tier": tier.spec.name});
+    let id = inserted.map_err(|error| broken_rule(error, user.username))?;
+    let changes = json!({"is_admin": user.is_admin, "is_active": is_active, "tier": tier.spec.name});
     let object = AuditObject::user(id, user.username);
     services.record(connection, AuditEntry { actor, action: AuditAction::Create, object, changes }).await?;
     Ok(id)
@@ -87,7 +90,7 @@ pub async fn change(
         is_active: account.is_active,
     };
     let updated = db::admin::users::update(&mut tx, id, &change).await;
-    updated.map_err(|error| username_taken(error, &account.username))?;
+    updated.map_err(|error| broken_rule(error, &account.username))?;
     if before.is_admin && before.is_active && db::admin::users::count_active_admins(&mut tx).await? == 0 {
         let rule = "This is the last active administrator. Create another one first.";
         return Err(ValidationError::new("is_admin", rule).into());
@@ -151,7 +154,12 @@ pub async fn set_tier(
     let locked = db::admin::users::lock(&mut tx, ids).await?;
     let moved: Vec<ListedUser> = locked.into_iter().filter(|user| user.tier_id != tier_id).collect();
     let moved_ids: Vec<UserId> = moved.iter().map(|user| user.id).collect();
-    db::admin::users::set_tier(&mut tx, &moved_ids, tier_id).await?;
+    // the tier may have been deleted since it was read
+    let set = db::admin::users::set_tier(&mut tx, &moved_ids, tier_id).await;
+    set.map_err(|error| match db::broken_constraint(&error) {
+        Some(IN_USE) => tier_gone().into(),
+        _ => ServiceError::from(error),
+    })?;
     for user in &moved {
         let changes = json!({"before": {"tier": user.tier_name}, "after": {"tier": tier.spec.name}});
         record(services, &mut tx, actor, AuditAction::Update, (user.id, &user.username), changes).await?;
@@ -167,14 +175,19 @@ async fn lock(connection: &mut PgConnection, id: UserId) -> Result<ListedUser, S
 
 async fn find_tier(connection: &mut PgConnection, id: TierId) -> Result<Tier, ServiceError> {
     let found = db::admin::tiers::find(connection, id).await?;
-    Ok(found.ok_or_else(|| ValidationError::new("tier", "This tier no longer exists."))?)
+    Ok(found.ok_or_else(tier_gone)?)
 }
 
-fn username_taken(error: sqlx::Error, username: &Username) -> ServiceError {
+fn tier_gone() -> ValidationError {
+    ValidationError::new("tier", "This tier no longer exists.")
+}
+
+fn broken_rule(error: sqlx::Error, username: &Username) -> ServiceError {
     match db::broken_constraint(&error) {
         Some(USERNAME_KEY) => {
             ValidationError::new("username", format!("There is already a user {username}.")).into()
         }
+        Some(IN_USE) => tier_gone().into(),
         _ => error.into(),
     }
 }

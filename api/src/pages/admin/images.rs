@@ -19,7 +19,7 @@ use shared::{
     services::images,
 };
 
-use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read, number, one_of, selected};
+use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read, choice, number, one_of, selected};
 use crate::{
     AppState,
     error::Problem,
@@ -113,7 +113,7 @@ pub(crate) async fn list_images(
         owner: None,
         title: Some(title.to_owned()).filter(|title| !title.is_empty()),
         id: number("id", &query.id)?.map(ImageId),
-        has_failed_thumbnail: Some(query.failed == "yes").filter(|is_wanted| *is_wanted),
+        has_failed_thumbnail: choice("failed", &query.failed)?.filter(|is_wanted| *is_wanted),
     };
     let mut tx = begin_read(&state.services.pool).await?;
     let owner = Owner::named(&mut tx, &query.owner).await?;
