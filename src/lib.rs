@@ -30,7 +30,7 @@ pub struct Config {
     /// How the worker works.
     #[command(flatten)]
     pub worker: WorkerConfig,
-    /// How long what is no longer needed stays.
+    /// How long obsolete data are kept.
     #[command(flatten)]
     pub retention: RetentionConfig,
 }

@@ -170,7 +170,7 @@ pub struct WorkerConfig {
     pub cleanup_schedule: String,
 }
 
-/// How long what is no longer needed stays.
+/// How long obsolete data are kept.
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Cleanup and audit")]
 pub struct RetentionConfig {

@@ -47,7 +47,7 @@ pub struct Worker {
     /// The time.
     pub clock: Clock,
     pub limits: LimitsConfig,
-    /// How long what is no longer needed stays.
+    /// How long obsolete data are kept.
     pub retention: RetentionConfig,
     /// Thumbnails made at a time.
     pub concurrency: usize,
@@ -68,7 +68,7 @@ pub struct Context {
     pub storage: Storage,
     /// The time.
     pub clock: Clock,
-    /// How long what is no longer needed stays.
+    /// How long obsolete data are kept.
     pub retention: RetentionConfig,
     /// Bounds the lines that say that the store does not belong to the database.
     pub ownership_log: Arc<LogLimit>,

@@ -126,8 +126,8 @@ pub struct Share {
 pub enum Damage {
     /// It is an error.
     Refused,
-    /// What is no code counts as the end of its block, and reading goes on behind it, as libjpeg does. Where data are missing,
-    /// up to the next restart marker or the end of the scan, the last mean of each component fills the picture.
+    /// An invalid code ends its block, and decoding continues after it, as in libjpeg. Where data are missing, the last
+    /// mean of each component fills the picture up to the next restart marker or the end of the scan.
     Concealed,
 }
 

@@ -89,8 +89,7 @@ fn push_queue(query: &mut QueryBuilder<Postgres>, queue: Option<&str>) {
     }
 }
 
-/// At most `limit` of the jobs in a state, of one queue or all, the one that was enqueued last first, from the one
-/// before `before` on.
+/// At most `limit` jobs in a state, of one queue or all, newest first, that were enqueued before the job `before`.
 pub async fn page(
     connection: &mut PgConnection,
     state: JobState,
