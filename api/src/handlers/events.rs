@@ -143,11 +143,11 @@ struct Follower {
 impl Follower {
     async fn step(mut self) -> Option<(Vec<Event>, Self)> {
         loop {
-            let events = match self.next.take() {
-                Some(events) => events,
+            let event = match self.next.take() {
+                Some(event) => event,
                 None => self.subscription.next().await,
             };
-            let events = match events {
+            let events = match event {
                 ThumbnailEvent::Ended(finished) if finished.image.id != self.image.id => continue,
                 ThumbnailEvent::Ended(finished) => {
                     self.events(std::slice::from_ref(&finished.thumbnail), &finished.tier)

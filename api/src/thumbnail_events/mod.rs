@@ -97,7 +97,7 @@ impl ThumbnailEvents {
 impl Subscription {
     pub(crate) async fn next(&mut self) -> ThumbnailEvent {
         match self.receiver.recv().await {
-            Ok(events) => events,
+            Ok(event) => event,
             Err(RecvError::Lagged(_)) => ThumbnailEvent::Missed,
             // the sender lives as long as the server
             Err(RecvError::Closed) => std::future::pending().await,

@@ -9,8 +9,7 @@ use super::{ServiceError, Services};
 use crate::{
     db,
     domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, Image, ImageId, Thumbnail, ThumbnailState, Tier, Title,
-        User, UserId,
+        Actor, AuditAction, AuditObject, Image, ImageId, Thumbnail, ThumbnailState, Tier, Title, User, UserId,
     },
     jobs::{self, DeleteObjects, JobId},
     storage::StorageKey,
@@ -154,13 +153,8 @@ pub async fn delete_of_any_owner(
     db::admin::users::lock(&mut tx, &owners).await?;
     for image in &images {
         delete_locked(&mut tx, image).await?;
-        let entry = AuditEntry {
-            actor,
-            action: AuditAction::Delete,
-            object: AuditObject::image(image),
-            changes: json!({"owner": image.owner, "bytes": image.bytes}),
-        };
-        services.record(&mut tx, entry).await?;
+        let changes = json!({"owner": image.owner, "bytes": image.bytes});
+        services.record(&mut tx, actor, AuditAction::Delete, AuditObject::image(image), changes).await?;
     }
     tx.commit().await?;
     Ok(images.len() as u64)

@@ -9,7 +9,7 @@ use crate::{
         self,
         admin::jobs::{ChangedJob, JobState},
     },
-    domain::{Actor, AuditAction, AuditEntry, AuditObject},
+    domain::{Actor, AuditAction, AuditObject},
 };
 
 /// The most jobs that one call retries: each of them is an entry of the audit log.
@@ -63,7 +63,7 @@ async fn record(
 ) -> sqlx::Result<()> {
     for job in jobs {
         let object = AuditObject::job(&job.id, &job.queue);
-        services.record(connection, AuditEntry { actor, action, object, changes: json!({}) }).await?;
+        services.record(connection, actor, action, object, json!({})).await?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@ use super::{ServiceError, Services, images::find_owned};
 use crate::{
     db,
     domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, ExpiringLink, ImageId, LinkId, LinkTarget, User,
-        ValidFor, ValidationError,
+        Actor, AuditAction, AuditObject, ExpiringLink, ImageId, LinkId, LinkTarget, User, ValidFor,
+        ValidationError,
     },
 };
 
@@ -82,7 +82,7 @@ pub async fn revoke_of_any_owner(
         "image": revoked.link.image, "owner": revoked.owner, "expires_at": revoked.link.expires_at,
     });
     let object = AuditObject::link(id, &revoked.title);
-    services.record(&mut tx, AuditEntry { actor, action: AuditAction::Revoke, object, changes }).await?;
+    services.record(&mut tx, actor, AuditAction::Revoke, object, changes).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -15,11 +15,20 @@ mod error;
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
 
 pub use error::ServiceError;
 
-use crate::{clock::Clock, config::LimitsConfig, passwords::PasswordHasher, postgres, storage::Storage};
+use crate::{
+    clock::Clock,
+    config::LimitsConfig,
+    db,
+    domain::{Actor, AuditAction, AuditEntry, AuditObject},
+    passwords::PasswordHasher,
+    postgres,
+    storage::Storage,
+};
 
 /// What the procedures need. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,11 +60,16 @@ impl Services {
         postgres::begin(&self.pool).await
     }
 
+    /// Writes an entry of the audit log in the transaction of the change.
     async fn record(
         &self,
         connection: &mut PgConnection,
-        entry: crate::domain::AuditEntry<'_>,
+        actor: Actor<'_>,
+        action: AuditAction,
+        object: AuditObject<'_>,
+        changes: Value,
     ) -> sqlx::Result<()> {
-        crate::db::audit_log::insert(connection, &entry, self.clock.now()).await
+        let entry = AuditEntry { actor, action, object, changes };
+        db::audit_log::insert(connection, &entry, self.clock.now()).await
     }
 }

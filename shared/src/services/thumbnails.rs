@@ -8,7 +8,7 @@ use super::{ServiceError, Services, images, jobs::RETRY_MAX};
 use crate::{
     db,
     domain::{
-        Actor, Attempt, AuditAction, AuditEntry, AuditObject, Height, Image, ImageId, Thumbnail, ThumbnailId,
+        Actor, Attempt, AuditAction, AuditObject, Height, Image, ImageId, Thumbnail, ThumbnailId,
         ThumbnailState, User,
     },
     jobs::{self, GenerateThumbnail, JobId},
@@ -97,7 +97,7 @@ pub async fn retry_failed(services: &Services, actor: Actor<'_>, reason: &str) -
     if retried > 0 {
         let object = AuditObject::thumbnails(reason);
         let changes = json!({ "count": retried });
-        services.record(&mut tx, AuditEntry { actor, action: AuditAction::Retry, object, changes }).await?;
+        services.record(&mut tx, actor, AuditAction::Retry, object, changes).await?;
     }
     tx.commit().await?;
     Ok(retried)

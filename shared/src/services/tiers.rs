@@ -2,15 +2,13 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{ServiceError, Services};
 use crate::{
     db::{self, admin::tiers::IN_USE, tiers::NAME_KEY},
-    domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, Tier, TierId, TierName, TierSpec, ValidationError,
-    },
+    domain::{Actor, AuditAction, AuditObject, Tier, TierId, TierName, TierSpec, ValidationError},
 };
 
 /// Creates a tier. A default tier replaces the previous default.
@@ -34,7 +32,9 @@ async fn insert(
     let inserted = db::tiers::insert(connection, spec, services.clock.now()).await;
     let id = inserted.map_err(|error| name_taken(error, spec))?;
     let tier = Tier { id, spec: spec.clone() };
-    record(services, connection, actor, AuditAction::Create, &tier, json!({ "after": spec })).await?;
+    services
+        .record(connection, actor, AuditAction::Create, AuditObject::tier(&tier), json!({ "after": spec }))
+        .await?;
     Ok(id)
 }
 
@@ -71,7 +71,7 @@ async fn update(
     updated.map_err(|error| name_taken(error, after))?;
     let changes = json!({"before": before.spec, "after": after});
     let tier = Tier { id: before.id, spec: after.clone() };
-    record(services, connection, actor, AuditAction::Update, &tier, changes).await?;
+    services.record(connection, actor, AuditAction::Update, AuditObject::tier(&tier), changes).await?;
     Ok(())
 }
 
@@ -88,21 +88,11 @@ pub async fn delete(services: &Services, actor: Actor<'_>, id: TierId) -> Result
         Some(IN_USE) => ServiceError::TierInUse("Users have this tier. Move them to another one first."),
         _ => error.into(),
     })?;
-    record(services, &mut tx, actor, AuditAction::Delete, &tier, json!({ "before": tier.spec })).await?;
+    services
+        .record(&mut tx, actor, AuditAction::Delete, AuditObject::tier(&tier), json!({ "before": tier.spec }))
+        .await?;
     tx.commit().await?;
     Ok(())
-}
-
-async fn record(
-    services: &Services,
-    connection: &mut PgConnection,
-    actor: Actor<'_>,
-    action: AuditAction,
-    tier: &Tier,
-    changes: Value,
-) -> sqlx::Result<()> {
-    let object = AuditObject::tier(tier);
-    services.record(connection, AuditEntry { actor, action, object, changes }).await
 }
 
 /// Takes the default from the tier that has it.
@@ -118,7 +108,7 @@ async fn clear_default(
     };
     let after = TierSpec { is_default: false, ..before.spec.clone() };
     let changes = json!({"before": before.spec, "after": after});
-    record(services, connection, actor, AuditAction::Update, &before, changes).await
+    services.record(connection, actor, AuditAction::Update, AuditObject::tier(&before), changes).await
 }
 
 fn name_taken(error: sqlx::Error, spec: &TierSpec) -> ServiceError {
@@ -133,7 +123,7 @@ fn name_taken(error: sqlx::Error, spec: &TierSpec) -> ServiceError {
 /// What loading a tier would do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TierChange {
-    /// There is none of this name yet.
+    /// No tier has this name.
     Create(TierSpec),
     /// One of this name is different.
     Overwrite {

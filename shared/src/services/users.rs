@@ -1,6 +1,6 @@
 //! Accounts, which only administrators create and change.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 
 use super::{ServiceError, Services};
@@ -13,10 +13,7 @@ use crate::{
         },
         users::{NewUser, USERNAME_KEY},
     },
-    domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, Password, Tier, TierId, UserId, Username,
-        ValidationError,
-    },
+    domain::{Actor, AuditAction, AuditObject, Password, Tier, TierId, UserId, Username, ValidationError},
 };
 
 /// The fields of an account that an administrator sets.
@@ -48,27 +45,17 @@ pub async fn create(
         tier: tier.id,
         is_admin: account.is_admin,
     };
-    let id = insert(services, &mut tx, actor, &new, (&tier, account.is_active)).await?;
+    let inserted = db::users::insert(&mut tx, &new, services.clock.now()).await;
+    let id = inserted.map_err(|error| broken_rule(error, &account.username))?;
+    let changes = json!({
+        "is_admin": account.is_admin, "is_active": account.is_active, "tier": tier.spec.name,
+    });
+    let object = AuditObject::user(id, &account.username);
+    services.record(&mut tx, actor, AuditAction::Create, object, changes).await?;
     if !account.is_active {
         db::users::deactivate(&mut tx, id).await?;
     }
     tx.commit().await?;
-    Ok(id)
-}
-
-/// Inserts an account whose tier `tier` is, with its entry in the audit log.
-async fn insert(
-    services: &Services,
-    connection: &mut PgConnection,
-    actor: Actor<'_>,
-    user: &NewUser<'_>,
-    (tier, is_active): (&Tier, bool),
-) -> Result<UserId, ServiceError> {
-    let inserted = db::users::insert(connection, user, services.clock.now()).await;
-    let id = inserted.map_err(|error| broken_rule(error, user.username))?;
-    let changes = json!({"is_admin": user.is_admin, "is_active": is_active, "tier": tier.spec.name});
-    let object = AuditObject::user(id, user.username);
-    services.record(connection, AuditEntry { actor, action: AuditAction::Create, object, changes }).await?;
     Ok(id)
 }
 
@@ -108,7 +95,9 @@ pub async fn change(
             "is_admin": account.is_admin, "is_active": account.is_active,
         },
     });
-    record(services, &mut tx, actor, AuditAction::Update, (id, &account.username), changes).await?;
+    services
+        .record(&mut tx, actor, AuditAction::Update, AuditObject::user(id, &account.username), changes)
+        .await?;
     tx.commit().await?;
     Ok(())
 }
@@ -126,7 +115,9 @@ pub async fn set_password(
     db::users::set_password(&mut tx, id, &hash, false).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({"password": "changed", "ended_sessions": ended});
-    record(services, &mut tx, actor, AuditAction::SetPassword, (id, &user.username), changes).await?;
+    services
+        .record(&mut tx, actor, AuditAction::SetPassword, AuditObject::user(id, &user.username), changes)
+        .await?;
     tx.commit().await?;
     Ok(())
 }
@@ -137,7 +128,9 @@ pub async fn end_sessions(services: &Services, actor: Actor<'_>, id: UserId) -> 
     let user = lock(&mut tx, id).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({ "ended_sessions": ended });
-    record(services, &mut tx, actor, AuditAction::SignOut, (id, &user.username), changes).await?;
+    services
+        .record(&mut tx, actor, AuditAction::SignOut, AuditObject::user(id, &user.username), changes)
+        .await?;
     tx.commit().await?;
     Ok(ended)
 }
@@ -162,7 +155,8 @@ pub async fn set_tier(
     })?;
     for user in &moved {
         let changes = json!({"before": {"tier": user.tier_name}, "after": {"tier": tier.spec.name}});
-        record(services, &mut tx, actor, AuditAction::Update, (user.id, &user.username), changes).await?;
+        let object = AuditObject::user(user.id, &user.username);
+        services.record(&mut tx, actor, AuditAction::Update, object, changes).await?;
     }
     tx.commit().await?;
     Ok(moved.len() as u64)
@@ -190,16 +184,4 @@ fn broken_rule(error: sqlx::Error, username: &Username) -> ServiceError {
         Some(IN_USE) => tier_gone().into(),
         _ => error.into(),
     }
-}
-
-async fn record(
-    services: &Services,
-    connection: &mut PgConnection,
-    actor: Actor<'_>,
-    action: AuditAction,
-    (id, username): (UserId, &Username),
-    changes: Value,
-) -> sqlx::Result<()> {
-    let object = AuditObject::user(id, username);
-    services.record(connection, AuditEntry { actor, action, object, changes }).await
 }

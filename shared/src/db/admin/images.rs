@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 
-use super::{Count, containing, count_rows, escaped};
+use super::{Count, containing, count_rows, escaped, fetch};
 use crate::{
     db::{
         images::{ImageRow, joined_image},
@@ -144,7 +144,7 @@ impl Page<'_> {
         self.push_order(&mut query);
         query.push(" LIMIT ").push_bind(self.limit).push(") i JOIN users u ON u.id = i.owner_id");
         self.push_order(&mut query);
-        fetch(query, connection).await
+        fetch::<ListedRow, _>(query, connection).await
     }
 
     fn push_source(&self, query: &mut QueryBuilder<Postgres>, source: Source) {
@@ -224,14 +224,6 @@ fn select(now: DateTime<Utc>) -> QueryBuilder<Postgres> {
     query
 }
 
-async fn fetch(
-    mut query: QueryBuilder<Postgres>,
-    connection: &mut PgConnection,
-) -> sqlx::Result<Vec<ListedImage>> {
-    let rows = query.build_query_as::<ListedRow>().fetch_all(connection).await?;
-    rows.into_iter().map(ListedImage::try_from).collect()
-}
-
 /// At most `limit` of the images that the filter lets through, in this order, from the one after `after` on.
 pub async fn page(
     connection: &mut PgConnection,
@@ -273,7 +265,7 @@ pub async fn find(
     let mut query = select(now);
     query.push("images i JOIN users u ON u.id = i.owner_id WHERE i.id = ANY (").push_bind(ids);
     query.push(") ORDER BY i.id");
-    fetch(query, connection).await
+    fetch::<ListedRow, _>(query, connection).await
 }
 
 /// Those of the images that are there, by their numbers; locked until the transaction ends.

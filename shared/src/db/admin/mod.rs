@@ -9,7 +9,7 @@ pub mod statistics;
 pub mod tiers;
 pub mod users;
 
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, postgres::PgRow};
 
 /// How many rows there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,16 @@ macro_rules! count_rows {
     }};
 }
 use count_rows;
+
+/// The rows of a query, converted.
+async fn fetch<R, T>(mut query: QueryBuilder<Postgres>, connection: &mut PgConnection) -> sqlx::Result<Vec<T>>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    T: TryFrom<R, Error = sqlx::Error>,
+{
+    let rows = query.build_query_as::<R>().fetch_all(connection).await?;
+    rows.into_iter().map(T::try_from).collect()
+}
 
 /// The columns that a list is ordered by and continued after, all in one direction. Each column has the start of a query
 /// for its value in the row with an id; the id itself needs none.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 
-use super::{Count, Keyset, containing, count_rows};
+use super::{Count, Keyset, containing, count_rows, fetch};
 use crate::{
     db::{undecodable, unsigned},
     domain::{TierId, UserId, Username, tier::TierName},
@@ -110,14 +110,6 @@ fn select() -> QueryBuilder<Postgres> {
     )
 }
 
-async fn fetch(
-    mut query: QueryBuilder<Postgres>,
-    connection: &mut PgConnection,
-) -> sqlx::Result<Vec<ListedUser>> {
-    let rows = query.build_query_as::<UserRow>().fetch_all(connection).await?;
-    rows.into_iter().map(ListedUser::try_from).collect()
-}
-
 /// At most `limit` of the accounts that the filter lets through, in this order, from the one after `after` on.
 pub async fn page(
     connection: &mut PgConnection,
@@ -145,7 +137,7 @@ pub async fn page(
     }
     keyset.push_order(&mut query);
     query.push(" LIMIT ").push_bind(limit);
-    fetch(query, connection).await
+    fetch::<UserRow, _>(query, connection).await
 }
 
 /// How many accounts there are.
@@ -157,7 +149,7 @@ pub async fn count(connection: &mut PgConnection) -> sqlx::Result<Count> {
 pub async fn find(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Option<ListedUser>> {
     let mut query = select();
     query.push(" AND u.id = ").push_bind(id.0);
-    Ok(fetch(query, connection).await?.pop())
+    Ok(fetch::<UserRow, _>(query, connection).await?.pop())
 }
 
 /// Those of the accounts that are there, by their numbers; locked until the transaction ends.
@@ -165,7 +157,7 @@ pub async fn lock(connection: &mut PgConnection, ids: &[UserId]) -> sqlx::Result
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let mut query = select();
     query.push(" AND u.id = ANY (").push_bind(ids).push(") ORDER BY u.id FOR UPDATE OF u");
-    fetch(query, connection).await
+    fetch::<UserRow, _>(query, connection).await
 }
 
 /// What an account becomes.
