@@ -1,8 +1,9 @@
 //! How quick the whole chain is: `cargo bench --bench load [-- PHOTO.jpg]`.
 //!
-//! Starts a durable embedded Postgres, an API and a worker in this process, in a folder of its own, and prints how
-//! long things take. The client is in the same process and shares its cores. Then it tells one story to this service and
-//! to the Django server of `benches/peers/django`, on the same Postgres, where `bin/django-peer` could install it.
+//! Starts a durable embedded Postgres, an API and a worker in this process, in a folder of its own,
+//! and prints how long things take. The client is in the same process and shares its cores. Then it
+//! tells one story to this service and to the Django server of `benches/peers/django`, on the same
+//! Postgres, where `bin/django-peer` could install it.
 
 #[path = "peers/django.rs"]
 mod django;
@@ -75,18 +76,22 @@ async fn run(server: &Server, folder: &Path, photo: Option<&str>) {
     println!("{} cores, {}", cores, processor());
     postgres::create_database(&server.options("postgres"), "load").await.expect("a database");
     let mut config: Config = config::defaults();
-    config.storage = StorageConfig { data_dir: folder.to_owned(), s3_bucket: None, s3_allow_http: false };
+    config.storage =
+        StorageConfig { data_dir: folder.to_owned(), s3_bucket: None, s3_allow_http: false };
     config.database.database_connections = CONNECTIONS;
     config.limits.uploads_per_minute = i32::MAX;
     let pool = service::connect(&config, server.options("load")).await.expect("a pool");
     postgres::migrate(&pool).await.expect("the schema");
-    let queue_pool = service::connect_for_queue(&config, server.options("load")).await.expect("a pool");
+    let queue_pool =
+        service::connect_for_queue(&config, server.options("load")).await.expect("a pool");
     enqueue_to_handler(&queue_pool).await;
 
     let stop = CancellationToken::new();
     let service = Service::start(config, &pool, queue_pool, &stop).await;
     let (photo, name) = match photo {
-        Some(path) => (fs::read(path).expect("a photo"), path.rsplit('/').next().unwrap_or(path).to_owned()),
+        Some(path) => {
+            (fs::read(path).expect("a photo"), path.rsplit('/').next().unwrap_or(path).to_owned())
+        }
         None => (noise(4032, 3024), "4032 × 3024 px of noise".to_owned()),
     };
     service.first_request_to_bytes(&photo, &name, FIRST_REQUESTS).await;
@@ -117,8 +122,10 @@ async fn beside_django(server: &Server, service: &Service, photo: &[u8], name: &
 
 /// The token against forged requests that Django sets.
 fn token(answer: &reqwest::Response) -> String {
-    let cookies = answer.headers().get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
-    let mut tokens = cookies.filter_map(|cookie| cookie.strip_prefix("csrftoken=")?.split(';').next());
+    let cookies =
+        answer.headers().get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
+    let mut tokens =
+        cookies.filter_map(|cookie| cookie.strip_prefix("csrftoken=")?.split(';').next());
     tokens.next().expect("a token").to_owned()
 }
 
@@ -197,21 +204,31 @@ struct Service {
 }
 
 impl Service {
-    async fn start(config: Config, pool: &PgPool, queue_pool: PgPool, stop: &CancellationToken) -> Self {
+    async fn start(
+        config: Config,
+        pool: &PgPool,
+        queue_pool: PgPool,
+        stop: &CancellationToken,
+    ) -> Self {
         let process = Process::open(config, pool.clone()).await.expect("a process");
         let mut connection = pool.acquire().await.expect("a connection");
         let prepared =
-            setup::prepare(&mut connection, &process.config.superuser, &process.services.clock).await;
+            setup::prepare(&mut connection, &process.config.superuser, &process.services.clock)
+                .await;
         prepared.expect("a superuser");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let worker = process.worker(queue_pool).expect("a worker");
         tokio::spawn(process.api().serve(listener, stop.clone()));
         tokio::spawn(worker.run(stop.clone()));
-        let client = reqwest::Client::builder().cookie_store(true).no_proxy().build().expect("a client");
+        let client =
+            reqwest::Client::builder().cookie_store(true).no_proxy().build().expect("a client");
         let login = client.post(format!("{origin}/api/session"));
-        let login =
-            login.json(&json!({"username": "admin", "password": "admin"})).send().await.expect("a login");
+        let login = login
+            .json(&json!({"username": "admin", "password": "admin"}))
+            .send()
+            .await
+            .expect("a login");
         assert!(login.status().is_success());
         Self { origin, client, token: String::new() }
     }
@@ -222,7 +239,8 @@ impl Service {
         let url = format!("{origin}/api-auth/login/");
         let page = client.get(&url).send().await.expect("a page");
         let token = token(&page);
-        let fields = [("username", "admin"), ("password", "admin"), ("csrfmiddlewaretoken", &token)];
+        let fields =
+            [("username", "admin"), ("password", "admin"), ("csrfmiddlewaretoken", &token)];
         let answer = client.post(&url).form(&fields).send().await.expect("a login");
         assert_eq!(answer.status(), 302);
         Self { origin: origin.to_owned(), client, token: self::token(&answer) }
@@ -244,7 +262,8 @@ impl Service {
             uploads.push(started.elapsed());
             let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
             let started = Instant::now();
-            let answer = self.client.get(url).header("prefer", "wait=30").send().await.expect("an answer");
+            let answer =
+                self.client.get(url).header("prefer", "wait=30").send().await.expect("an answer");
             assert_eq!(answer.status(), 200);
             answer.bytes().await.expect("bytes");
             times.push(started.elapsed());
@@ -269,7 +288,8 @@ impl Service {
             tokio::spawn(async move {
                 let mut next = client;
                 while Instant::now() < until {
-                    let answer = http.get(&urls[next % urls.len()]).send().await.expect("an answer");
+                    let answer =
+                        http.get(&urls[next % urls.len()]).send().await.expect("an answer");
                     assert_eq!(answer.status(), 200);
                     answer.bytes().await.expect("bytes");
                     answered.fetch_add(1, Ordering::Relaxed);
@@ -283,7 +303,8 @@ impl Service {
     }
 
     async fn get(&self, path: &str) -> Value {
-        let answer = self.client.get(format!("{}{path}", self.origin)).send().await.expect("an answer");
+        let answer =
+            self.client.get(format!("{}{path}", self.origin)).send().await.expect("an answer");
         answer.json().await.expect("JSON")
     }
 
@@ -292,7 +313,10 @@ impl Service {
         let mut times = Vec::with_capacity(LIST_REQUESTS);
         for _ in 0..LIST_REQUESTS {
             let started = Instant::now();
-            assert_eq!(self.get("/api/images?limit=50").await.as_array().map(Vec::len), Some(STORY_PHOTOS));
+            assert_eq!(
+                self.get("/api/images?limit=50").await.as_array().map(Vec::len),
+                Some(STORY_PHOTOS)
+            );
             times.push(started.elapsed());
         }
         report("list of 50", times);

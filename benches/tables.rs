@@ -1,7 +1,8 @@
 //! How quick the administrators' pages are when the tables are large: `cargo bench --bench tables`.
 //!
-//! Starts an embedded Postgres and an API in a folder of their own, fills the tables, and prints the median and the
-//! longest of twenty requests of each page, from the request to the last byte of its HTML.
+//! Starts an embedded Postgres and an API in a folder of their own, fills the tables, and prints
+//! the median and the longest of twenty requests of each page, from the request to the last byte of
+//! its HTML.
 
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 const API_CONNECTIONS: u32 = 8;
 const RUNS: usize = 20;
 
-/// 100,000 users, 1,000,000 images, 2,000,000 thumbnails, 100,000 links, 60,000 sessions, 200,000 jobs and 100,000 past
-/// actions. Without triggers and foreign keys, which take most of the time.
+/// 100,000 users, 1,000,000 images, 2,000,000 thumbnails, 100,000 links, 60,000 sessions, 200,000
+/// jobs and 100,000 past actions. Without triggers and foreign keys, which take most of the time.
 const SEEDS: [&str; 8] = [
     "SET session_replication_role = replica",
     "INSERT INTO users (username, password_hash, tier_id, is_admin, is_active, used_bytes, created_at)
@@ -107,9 +108,9 @@ const SEEDS: [&str; 8] = [
      FROM generate_series(1, 100000) AS n",
 ];
 
-/// Pages, and what is asked of them. `{job}` is a job in the middle, `{bytes}` the size of an image in the middle,
-/// `{microseconds}` four hours from now, `{sampled}` a title that the planner takes for frequent. Account 2 owns a tenth
-/// of all images.
+/// Pages, and what is asked of them. `{job}` is a job in the middle, `{bytes}` the size of an image
+/// in the middle, `{microseconds}` four hours from now, `{sampled}` a title that the planner takes
+/// for frequent. Account 2 owns a tenth of all images.
 const PAGES: [(&str, &str); 62] = [
     ("overview", "/admin"),
     ("users, newest", "/admin/users"),
@@ -147,7 +148,10 @@ const PAGES: [(&str, &str); 62] = [
     ("images like zanzibar, largest", "/admin/images?title=zanzibar&sort=largest"),
     ("images like IMG_1235", "/admin/images?title=IMG_1235"),
     ("images like img, deep", "/admin/images?title=img&cursor=1-500000"),
-    ("images like holiday, largest, deep", "/admin/images?title=holiday&sort=largest&cursor={bytes}-500000"),
+    (
+        "images like holiday, largest, deep",
+        "/admin/images?title=holiday&sort=largest&cursor={bytes}-500000",
+    ),
     ("images like rome 99, largest", "/admin/images?title=rome+99&sort=largest"),
     ("images like a title that was sampled", "/admin/images?title={sampled}"),
     ("images like xyzzy", "/admin/images?title=xyzzy"),
@@ -171,7 +175,10 @@ const PAGES: [(&str, &str); 62] = [
     ("running jobs", "/admin/jobs?state=running"),
     ("failed jobs, deep", "/admin/jobs?state=failed&cursor={job}"),
     ("dead jobs", "/admin/jobs?state=dead"),
-    ("dead jobs of a rare queue, deep", "/admin/jobs?state=dead&queue=object-deletion&cursor={job}"),
+    (
+        "dead jobs of a rare queue, deep",
+        "/admin/jobs?state=dead&queue=object-deletion&cursor={job}",
+    ),
     ("history", "/admin/history"),
     ("history, deep", "/admin/history?cursor=50000"),
     ("history of a user", "/admin/history?kind=user&id=8"),
@@ -209,11 +216,16 @@ fn main() {
 async fn fill(pool: &PgPool) {
     let started = Instant::now();
     let mut connection = pool.acquire().await.expect("a connection");
-    setup::prepare(&mut connection, &config::defaults(), &Clock::default()).await.expect("a superuser");
+    setup::prepare(&mut connection, &config::defaults(), &Clock::default())
+        .await
+        .expect("a superuser");
     for statement in SEEDS {
         sqlx::query(statement).execute(&mut *connection).await.expect(statement);
     }
-    sqlx::query("SET session_replication_role = origin").execute(&mut *connection).await.expect("triggers");
+    sqlx::query("SET session_replication_role = origin")
+        .execute(&mut *connection)
+        .await
+        .expect("triggers");
     sqlx::query("VACUUM ANALYZE").execute(&mut *connection).await.expect("statistics");
     println!("filled in {} s", started.elapsed().as_secs());
 }
@@ -231,7 +243,8 @@ async fn measure(pool: &PgPool, origin: &str) {
     let mut medians = Vec::new();
     println!("{:<46} {:>9} {:>10} {:>9}", "", "median", "max", "HTML");
     for (what, path) in PAGES {
-        let path = values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
+        let path =
+            values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value));
         let mut times = Vec::with_capacity(RUNS + 1);
         let mut bytes = 0;
         // the first one warms up
@@ -248,7 +261,10 @@ async fn measure(pool: &PgPool, origin: &str) {
         println!("{what:<46} {:>6.1} ms {:>7.1} ms {:>5} KB", ms(median), ms(max), bytes / 1000);
         medians.push(median);
     }
-    println!("the slowest median is {:.1} ms", medians.into_iter().max().map(ms).unwrap_or_default());
+    println!(
+        "the slowest median is {:.1} ms",
+        medians.into_iter().max().map(ms).unwrap_or_default()
+    );
 }
 
 fn ms(time: Duration) -> f64 {
@@ -259,11 +275,19 @@ async fn log_in(origin: &str) -> Client {
     // reqwest leaves the choice of the TLS provider to the process
     let _ = rustls::crypto::ring::default_provider().install_default();
     let html = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/html"))]);
-    let browser =
-        Client::builder().cookie_store(true).no_proxy().default_headers(html).build().expect("a client");
+    let browser = Client::builder()
+        .cookie_store(true)
+        .no_proxy()
+        .default_headers(html)
+        .build()
+        .expect("a client");
     let credentials = json!({"username": "admin", "password": "admin"});
-    let login =
-        browser.post(format!("{origin}/api/session")).json(&credentials).send().await.expect("an answer");
+    let login = browser
+        .post(format!("{origin}/api/session"))
+        .json(&credentials)
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(login.status(), StatusCode::OK);
     browser
 }
@@ -273,7 +297,10 @@ async fn values(pool: &PgPool) -> Vec<(&'static str, String)> {
     let queries = [
         ("{bytes}", "SELECT bytes::text FROM images WHERE id = 500000"),
         ("{job}", "SELECT id FROM apalis.jobs ORDER BY id OFFSET 100000 LIMIT 1"),
-        ("{microseconds}", "SELECT (extract(epoch FROM now() + interval '4 hours') * 1e6)::bigint::text"),
+        (
+            "{microseconds}",
+            "SELECT (extract(epoch FROM now() + interval '4 hours') * 1e6)::bigint::text",
+        ),
         ("{collector}", "SELECT username FROM users WHERE id = 2"),
         ("{somebody}", "SELECT username FROM users WHERE id = 100"),
         (

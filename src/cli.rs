@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use pictier::Config;
 
-/// Image upload with account tiers. Without a command everything runs in one process: the database (unless one is
-/// configured), the API, a worker and the hourly cleanup.
+/// Image upload with account tiers. Without a command everything runs in one process: the database
+/// (unless one is configured), the API, a worker and the hourly cleanup.
 #[derive(Parser)]
 #[command(name = "pictier", version, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -56,7 +56,8 @@ pub(crate) enum Role {
         #[arg(long, requires = "originals")]
         yes: bool,
     },
-    /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary files
+    /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary
+    /// files
     Repair {
         /// Do it without asking
         #[arg(long)]
@@ -120,7 +121,8 @@ mod tests {
         let command = Cli::command();
         let rows: Vec<String> = command.get_arguments().filter_map(row).collect();
         assert!(rows.len() > 20, "the options have environment variables");
-        let missing: Vec<_> = rows.iter().filter(|row| !manual.contains(row.as_str())).cloned().collect();
+        let missing: Vec<_> =
+            rows.iter().filter(|row| !manual.contains(row.as_str())).cloned().collect();
         assert!(
             missing.is_empty(),
             "docs/operations.md lacks these rows in its configuration table:\n{}",
@@ -131,7 +133,8 @@ mod tests {
     #[test]
     fn the_help_says_how_many_connections_a_worker_needs() {
         let command = Cli::command();
-        let option = command.get_arguments().find(|option| option.get_id() == "database_connections");
+        let option =
+            command.get_arguments().find(|option| option.get_id() == "database_connections");
         let help = option.and_then(clap::Arg::get_help).expect("a help text").to_string();
         let needs = format!("at least its concurrency plus {WORKER_EXTRA_CONNECTIONS}");
         assert!(help.ends_with(&needs), "{help}");

@@ -8,7 +8,8 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 
 /// The name of the database on the embedded server.
 const EMBEDDED_DATABASE: &str = "pictier";
-/// Connections that an embedded server takes: of the main process, and of guests such as further workers.
+/// Connections that an embedded server takes: of the main process, and of guests such as further
+/// workers.
 const EMBEDDED_CONNECTIONS: u16 = 200;
 
 /// Connections of a role that does one thing and ends.
@@ -47,15 +48,20 @@ impl Database {
         Ok(Self { options: server.options(EMBEDDED_DATABASE), embedded: Some(server) })
     }
 
-    /// Prepares the database, or checks that it is; the first superuser's name when this process created it.
-    pub(crate) async fn prepare(&self, config: &Config, schema: Schema) -> anyhow::Result<Option<Username>> {
+    /// Prepares the database, or checks that it is; the first superuser's name when this process
+    /// created it.
+    pub(crate) async fn prepare(
+        &self,
+        config: &Config,
+        schema: Schema,
+    ) -> anyhow::Result<Option<Username>> {
         let (pool, created) = self.open(config, schema).await?;
         pool.close().await;
         Ok(created)
     }
 
-    /// Opens a pool without limits for a role that does one thing and ends, on a database that it prepares or checks;
-    /// the first superuser's name when this process created it.
+    /// Opens a pool without limits for a role that does one thing and ends, on a database that it
+    /// prepares or checks; the first superuser's name when this process created it.
     pub(crate) async fn open(
         &self,
         config: &Config,
@@ -79,7 +85,8 @@ impl Database {
         postgres::migrate(&pool).await?;
         let clock = Clock::measured(&pool).await?;
         let mut connection = pool.acquire().await?;
-        let created = shared::services::setup::prepare(&mut connection, &config.superuser, &clock).await?;
+        let created =
+            shared::services::setup::prepare(&mut connection, &config.superuser, &clock).await?;
         warn_of_default_password(&db::users::admins_with_default_password(&mut connection).await?);
         drop(connection);
         Ok((pool, created))

@@ -4,7 +4,8 @@ pub mod service;
 
 use clap::Args;
 use shared::config::{
-    DatabaseConfig, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig, WorkerConfig,
+    DatabaseConfig, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig,
+    WorkerConfig,
 };
 
 pub use self::service::Process;

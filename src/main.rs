@@ -1,5 +1,5 @@
-//! The command line: reads the configuration, starts the database when none is configured, and runs the role that
-//! was asked for. Everything that the roles do is in `api`, `worker` and `shared`.
+//! The command line: reads the configuration, starts the database when none is configured, and runs
+//! the role that was asked for. Everything that the roles do is in `api`, `worker` and `shared`.
 
 mod cli;
 mod commands;
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            let explanation = error.chain().find_map(|cause| postgres::explain(cause.downcast_ref()?));
+            let explanation =
+                error.chain().find_map(|cause| postgres::explain(cause.downcast_ref()?));
             match explanation {
                 Some(explanation) => eprintln!("pictier: {explanation}"),
                 None => eprintln!("pictier: {error:#}"),
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     log_to_stderr(cli)?;
-    // object_store and reqwest leave the choice of the TLS provider to the process; a second call changes nothing
+    // object_store and reqwest leave the choice of the TLS provider to the process; a second call
+    // changes nothing
     let _ = rustls::crypto::ring::default_provider().install_default();
     if let Some(Role::Healthcheck { worker: false }) = cli.role {
         return block_on(commands::healthcheck::api(&cli.config.http));
@@ -46,14 +48,17 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         println!("{:#}", api::openapi_document());
         return Ok(ExitCode::SUCCESS);
     }
-    // the embedded server starts before the runtime and ends after it, when nothing uses it any more
+    // the embedded server starts before the runtime and ends after it, when nothing uses it any
+    // more
     let database = Database::locate(&cli.config)?;
     block_on(commands::run(cli, &database))
 }
 
 fn block_on(role: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting threads")?;
     let code = runtime.block_on(role);
     // a decode that was abandoned at the stop is not waited for
     runtime.shutdown_background();

@@ -1,5 +1,5 @@
-//! The one place where a process is wired: from the configuration and a database to the API and the worker. The command
-//! line, the tests and the benchmarks start what is wired here.
+//! The one place where a process is wired: from the configuration and a database to the API and the
+//! worker. The command line, the tests and the benchmarks start what is wired here.
 
 use std::{thread, time::Duration};
 
@@ -80,8 +80,12 @@ pub async fn connect(config: &Config, database: PgConnectOptions) -> anyhow::Res
     pool.context("connecting to the database")
 }
 
-/// Opens a pool for a worker with the configured number of connections, or more if the worker needs more.
-pub async fn connect_for_queue(config: &Config, database: PgConnectOptions) -> anyhow::Result<PgPool> {
+/// Opens a pool for a worker with the configured number of connections, or more if the worker needs
+/// more.
+pub async fn connect_for_queue(
+    config: &Config,
+    database: PgConnectOptions,
+) -> anyhow::Result<PgPool> {
     let pool = postgres::connect_for_queue(database, worker_connections(config)).await;
     pool.context("connecting to the database")
 }
@@ -110,7 +114,10 @@ mod tests {
         let mut config: Config = shared::config::defaults();
         (config.database.database_connections, config.worker.worker_concurrency) = (3, Some(4));
         assert_eq!(api_connections(&config) + LISTENER_CONNECTIONS, 3);
-        assert_eq!(worker_connections(&config) + LISTENER_CONNECTIONS, 4 + WORKER_EXTRA_CONNECTIONS);
+        assert_eq!(
+            worker_connections(&config) + LISTENER_CONNECTIONS,
+            4 + WORKER_EXTRA_CONNECTIONS
+        );
         config.database.database_connections = 50;
         assert_eq!(worker_connections(&config) + LISTENER_CONNECTIONS, 50);
     }

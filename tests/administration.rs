@@ -48,8 +48,12 @@ async fn only_administrators_see_the_panel() {
         ada.page(path).await.expect(StatusCode::FORBIDDEN);
         nobody.page(path).await.expect(StatusCode::SEE_OTHER);
     }
-    for path in ["/admin/users/tier", "/admin/users/1/password", "/admin/jobs/retry", "/admin/images/delete"]
-    {
+    for path in [
+        "/admin/users/tier",
+        "/admin/users/1/password",
+        "/admin/jobs/retry",
+        "/admin/images/delete",
+    ] {
         ada.send_form(path, &[("ids", "1"), ("tier", "1")]).await.expect(StatusCode::FORBIDDEN);
     }
     assert!(admin.page("/").await.html().contains("/admin"));
@@ -75,7 +79,8 @@ async fn what_a_url_asks_of_a_table_has_to_make_sense() {
     ] {
         admin.page(path).await.expect(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    for path in ["/admin/users/99", "/admin/tiers/99", "/admin/users/x", "/admin/images/99/preview"] {
+    for path in ["/admin/users/99", "/admin/tiers/99", "/admin/users/x", "/admin/images/99/preview"]
+    {
         admin.page(path).await.expect(StatusCode::NOT_FOUND);
     }
 }
@@ -91,8 +96,12 @@ async fn a_tier_is_created_copied_and_acts_at_once() {
     admin.page("/admin/tiers").await.expect_page(StatusCode::OK, &["Studio", "150, 300 px"]);
     let studio = tier_id(&app, "Studio").await;
     let copy = format!("/admin/tiers/new?copy={studio}");
-    let copied =
-        [r#"value="Copy of Studio""#, r#"value="150, 300""#, r#"name="expiring_links" checked"#, "20 MiB"];
+    let copied = [
+        r#"value="Copy of Studio""#,
+        r#"value="150, 300""#,
+        r#"name="expiring_links" checked"#,
+        "20 MiB",
+    ];
     admin.page(&copy).await.expect_page(StatusCode::OK, &copied);
 
     let basic = format!("/admin/tiers/{}", tier_id(&app, "Basic").await);
@@ -146,10 +155,19 @@ async fn a_tier_in_use_is_not_deleted_and_names_who_has_it() {
     let path = async |name: &str| format!("/admin/tiers/{}/delete", tier_id(&app, name).await);
     let premium = path("Premium").await;
     admin.page(&premium).await.expect_page(StatusCode::OK, &["ada", "cannot be deleted"]);
-    admin.send_form(&premium, &[]).await.expect_page(StatusCode::CONFLICT, &["Users have this tier", "ada"]);
+    admin
+        .send_form(&premium, &[])
+        .await
+        .expect_page(StatusCode::CONFLICT, &["Users have this tier", "ada"]);
     let basic = path("Basic").await;
-    admin.send_form(&basic, &[]).await.expect_page(StatusCode::CONFLICT, &["New users get this tier"]);
-    admin.send_form("/admin/tiers/new", &tier_form("Spare", "")).await.expect_redirect("/admin/tiers");
+    admin
+        .send_form(&basic, &[])
+        .await
+        .expect_page(StatusCode::CONFLICT, &["New users get this tier"]);
+    admin
+        .send_form("/admin/tiers/new", &tier_form("Spare", ""))
+        .await
+        .expect_redirect("/admin/tiers");
     let spare = path("Spare").await;
     admin.send_form(&spare, &[]).await.expect_redirect("/admin/tiers");
     assert_eq!(app.rows("tiers").await, 3);
@@ -164,11 +182,14 @@ async fn uploaded(client: &Client, name: &str) -> String {
 async fn images_are_found_previewed_and_deleted_together() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Enterprise").await;
-    let (admin, ada, bob) = (app.admin().await, app.logged_in("ada").await, app.user("Basic").await);
-    let (rome, oslo) = (uploaded(&ada, "Rome 100%.png").await, uploaded(&ada, "Oslo, łódź.png").await);
+    let (admin, ada, bob) =
+        (app.admin().await, app.logged_in("ada").await, app.user("Basic").await);
+    let (rome, oslo) =
+        (uploaded(&ada, "Rome 100%.png").await, uploaded(&ada, "Oslo, łódź.png").await);
     let other = uploaded(&bob, "Other.png").await;
     let found = async |query: &str| {
-        let html = admin.page(&format!("/admin/images?{query}")).await.expect(StatusCode::OK).html();
+        let html =
+            admin.page(&format!("/admin/images?{query}")).await.expect(StatusCode::OK).html();
         let rows = html.split(r#"name="ids" value=""#).skip(1);
         rows.map(|row| row.split('"').next().expect("a number").to_owned()).collect::<Vec<_>>()
     };
@@ -182,7 +203,9 @@ async fn images_are_found_previewed_and_deleted_together() {
 
     admin.page(&format!("/admin/images/{rome}/preview")).await.expect(StatusCode::NOT_FOUND);
     let image = ada.get(&format!("/api/images/{rome}")).await.json();
-    ada.get(image["file_urls"]["200 px high"].as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
+    ada.get(image["file_urls"]["200 px high"].as_str().expect("a link"))
+        .await
+        .expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let preview = admin.get(&format!("/admin/images/{rome}/preview")).await.expect(StatusCode::OK);
     assert_eq!(pictures::size(&preview.body), (300, 200));
@@ -200,7 +223,10 @@ async fn images_are_found_previewed_and_deleted_together() {
     app.run_jobs().await;
     assert_eq!((app.rows("images").await, app.objects().await.len()), (1, 1));
     assert_eq!(bob.get("/api/session").await.json()["used_bytes"], 0);
-    assert_eq!(last_actions(&app, 2).await, ["root delete image Other", "root delete image Rome 100%"]);
+    assert_eq!(
+        last_actions(&app, 2).await,
+        ["root delete image Other", "root delete image Rome 100%"]
+    );
 }
 
 #[tokio::test]
@@ -218,7 +244,10 @@ async fn links_of_everybody_are_listed_and_revoked() {
     let revoke = format!("/admin/links/{}/revoke", made["id"].as_str().expect("an id"));
     admin.send_form(&revoke, &[]).await.expect_redirect("/admin/links");
     admin.send_form(&revoke, &[]).await.expect(StatusCode::NOT_FOUND);
-    app.anonymous().get(made["link"].as_str().expect("a link")).await.expect_problem(404, "not-found");
+    app.anonymous()
+        .get(made["link"].as_str().expect("a link"))
+        .await
+        .expect_problem(404, "not-found");
     assert_eq!(last_actions(&app, 1).await, ["root revoke link Rome"]);
 }
 
@@ -227,11 +256,16 @@ async fn jobs_are_listed_retried_and_discarded() {
     let mut app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("Basic").await);
     let image = ada.uploaded("a.png", pictures::png(10, 10)).await;
-    ada.get(image["file_urls"]["200 px high"].as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
+    ada.get(image["file_urls"]["200 px high"].as_str().expect("a link"))
+        .await
+        .expect(StatusCode::ACCEPTED);
     let id: String =
         sqlx::query_scalar("SELECT id FROM apalis.jobs").fetch_one(&app.pool).await.expect("a job");
     let waiting = admin.page("/admin/jobs").await;
-    waiting.expect_page(StatusCode::OK, &["Waiting (1)", &id, &format!("image {}", image["pk"]), "0 of 5"]);
+    waiting.expect_page(
+        StatusCode::OK,
+        &["Waiting (1)", &id, &format!("image {}", image["pk"]), "0 of 5"],
+    );
     admin.page("/admin/jobs?queue=clean-up").await.expect_page(StatusCode::OK, &["No jobs."]);
 
     let die = "UPDATE apalis.jobs SET status = 'Killed', attempts = 5, done_at = now()";
@@ -242,7 +276,10 @@ async fn jobs_are_listed_retried_and_discarded() {
     let refused = admin.send_form("/admin/jobs/retry", &[("back", back)]).await;
     refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["Select at least one job."]);
     let all = [("all", "yes"), ("back", back)];
-    admin.send_form("/admin/jobs/retry", &all).await.expect_redirect(&format!("/admin/jobs?{back}"));
+    admin
+        .send_form("/admin/jobs/retry", &all)
+        .await
+        .expect_redirect(&format!("/admin/jobs?{back}"));
     admin
         .page("/admin/jobs")
         .await
@@ -252,7 +289,9 @@ async fn jobs_are_listed_retried_and_discarded() {
     assert_eq!(state["state"], "ready");
 
     let other = ada.uploaded("b.png", pictures::png(10, 10)).await;
-    ada.get(other["file_urls"]["200 px high"].as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
+    ada.get(other["file_urls"]["200 px high"].as_str().expect("a link"))
+        .await
+        .expect(StatusCode::ACCEPTED);
     let id: String = sqlx::query_scalar("SELECT id FROM apalis.jobs WHERE status = 'Pending'")
         .fetch_one(&app.pool)
         .await
@@ -260,7 +299,10 @@ async fn jobs_are_listed_retried_and_discarded() {
     admin.send_form("/admin/jobs/discard", &[("ids", &id)]).await.expect_redirect("/admin/jobs?");
     let state = ada.get(&format!("/api/images/{}/thumbnails/200", other["pk"])).await.json();
     assert_eq!(state["state"], "absent");
-    assert_eq!(last_actions(&app, 2).await, ["root discard job thumbnails", "root retry job thumbnails"]);
+    assert_eq!(
+        last_actions(&app, 2).await,
+        ["root discard job thumbnails", "root retry job thumbnails"]
+    );
 }
 
 #[tokio::test]
@@ -281,7 +323,10 @@ async fn the_overview_counts_what_there_is_and_warns_of_default_passwords() {
         assert!(html.contains(count), "no {count} in {html}");
     }
     sqlx::query(warn).execute(&app.pool).await.expect("a default password");
-    admin.page("/admin").await.expect_page(StatusCode::OK, &["root can log in with the default password"]);
+    admin
+        .page("/admin")
+        .await
+        .expect_page(StatusCode::OK, &["root can log in with the default password"]);
 }
 
 #[tokio::test]
@@ -289,9 +334,15 @@ async fn the_history_is_kept_for_each_thing() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     for name in ["One", "Two"] {
-        admin.send_form("/admin/tiers/new", &tier_form(name, "100")).await.expect_redirect("/admin/tiers");
+        admin
+            .send_form("/admin/tiers/new", &tier_form(name, "100"))
+            .await
+            .expect_redirect("/admin/tiers");
     }
-    admin.page("/admin/history").await.expect_page(StatusCode::OK, &["One", "Two", "thumbnail_heights: 100"]);
+    admin
+        .page("/admin/history")
+        .await
+        .expect_page(StatusCode::OK, &["One", "Two", "thumbnail_heights: 100"]);
     let of_one = format!("/admin/history?kind=tier&id={}", tier_id(&app, "One").await);
     let html = admin.page(&of_one).await.expect_page(StatusCode::OK, &["One"]);
     assert!(!html.contains("Two"));

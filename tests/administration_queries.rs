@@ -15,7 +15,8 @@ use shared::{
         },
     },
     domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, ImageId, Tier, TierId, TierSpec, User, UserId, Username,
+        Actor, AuditAction, AuditEntry, AuditObject, ImageId, Tier, TierId, TierSpec, User, UserId,
+        Username,
     },
     postgres,
 };
@@ -31,7 +32,8 @@ async fn numbers(pool: &PgPool, query: &'static str) -> Vec<i64> {
     sqlx::query_scalar(query).fetch_all(pool).await.expect(query)
 }
 
-/// 30 accounts, of which each three use the same number of bytes, with an administrator and an inactive one.
+/// 30 accounts, of which each three use the same number of bytes, with an administrator and an
+/// inactive one.
 async fn insert_users(app: &TestApp) {
     let insert =
         "INSERT INTO users (username, password_hash, tier_id, is_admin, is_active, used_bytes, created_at)
@@ -73,7 +75,8 @@ async fn every_order_pages_through_all_accounts_once() {
         plan_for_values(&mut tx).await.expect("a setting");
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let page = users::page(&mut tx, &UserFilter::default(), sort, after, 7).await.expect("a page");
+            let page =
+                users::page(&mut tx, &UserFilter::default(), sort, after, 7).await.expect("a page");
             after = page.last().map(|user| user.id);
             seen.extend(page.iter().map(|user| user.id.0));
             if page.len() < 7 {
@@ -94,14 +97,23 @@ async fn accounts_are_found_by_each_filter_and_all_together() {
     for (filter, expected) in [
         (search("aNN"), "SELECT id FROM users WHERE username LIKE 'Ann%' ORDER BY id"),
         // a sign of patterns stands for itself
-        (search("n_1"), "SELECT id FROM users WHERE username LIKE 'Ann~_1%' ESCAPE '~' ORDER BY id"),
+        (
+            search("n_1"),
+            "SELECT id FROM users WHERE username LIKE 'Ann~_1%' ESCAPE '~' ORDER BY id",
+        ),
         (search("%"), "SELECT id FROM users WHERE false"),
         (
             UserFilter { tier: Some(TierId(3)), ..every.clone() },
             "SELECT id FROM users WHERE tier_id = 3 ORDER BY id",
         ),
-        (UserFilter { is_active: Some(false), ..every.clone() }, "SELECT id FROM users WHERE NOT is_active"),
-        (UserFilter { is_admin: Some(true), ..every.clone() }, "SELECT id FROM users WHERE is_admin"),
+        (
+            UserFilter { is_active: Some(false), ..every.clone() },
+            "SELECT id FROM users WHERE NOT is_active",
+        ),
+        (
+            UserFilter { is_admin: Some(true), ..every.clone() },
+            "SELECT id FROM users WHERE is_admin",
+        ),
         (
             UserFilter {
                 tier: Some(TierId(1)),
@@ -112,7 +124,9 @@ async fn accounts_are_found_by_each_filter_and_all_together() {
             "SELECT id FROM users WHERE tier_id = 1 AND is_active AND NOT is_admin AND username LIKE 'CYD%' ORDER BY id",
         ),
     ] {
-        let page = users::page(&mut connection, &filter, UserSort::Oldest, None, 50).await.expect("a page");
+        let page = users::page(&mut connection, &filter, UserSort::Oldest, None, 50)
+            .await
+            .expect("a page");
         let found: Vec<_> = page.iter().map(|user| user.id.0).collect();
         assert_eq!(found, numbers(&app.pool, expected).await, "{filter:?}");
     }
@@ -128,13 +142,15 @@ async fn accounts_and_tiers_change_as_far_as_the_rules_of_the_database_let_them(
     let locked = users::lock(connection, &[UserId(9), UserId(3), UserId(99)]).await.expect("rows");
     assert_eq!(locked.iter().map(|user| user.id.0).collect::<Vec<_>>(), [3, 9]);
     let (name, taken) = ("eve".parse().expect("a name"), "BOB.1".parse().expect("a name"));
-    let mut change = UserChange { username: &name, tier: TierId(3), is_admin: true, is_active: false };
+    let mut change =
+        UserChange { username: &name, tier: TierId(3), is_admin: true, is_active: false };
     users::update(connection, UserId(3), &change).await.expect("an update");
     let user = users::find(connection, UserId(3)).await.expect("a query").expect("an account");
     assert_eq!((user.username.as_str(), user.tier_name.as_str()), ("eve", "Enterprise"));
     assert!(user.is_admin && !user.is_active);
     change.username = &taken;
-    let refused = users::update(connection, UserId(3), &change).await.expect_err("a name that is taken");
+    let refused =
+        users::update(connection, UserId(3), &change).await.expect_err("a name that is taken");
     assert_eq!(db::broken_constraint(&refused), Some(db::users::USERNAME_KEY));
 
     users::set_tier(connection, &[UserId(4), UserId(5)], TierId(3)).await.expect("an update");
@@ -142,13 +158,21 @@ async fn accounts_and_tiers_change_as_far_as_the_rules_of_the_database_let_them(
     assert_eq!(listed.iter().map(|listed| listed.users).collect::<Vec<_>>(), [17, 0, 13]);
     let in_use = tiers::delete(connection, TierId(3)).await.expect_err("a tier in use");
     assert_eq!(db::broken_constraint(&in_use), Some(tiers::IN_USE));
-    assert_eq!(tiers::users_of(connection, TierId(3), 2).await.expect("accounts")[0].1.as_str(), "eve");
+    assert_eq!(
+        tiers::users_of(connection, TierId(3), 2).await.expect("accounts")[0].1.as_str(),
+        "eve"
+    );
     tiers::delete(connection, TierId(2)).await.expect("a deleted tier");
     assert!(tiers::find(connection, TierId(2)).await.expect("a query").is_none());
 }
 
-async fn image_numbers(connection: &mut PgConnection, filter: &ImageFilter, now: DateTime<Utc>) -> Vec<i64> {
-    let page = images::page(connection, filter, ImageSort::Oldest, None, 50, now).await.expect("a page");
+async fn image_numbers(
+    connection: &mut PgConnection,
+    filter: &ImageFilter,
+    now: DateTime<Utc>,
+) -> Vec<i64> {
+    let page =
+        images::page(connection, filter, ImageSort::Oldest, None, 50, now).await.expect("a page");
     page.iter().map(|listed| listed.image.id.0).collect()
 }
 
@@ -172,9 +196,11 @@ async fn every_order_pages_through_all_images_once() {
         let filter = ImageFilter { has_failed_thumbnail: failed, ..ImageFilter::default() };
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let page = images::page(&mut connection, &filter, sort, after, 2, app.clock.now()).await;
+            let page =
+                images::page(&mut connection, &filter, sort, after, 2, app.clock.now()).await;
             let page = page.expect("a page");
-            after = page.last().map(|last| ImageCursor { bytes: last.image.bytes, id: last.image.id });
+            after =
+                page.last().map(|last| ImageCursor { bytes: last.image.bytes, id: last.image.id });
             seen.extend(page.iter().map(|listed| listed.image.id.0));
             if page.len() < 2 {
                 break;
@@ -211,7 +237,8 @@ async fn images_are_found_by_each_filter_with_their_owners_and_counts() {
         "UPDATE thumbnails SET state = 'ready', width_px = 4, height_px = 3, bytes = 1, finished_at = now()
         WHERE image_id = 6 AND height = 400";
     run(&app.pool, made).await;
-    let found = images::find(&mut connection, &[ImageId(6), ImageId(99)], now).await.expect("images");
+    let found =
+        images::find(&mut connection, &[ImageId(6), ImageId(99)], now).await.expect("images");
     let image = found.first().expect("the image");
     assert_eq!(image.owner.as_str(), "Ann_0");
     assert_eq!((image.thumbnails, image.failed_thumbnails, image.live_links), (1, 1, 1));
@@ -234,20 +261,28 @@ async fn live_links_are_listed_from_the_one_that_ends_first_and_revoked() {
     let now = app.clock.now();
     let mut connection = app.pool.acquire().await.expect("a connection");
     let (mut seen, mut after) = (Vec::new(), None);
-    while let [link] = &links::page(&mut connection, None, after, 1, now).await.expect("a page")[..] {
+    while let [link] = &links::page(&mut connection, None, after, 1, now).await.expect("a page")[..]
+    {
         after = Some(LinkCursor { expires_at: link.link.expires_at, id: link.link.id });
         seen.push(link.clone());
     }
     assert_eq!(seen.len(), 6, "the last two have expired");
     assert!(seen.is_sorted_by_key(|link| (link.link.expires_at, link.link.id)));
-    let of_second = links::page(&mut connection, Some(UserId(2)), None, 50, now).await.expect("a page");
+    let of_second =
+        links::page(&mut connection, Some(UserId(2)), None, 50, now).await.expect("a page");
     assert_eq!(of_second.len(), 4);
-    assert!(of_second.iter().all(|link| link.owner.as_str() == "bob.1" && link.owner_id == UserId(2)));
+    assert!(
+        of_second.iter().all(|link| link.owner.as_str() == "bob.1" && link.owner_id == UserId(2))
+    );
 
-    let revoked = links::delete(&mut connection, seen[0].link.id).await.expect("a query").expect("a link");
+    let revoked =
+        links::delete(&mut connection, seen[0].link.id).await.expect("a query").expect("a link");
     assert_eq!(revoked.title, seen[0].title);
     assert!(links::delete(&mut connection, seen[0].link.id).await.expect("a query").is_none());
-    assert_eq!(links::count(&mut connection).await.expect("a count"), Count { rows: 7, is_estimate: false });
+    assert_eq!(
+        links::count(&mut connection).await.expect("a count"),
+        Count { rows: 7, is_estimate: false }
+    );
 }
 
 #[tokio::test]
@@ -271,7 +306,8 @@ async fn history_is_read_from_its_end_whole_or_of_an_object_or_an_actor() {
     .into_iter()
     .enumerate()
     {
-        let entry = AuditEntry { actor, action: AuditAction::Update, object, changes: json!({ "n": n }) };
+        let entry =
+            AuditEntry { actor, action: AuditAction::Update, object, changes: json!({ "n": n }) };
         db::audit_log::insert(&mut connection, &entry, app.clock.now()).await.expect("an entry");
     }
     let every = HistoryFilter::default();
@@ -282,7 +318,11 @@ async fn history_is_read_from_its_end_whole_or_of_an_object_or_an_actor() {
         (HistoryFilter { object: object("job", "01JZ"), ..every.clone() }, None, vec!["01JZ"]),
         (HistoryFilter { object: object("user", "01JZ"), ..every.clone() }, None, vec![]),
         (HistoryFilter { actor: Some(UserId(7)), ..every.clone() }, None, vec!["2", "01JZ"]),
-        (HistoryFilter { object_type: Some("user".to_owned()), ..every.clone() }, None, vec!["2", "1"]),
+        (
+            HistoryFilter { object_type: Some("user".to_owned()), ..every.clone() },
+            None,
+            vec!["2", "1"],
+        ),
     ] {
         let page = history::page(&mut connection, &filter, before, 50).await.expect("a page");
         let found: Vec<_> = page.iter().map(|action| action.object_id.as_str()).collect();

@@ -49,7 +49,8 @@ async fn a_thumbnail_whose_job_was_given_up_is_made_after_all_when_it_is_retried
     die(&app.pool).await;
     app.anonymous().get(&url).await.expect_problem(422, "thumbnail-failed");
     let mut tx = postgres::begin(&app.pool).await.expect("a transaction");
-    let dead = jobs::page(&mut tx, JobState::Dead, Some("thumbnails"), None, 50).await.expect("a page");
+    let dead =
+        jobs::page(&mut tx, JobState::Dead, Some("thumbnails"), None, 50).await.expect("a page");
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].id.as_str(), dead[0].reason.as_deref()), (job.as_str(), Some("no space")));
     assert_eq!(dead[0].image, Some(ImageId(1)));
@@ -57,7 +58,8 @@ async fn a_thumbnail_whose_job_was_given_up_is_made_after_all_when_it_is_retried
 
     let mut listener = PgListener::connect_with(&app.pool).await.expect("a connection");
     listener.listen_all(["apalis::job::insert", "thumbnail_finished"]).await.expect("a listener");
-    let retried = jobs::retry(&mut tx, std::slice::from_ref(&job), app.clock.now()).await.expect("a job");
+    let retried =
+        jobs::retry(&mut tx, std::slice::from_ref(&job), app.clock.now()).await.expect("a job");
     assert_eq!(
         retried.iter().map(|job| (job.id.as_str(), job.queue.as_str())).collect::<Vec<_>>(),
         [(job.as_str(), "thumbnails")]
@@ -85,9 +87,13 @@ async fn a_failed_job_that_is_retried_is_due_at_once_and_keeps_its_attempts() {
     let failed = jobs::page(&mut tx, JobState::Failed, None, None, 50).await.expect("a page");
     assert!(failed[0].run_at > app.clock.now());
     assert!(
-        jobs::retry_all(&mut tx, JobState::Dead, None, 9, app.clock.now()).await.expect("jobs").is_empty()
+        jobs::retry_all(&mut tx, JobState::Dead, None, 9, app.clock.now())
+            .await
+            .expect("jobs")
+            .is_empty()
     );
-    let retried = jobs::retry_all(&mut tx, JobState::Failed, Some("thumbnails"), 9, app.clock.now()).await;
+    let retried =
+        jobs::retry_all(&mut tx, JobState::Failed, Some("thumbnails"), 9, app.clock.now()).await;
     assert_eq!(retried.expect("jobs")[0].id, job);
     tx.commit().await.expect("a commit");
     app.run_jobs().await;
@@ -105,9 +111,14 @@ async fn a_job_that_is_discarded_releases_its_thumbnail_and_one_that_runs_is_kep
         let hold = sqlx::query("UPDATE apalis.jobs SET status = $1").bind(status);
         hold.execute(&app.pool).await.expect("a held job");
         assert!(jobs::discard(&mut connection, &ids).await.expect("a query").is_empty());
-        assert!(jobs::retry(&mut connection, &ids, app.clock.now()).await.expect("a query").is_empty());
+        assert!(
+            jobs::retry(&mut connection, &ids, app.clock.now()).await.expect("a query").is_empty()
+        );
         assert_eq!(
-            jobs::page(&mut connection, JobState::Running, None, None, 9).await.expect("jobs").len(),
+            jobs::page(&mut connection, JobState::Running, None, None, 9)
+                .await
+                .expect("jobs")
+                .len(),
             1
         );
     }
@@ -147,8 +158,9 @@ async fn a_dead_job_says_why_in_plain_words_and_queues_count_by_state() {
     assert_eq!(dead[0].reason.as_deref(), Some("the disk is full"));
     assert_eq!((dead[0].payload.as_str(), dead[0].image), ("{}", None));
     assert!(dead[0].worker.is_some() && dead[0].ended_at.is_some());
-    let below =
-        jobs::page(&mut connection, JobState::Dead, None, Some(&dead[0].id), 9).await.expect("a page");
+    let below = jobs::page(&mut connection, JobState::Dead, None, Some(&dead[0].id), 9)
+        .await
+        .expect("a page");
     assert!(below.is_empty());
 
     let insert = "INSERT INTO apalis.jobs (id, job_type, job, status, attempts, run_at, done_at, metadata)
@@ -162,7 +174,10 @@ async fn a_dead_job_says_why_in_plain_words_and_queues_count_by_state() {
     assert_eq!(figures[0].oldest_waiting_seconds, None);
     let counted = &figures[1];
     assert_eq!((counted.waiting, counted.running, counted.failed, counted.dead), (1, 1, 1, 1));
-    assert_eq!((counted.done_last_minute, counted.done_last_hour, counted.failed_last_hour), (1, 2, 1));
+    assert_eq!(
+        (counted.done_last_minute, counted.done_last_hour, counted.failed_last_hour),
+        (1, 2, 1)
+    );
     assert!(counted.oldest_waiting_seconds.is_some_and(|age| (120..240).contains(&age)));
     run(&app.pool, "DELETE FROM apalis.jobs").await;
 }

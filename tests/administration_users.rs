@@ -12,13 +12,17 @@ async fn a_user_is_created_and_logs_in() {
     let app = TestApp::start().await;
     let admin = app.admin().await;
     let premium = tier_id(&app, "Premium").await.to_string();
-    let fields = [("username", "ada"), ("password", PASSWORD), ("tier", &premium), ("is_active", "on")];
+    let fields =
+        [("username", "ada"), ("password", PASSWORD), ("tier", &premium), ("is_active", "on")];
     let created = admin.send_form("/admin/users/new", &fields).await.expect(StatusCode::SEE_OTHER);
     let path = created.header("location").to_owned();
     let shown = ["User created.", "ada", "create", "is_active: yes"];
     admin.page(&path).await.expect_page(StatusCode::OK, &shown);
     let session = app.logged_in("ada").await.get("/api/session").await.json();
-    assert_eq!((&session["tier"]["name"], &session["is_admin"]), (&json!("Premium"), &json!(false)));
+    assert_eq!(
+        (&session["tier"]["name"], &session["is_admin"]),
+        (&json!("Premium"), &json!(false))
+    );
     assert_eq!(last_actions(&app, 1).await, ["root create user ada"]);
 }
 
@@ -41,7 +45,10 @@ async fn what_is_wrong_with_a_user_stands_beside_the_fields_and_what_was_typed_s
     );
     let fields = [("username", "ADA"), ("password", PASSWORD), ("tier", "1"), ("is_active", "on")];
     let taken = admin.send_form("/admin/users/new", &fields).await;
-    taken.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["There is already a user ADA.", r#"value="ADA""#]);
+    taken.expect_page(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        &["There is already a user ADA.", r#"value="ADA""#],
+    );
     assert_eq!(app.rows("users").await, 2);
 }
 
@@ -68,7 +75,8 @@ async fn a_password_that_an_administrator_sets_and_signing_out_end_the_sessions(
     let refused = admin.send_form(&format!("{path}/password"), &[("password", "short")]).await;
     refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["at least 8 characters"]);
     ada.get("/api/session").await.expect(StatusCode::OK);
-    let set = admin.send_form(&format!("{path}/password"), &[("password", "another password")]).await;
+    let set =
+        admin.send_form(&format!("{path}/password"), &[("password", "another password")]).await;
     set.expect_redirect(&path);
     ada.get("/api/session").await.expect_problem(401, "not-logged-in");
     ada.log_in("ada", "another password").await.expect(StatusCode::OK);
@@ -76,8 +84,14 @@ async fn a_password_that_an_administrator_sets_and_signing_out_end_the_sessions(
     admin.send_form(&format!("{path}/sign-out"), &[]).await.expect_redirect(&path);
     ada.get("/api/session").await.expect_problem(401, "not-logged-in");
     let history = admin.page(&path).await.html();
-    assert!(!history.contains("another password") && !history.contains("argon2"), "no secret is told");
-    assert_eq!(last_actions(&app, 2).await, ["root sign out user ada", "root set password user ada"]);
+    assert!(
+        !history.contains("another password") && !history.contains("argon2"),
+        "no secret is told"
+    );
+    assert_eq!(
+        last_actions(&app, 2).await,
+        ["root sign out user ada", "root set password user ada"]
+    );
 }
 
 #[tokio::test]
@@ -88,7 +102,8 @@ async fn the_last_active_administrator_stays_one() {
     let path = format!("/admin/users/{id}");
     let tier = tier_id(&app, "Enterprise").await.to_string();
     for kept in ["is_active", "is_admin"] {
-        let refused = admin.send_form(&path, &[("username", "root"), ("tier", &tier), (kept, "on")]).await;
+        let refused =
+            admin.send_form(&path, &[("username", "root"), ("tier", &tier), (kept, "on")]).await;
         refused.expect_page(StatusCode::UNPROCESSABLE_ENTITY, &["the last active administrator"]);
     }
     app.create_admin("other", "Enterprise").await;
@@ -117,14 +132,23 @@ async fn users_are_found_filtered_ordered_and_moved_together() {
     assert_eq!(names("/admin/users?admin=yes").await, ["root"]);
     assert_eq!(names(&format!("/admin/users?tier={premium}")).await, Vec::<String>::new());
 
-    let ids: Vec<String> = sqlx::query_scalar("SELECT id::text FROM users WHERE username IN ('Ada', 'bob')")
-        .fetch_all(&app.pool)
-        .await
-        .expect("two users");
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id::text FROM users WHERE username IN ('Ada', 'bob')")
+            .fetch_all(&app.pool)
+            .await
+            .expect("two users");
     let premium_text = premium.to_string();
-    let fields = [("ids", ids[0].as_str()), ("ids", &ids[1]), ("tier", &premium_text), ("back", "sort=name")];
+    let fields = [
+        ("ids", ids[0].as_str()),
+        ("ids", &ids[1]),
+        ("tier", &premium_text),
+        ("back", "sort=name"),
+    ];
     admin.send_form("/admin/users/tier", &fields).await.expect_redirect("/admin/users?sort=name");
-    admin.page("/admin/users").await.expect_page(StatusCode::OK, &["Moved 2 users to another tier."]);
+    admin
+        .page("/admin/users")
+        .await
+        .expect_page(StatusCode::OK, &["Moved 2 users to another tier."]);
     assert_eq!(names(&format!("/admin/users?tier={premium}&sort=name")).await, ["Ada", "bob"]);
     let session = app.logged_in("bob").await.get("/api/session").await.json();
     assert_eq!(session["tier"]["name"], "Premium");
@@ -160,10 +184,14 @@ async fn nobody_gets_a_tier_that_is_deleted_meanwhile() {
     let admin = app.admin().await;
     let user = format!("/admin/users/{id}");
     for path in [user.as_str(), "/admin/users/tier"] {
-        admin.send_form("/admin/tiers/new", &tier_form("Spare", "")).await.expect_redirect("/admin/tiers");
+        admin
+            .send_form("/admin/tiers/new", &tier_form("Spare", ""))
+            .await
+            .expect_redirect("/admin/tiers");
         let spare = tier_id(&app, "Spare").await;
         let mut deletion = postgres::begin(&app.pool).await.expect("a transaction");
-        let deleted = sqlx::query("DELETE FROM tiers WHERE id = $1").bind(spare.0).execute(&mut *deletion);
+        let deleted =
+            sqlx::query("DELETE FROM tiers WHERE id = $1").bind(spare.0).execute(&mut *deletion);
         assert_eq!(deleted.await.expect("a deletion").rows_affected(), 1);
         let spare = spare.to_string();
         let form = [("username", "ada"), ("ids", &id), ("tier", &spare), ("is_active", "on")];

@@ -21,9 +21,12 @@ async fn expect_refused(bytes: Vec<u8>, status: u16, code: &str) {
 
 #[tokio::test]
 async fn what_is_no_image_is_refused() {
-    for bytes in
-        [&b"hello"[..], b"GIF89a\x01\x00\x01\x00", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7"]
-    {
+    for bytes in [
+        &b"hello"[..],
+        b"GIF89a\x01\x00\x01\x00",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.7",
+    ] {
         expect_refused(bytes.to_vec(), 415, "not-an-image").await;
     }
 }
@@ -82,8 +85,12 @@ async fn an_announced_length_that_is_too_large_is_refused_before_the_body_is_rea
 
     let app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    let cookie =
-        app.anonymous().log_in("ada", crate::harness::PASSWORD).await.header("set-cookie").to_owned();
+    let cookie = app
+        .anonymous()
+        .log_in("ada", crate::harness::PASSWORD)
+        .await
+        .header("set-cookie")
+        .to_owned();
     let cookie = cookie.split(';').next().expect("a cookie");
     let address = app.origin.strip_prefix("http://").expect("an address");
     let mut connection = tokio::net::TcpStream::connect(address).await.expect("a connection");
@@ -116,10 +123,16 @@ async fn a_form_has_exactly_one_file() {
 async fn a_body_that_is_no_form_is_refused() {
     let app = TestApp::start().await;
     let client = app.user("Basic").await;
-    client.post("/api/images", json!({"file": "x"})).await.expect_problem(415, "unsupported-media-type");
-    let cut =
-        client.request(Method::POST, "/api/images").header("content-type", "multipart/form-data; boundary=b");
-    let cut = cut.body("--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\nabc");
+    client
+        .post("/api/images", json!({"file": "x"}))
+        .await
+        .expect_problem(415, "unsupported-media-type");
+    let cut = client
+        .request(Method::POST, "/api/images")
+        .header("content-type", "multipart/form-data; boundary=b");
+    let cut = cut.body(
+        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\nabc",
+    );
     send(cut).await.expect_problem(400, "malformed-multipart");
     app.expect_nothing_left().await;
 }
@@ -159,14 +172,18 @@ async fn a_title_that_breaks_a_rule_is_refused() {
     let app = TestApp::start().await;
     let client = app.user("Basic").await;
     for title in ["x".repeat(256), "a\r\nb".to_owned(), "  ".to_owned(), "x".repeat(100_000)] {
-        let form = Form::new().text("title", title).part("file", file("a.png", pictures::png(10, 10)));
+        let form =
+            Form::new().text("title", title).part("file", file("a.png", pictures::png(10, 10)));
         let problem = client.upload_form(form).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], "title");
     }
     app.expect_nothing_left().await;
     let pk = client.uploaded("a.png", pictures::png(10, 10)).await["pk"].clone();
     let path = format!("/api/images/{pk}");
-    client.patch(&path, json!({"title": "x".repeat(256)})).await.expect_problem(422, "invalid-field");
+    client
+        .patch(&path, json!({"title": "x".repeat(256)}))
+        .await
+        .expect_problem(422, "invalid-field");
     client.patch(&path, json!({"title": 7})).await.expect_problem(422, "invalid-field");
     client.patch(&path, json!({"name": "x"})).await.expect_problem(422, "invalid-field");
     assert_eq!(client.get(&path).await.json()["title"], "a");
@@ -178,10 +195,19 @@ async fn a_link_lives_for_a_whole_number_of_300_to_30000_seconds() {
     let client = app.user("Enterprise").await;
     let pk = client.uploaded("a.png", pictures::png(10, 10)).await["pk"].clone();
     let path = format!("/api/images/{pk}/expiring_links");
-    for valid_for in
-        ["299", "30001", "300.5", "true", "\"soon\"", "null", "-300", "99999999999999999999", "[300]"]
-    {
-        let request = client.request(Method::POST, &path).header("content-type", "application/json");
+    for valid_for in [
+        "299",
+        "30001",
+        "300.5",
+        "true",
+        "\"soon\"",
+        "null",
+        "-300",
+        "99999999999999999999",
+        "[300]",
+    ] {
+        let request =
+            client.request(Method::POST, &path).header("content-type", "application/json");
         let answer = send(request.body(format!("{{\"valid_for\": {valid_for}}}"))).await;
         let problem = answer.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], "valid_for", "{valid_for}: {problem}");
@@ -231,7 +257,10 @@ async fn an_id_that_is_none_is_not_found() {
     }
     let pk = client.uploaded("a.png", pictures::png(10, 10)).await["pk"].clone();
     for height in ["-1", "0", "4001", "x", "99999999999999999999"] {
-        client.get(&format!("/api/images/{pk}/thumbnails/{height}")).await.expect_problem(404, "not-found");
+        client
+            .get(&format!("/api/images/{pk}/thumbnails/{height}"))
+            .await
+            .expect_problem(404, "not-found");
     }
     for id in ["1", "x", "00000000-0000-4000-8000-000000000000"] {
         client
@@ -245,7 +274,9 @@ async fn an_id_that_is_none_is_not_found() {
 async fn a_login_that_is_none_is_refused() {
     let app = TestApp::start().await;
     let nobody = app.anonymous();
-    for body in [json!({}), json!({"username": "x"}), json!({"username": 1, "password": "x"}), Value::Null] {
+    for body in
+        [json!({}), json!({"username": "x"}), json!({"username": 1, "password": "x"}), Value::Null]
+    {
         nobody.post("/api/session", body).await.expect_problem(422, "invalid-field");
     }
     nobody.log_in(&"x".repeat(10_000), "x").await.expect_problem(401, "wrong-credentials");

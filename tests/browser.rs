@@ -1,5 +1,5 @@
-//! The pages in a real browser; and what the harness for that finds out about bad ones. Without Chromium each of these
-//! tests ends at once.
+//! The pages in a real browser; and what the harness for that finds out about bad ones. Without
+//! Chromium each of these tests ends at once.
 
 mod accessibility;
 mod accounts;
@@ -80,7 +80,7 @@ const STYLE: &str = "
 #[tokio::test]
 async fn the_description_of_the_api_opens() {
     let app = TestApp::start().await;
-    let Some(visitor) = Browser::start(&app.origin).await else { return };
+    let visitor = Browser::start(&app.origin).await;
     visitor.open("/api/docs/").await;
     visitor.wait_for_text("Pictier").await;
     visitor.wait_for(".opblock").await;
@@ -101,7 +101,7 @@ async fn a_page_is_used_by_its_words() {
             chosen.textContent = [...event.target.files].map(file => file.name).join(' and ');
         }, 200))";
     let origin = site(form, script).await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+    let visitor = Browser::start(&origin).await;
     visitor.open("/").await;
     let folder = tempfile::tempdir().expect("a folder");
     let files = ["a.png", "b.png"].map(|name| folder.path().join(name));
@@ -128,9 +128,11 @@ async fn a_page_is_used_by_its_words() {
 
 #[tokio::test]
 async fn what_a_page_holds_is_told() {
-    let pictures = "<img id=good src=/picture.png alt='Red to blue'><p class=gone>soon gone</p><p>stays</p>";
-    let origin = site(pictures, "setTimeout(() => document.querySelector('.gone').remove(), 200)").await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+    let pictures =
+        "<img id=good src=/picture.png alt='Red to blue'><p class=gone>soon gone</p><p>stays</p>";
+    let origin =
+        site(pictures, "setTimeout(() => document.querySelector('.gone').remove(), 200)").await;
+    let visitor = Browser::start(&origin).await;
     visitor.open("/").await;
     visitor.wait_until_loaded("img").await;
     assert!(visitor.is_loaded("#good").await);
@@ -148,7 +150,7 @@ async fn a_page_is_seen_small_dark_and_without_scripts() {
     let body = "<p class=light>light</p><p class=wide>wide</p><noscript>no scripts</noscript>
         <p id=written></p><div class=long></div>";
     let origin = site(body, "written.textContent = 'by a script'").await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+    let visitor = Browser::start(&origin).await;
     visitor.open("/").await;
     assert_eq!(visitor.text("#written").await, "by a script");
     visitor.wait_for(".wide").await;
@@ -172,8 +174,8 @@ async fn a_page_is_seen_small_dark_and_without_scripts() {
 #[tokio::test]
 async fn two_visitors_are_strangers() {
     let origin = site("<p>hello</p>", "").await;
-    let Some(ada) = Browser::start(&origin).await else { return };
-    let eve = Browser::start(&origin).await.expect("a second browser");
+    let ada = Browser::start(&origin).await;
+    let eve = Browser::start(&origin).await;
     ada.open("/").await;
     ada.execute("localStorage.setItem('name', 'ada'); document.cookie = 'name=ada'").await;
     eve.open("/").await;
@@ -187,8 +189,9 @@ async fn two_visitors_are_strangers() {
 #[tokio::test]
 async fn a_script_against_the_policy_is_found_out() {
     let origin =
-        site("<p style='color: red' onclick='alert(1)'>hello</p><script>alert(1)</script>", "").await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+        site("<p style='color: red' onclick='alert(1)'>hello</p><script>alert(1)</script>", "")
+            .await;
+    let visitor = Browser::start(&origin).await;
     visitor.open("/").await;
     let found = visitor.console_entries().await;
     for directive in ["script-src", "style-src"] {
@@ -211,12 +214,13 @@ async fn what_goes_wrong_in_a_script_is_found_out() {
         Promise.reject(new Error('third'));
         throw new Error('fourth')";
     let origin = site("<p>hello</p>", script).await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+    let visitor = Browser::start(&origin).await;
     visitor.open("/").await;
     visitor.execute("return fetch('/nowhere').then(() => null)").await;
     let found = visitor.console_entries().await;
     assert!(!found.iter().any(|entry| entry.contains("nothing wrong")), "{found:#?}");
-    for part in ["first", "second", "third", "fourth", "the server responded with a status of 404"] {
+    for part in ["first", "second", "third", "fourth", "the server responded with a status of 404"]
+    {
         assert!(found.iter().any(|entry| entry.contains(part)), "{part} is not in {found:#?}");
         visitor.expect_log(part);
     }
@@ -225,21 +229,21 @@ async fn what_goes_wrong_in_a_script_is_found_out() {
 
 #[tokio::test]
 async fn a_page_that_some_cannot_use_is_found_out() {
-    let origin = site("<h1>Hello</h1><img src=/picture.png><p class=pale>hard to read</p>", "").await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+    let origin =
+        site("<h1>Hello</h1><img src=/picture.png><p class=pale>hard to read</p>", "").await;
+    let visitor = Browser::start(&origin).await;
     visitor.open("/").await;
-    if let Some(found) = visitor.axe_violations().await {
-        for rule in ["image-alt: ", "color-contrast: "] {
-            assert!(found.iter().any(|violation| violation.starts_with(rule)), "{found:#?}");
-        }
-        assert_eq!(found.len(), 2, "{found:#?}");
+    let found = visitor.axe_violations().await;
+    for rule in ["image-alt: ", "color-contrast: "] {
+        assert!(found.iter().any(|violation| violation.starts_with(rule)), "{found:#?}");
     }
+    assert_eq!(found.len(), 2, "{found:#?}");
     visitor.close().await;
 }
 
 #[tokio::test]
 async fn a_browser_that_is_not_closed_fails_the_test() {
     let origin = site("<p>hello</p>", "").await;
-    let Some(visitor) = Browser::start(&origin).await else { return };
+    let visitor = Browser::start(&origin).await;
     assert!(catch_unwind(AssertUnwindSafe(|| drop(visitor))).is_err());
 }

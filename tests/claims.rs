@@ -23,7 +23,8 @@ async fn asked_for(app: &TestApp, tier: &str) -> (Value, Vec<String>) {
             app.anonymous().get(url.as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
         }
     }
-    let jobs = sqlx::query_scalar("SELECT job_id FROM thumbnails ORDER BY height").fetch_all(&app.pool);
+    let jobs =
+        sqlx::query_scalar("SELECT job_id FROM thumbnails ORDER BY height").fetch_all(&app.pool);
     (image, jobs.await.expect("jobs"))
 }
 
@@ -33,7 +34,8 @@ async fn fetch(connection: &mut PgConnection, worker: &str) -> Option<String> {
         "INSERT INTO apalis.workers (id, worker_type, storage_name, layers) VALUES ($1, 'thumbnails', '', '')
         ON CONFLICT DO NOTHING";
     sqlx::query(register).bind(worker).execute(&mut *connection).await.expect("a worker");
-    let fetched = sqlx::query_scalar("SELECT id FROM apalis.get_jobs($1, 'thumbnails', 10)").bind(worker);
+    let fetched =
+        sqlx::query_scalar("SELECT id FROM apalis.get_jobs($1, 'thumbnails', 10)").bind(worker);
     fetched.fetch_optional(connection).await.expect("a fetch")
 }
 
@@ -81,8 +83,8 @@ async fn a_claim_takes_the_images_other_waiting_thumbnails_along() {
         .await
         .expect("waiting jobs");
     app.run_jobs().await;
-    let made =
-        sqlx::query_scalar::<_, i32>("SELECT attempt FROM thumbnails ORDER BY height").fetch_all(&app.pool);
+    let made = sqlx::query_scalar::<_, i32>("SELECT attempt FROM thumbnails ORDER BY height")
+        .fetch_all(&app.pool);
     assert_eq!(made.await.expect("attempts"), [2, 2]);
 }
 
@@ -94,10 +96,12 @@ async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing
     fetch(&mut connection, "a").await;
     let lost = claim(&app, &jobs[0], "a").await.remove(0);
     // as another worker does once a has been silent for too long
-    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, attempts = attempts + 1")
-        .execute(&mut *connection)
-        .await
-        .expect("a job that is free again");
+    sqlx::query(
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, attempts = attempts + 1",
+    )
+    .execute(&mut *connection)
+    .await
+    .expect("a job that is free again");
     fetch(&mut connection, "b").await;
     assert!(claim(&app, &jobs[0], "a").await.is_empty(), "b holds the job");
 
@@ -105,7 +109,9 @@ async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing
     assert_ne!(lost.target, current.target, "each attempt writes an object of its own");
     let (file, now) = (MadeFile { width: 1, height: 1, bytes: 1 }, app.clock.now());
     assert!(!db::claims::mark_ready(&mut connection, &lost, file, now).await.expect("an update"));
-    assert!(!db::claims::mark_failed(&mut connection, &lost, "damaged", now).await.expect("an update"));
+    assert!(
+        !db::claims::mark_failed(&mut connection, &lost, "damaged", now).await.expect("an update")
+    );
     db::queue::release(&mut connection, "b").await.expect("no job of a process b");
     sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL")
         .execute(&mut *connection)
@@ -128,12 +134,16 @@ async fn the_length_of_an_original_is_that_of_its_object_whatever_the_row_says()
     let app = TestApp::start().await;
     let image = app.user("Premium").await.uploaded("a.png", pictures::png(60, 60)).await;
     let url = image["file_urls"]["original"].as_str().expect("a link");
-    sqlx::query("UPDATE images SET bytes = bytes + 1000").execute(&app.pool).await.expect("a wrong size");
+    sqlx::query("UPDATE images SET bytes = bytes + 1000")
+        .execute(&app.pool)
+        .await
+        .expect("a wrong size");
     let nobody = app.anonymous();
     let answer = nobody.get(url).await.expect(StatusCode::OK);
     assert_eq!(answer.body, pictures::png(60, 60));
     assert_eq!(answer.header("content-length"), answer.body.len().to_string());
-    let end = nobody.get_with(url, &[("range", "bytes=-10")]).await.expect(StatusCode::PARTIAL_CONTENT);
+    let end =
+        nobody.get_with(url, &[("range", "bytes=-10")]).await.expect(StatusCode::PARTIAL_CONTENT);
     assert_eq!(end.body, answer.body[answer.body.len() - 10..]);
     let beyond = format!("bytes={}-", answer.body.len());
     nobody.get_with(url, &[("range", &beyond)]).await.expect_problem(416, "range-not-satisfiable");
@@ -163,8 +173,12 @@ async fn a_ready_thumbnail_without_its_object_is_made_again() {
     let url = made(&mut app).await;
     let nobody = app.anonymous();
     let before = nobody.get(&url).await.expect(StatusCode::OK);
-    let key =
-        app.objects().await.into_iter().find(|key| key.starts_with("thumbnails/")).expect("a thumbnail");
+    let key = app
+        .objects()
+        .await
+        .into_iter()
+        .find(|key| key.starts_with("thumbnails/"))
+        .expect("a thumbnail");
     app.storage.delete(vec![StorageKey::parse(&key).expect("a key")]).await.expect("a lost file");
     nobody.get(&url).await.expect(StatusCode::ACCEPTED);
     app.start_worker().await;
@@ -173,8 +187,12 @@ async fn a_ready_thumbnail_without_its_object_is_made_again() {
     assert_ne!(after.header("etag"), before.header("etag"), "another object");
 
     // a client that waits gets it in one request
-    let key =
-        app.objects().await.into_iter().find(|key| key.starts_with("thumbnails/")).expect("a thumbnail");
+    let key = app
+        .objects()
+        .await
+        .into_iter()
+        .find(|key| key.starts_with("thumbnails/"))
+        .expect("a thumbnail");
     app.storage.delete(vec![StorageKey::parse(&key).expect("a key")]).await.expect("a lost file");
     nobody.get_with(&url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     app.stop_worker().await;
@@ -187,7 +205,10 @@ async fn a_deletion_names_every_attempt() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let url = image["file_urls"]["200 px high"].as_str().expect("a link");
     client.get(url).await.expect(StatusCode::ACCEPTED);
-    sqlx::query("UPDATE thumbnails SET attempt = 2").execute(&app.pool).await.expect("earlier attempts");
+    sqlx::query("UPDATE thumbnails SET attempt = 2")
+        .execute(&app.pool)
+        .await
+        .expect("earlier attempts");
     app.run_jobs().await;
     let (id, attempt) = app.only_ready_thumbnail().await;
     assert_eq!(attempt.0, 3);

@@ -38,8 +38,9 @@ impl Server {
     /// Whether it succeeded, and all that it said.
     fn run(&self, args: &[&str]) -> (bool, String) {
         let output = self.pictier().args(args).output();
-        let said =
-            [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        let said = [output.stdout, output.stderr]
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
+            .concat();
         (output.status.success(), said)
     }
 
@@ -62,7 +63,8 @@ fn built_in() -> Value {
 #[tokio::test]
 async fn migrating_creates_the_tiers_and_the_configured_superuser_once() {
     let server = Server::empty().await;
-    let migrate = || server.pictier().args(&["migrate"]).env("SUPERUSER_USERNAME", "root@example.com");
+    let migrate =
+        || server.pictier().args(&["migrate"]).env("SUPERUSER_USERNAME", "root@example.com");
     let first = migrate().env("SUPERUSER_PASSWORD", "a long password").output();
     assert!(
         String::from_utf8_lossy(&first.stderr).contains("created the superuser root@example.com"),
@@ -71,8 +73,14 @@ async fn migrating_creates_the_tiers_and_the_configured_superuser_once() {
     let second = migrate().output();
     assert!(second.status.success());
     assert!(!String::from_utf8_lossy(&second.stderr).contains("created"), "{second:?}");
-    assert_eq!(server.column("SELECT username FROM users WHERE is_admin").await, ["root@example.com"]);
-    assert_eq!(server.column("SELECT name FROM tiers ORDER BY id").await, ["Basic", "Premium", "Enterprise"]);
+    assert_eq!(
+        server.column("SELECT username FROM users WHERE is_admin").await,
+        ["root@example.com"]
+    );
+    assert_eq!(
+        server.column("SELECT name FROM tiers ORDER BY id").await,
+        ["Basic", "Premium", "Enterprise"]
+    );
     let trail = "SELECT actor_name || ' ' || action || ' ' || object_label FROM admin_actions";
     assert_eq!(server.column(trail).await, ["command line create root@example.com"]);
 }
@@ -82,7 +90,10 @@ async fn a_superusers_password_that_is_too_short_is_refused() {
     let server = Server::empty().await;
     let output = server.pictier().args(&["migrate"]).env("SUPERUSER_PASSWORD", "short").output();
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("at least 8 characters"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("at least 8 characters"),
+        "{output:?}"
+    );
     assert_eq!(server.column("SELECT username FROM users").await, Vec::<String>::new());
 }
 
@@ -128,15 +139,24 @@ async fn loading_tiers_says_what_it_overwrites_and_asks() {
     }));
     let file = server.write("changed.json", &changed);
     let (done, said) = server.run(&["load-tiers", &file]);
-    assert!(!done && said.contains("overwrite Premium: 200, 400 px") && said.contains("--yes"), "{said}");
-    assert_eq!(server.column("SELECT name FROM tiers ORDER BY id").await.len(), 3, "nothing was changed");
+    assert!(
+        !done && said.contains("overwrite Premium: 200, 400 px") && said.contains("--yes"),
+        "{said}"
+    );
+    assert_eq!(
+        server.column("SELECT name FROM tiers ORDER BY id").await.len(),
+        3,
+        "nothing was changed"
+    );
 
     let (done, said) = server.run(&["load-tiers", &file, "--yes"]);
-    assert!(done && said.contains("with Premium: 300 px") && said.contains("create    Ultimate"), "{said}");
+    assert!(
+        done && said.contains("with Premium: 300 px") && said.contains("create    Ultimate"),
+        "{said}"
+    );
     let heights = "SELECT array_to_string(thumbnail_heights, ',') FROM tiers ORDER BY id";
     assert_eq!(server.column(heights).await, ["200", "300", "200,400", "100"]);
-    let trail =
-        "SELECT action || ' ' || object_label FROM admin_actions WHERE object_type = 'tier' ORDER BY id";
+    let trail = "SELECT action || ' ' || object_label FROM admin_actions WHERE object_type = 'tier' ORDER BY id";
     assert_eq!(server.column(trail).await, ["update Premium", "create Ultimate"]);
 }
 
@@ -146,7 +166,8 @@ async fn tiers_that_change_while_somebody_is_asked_are_not_overwritten() {
     let mut changed = built_in();
     changed[1]["thumbnail_heights"] = json!([300]);
     let file = server.write("changed.json", &changed);
-    let heights = "SELECT array_to_string(thumbnail_heights, ',') FROM tiers WHERE name = 'Premium'";
+    let heights =
+        "SELECT array_to_string(thumbnail_heights, ',') FROM tiers WHERE name = 'Premium'";
 
     let mut asking = server.pictier().args(&["load-tiers", &file]).start_on_terminal();
     asking.wait_for("[y/N]").await;
@@ -201,8 +222,9 @@ async fn the_default_password_is_not_offered_to_the_network() {
 #[tokio::test]
 async fn the_health_check_tells_a_ready_api_and_a_live_worker() {
     let server = Server::migrated().await;
-    let check =
-        |bind: &str, args: &[&str]| server.pictier().args(args).env("BIND", bind).output().status.success();
+    let check = |bind: &str, args: &[&str]| {
+        server.pictier().args(args).env("BIND", bind).output().status.success()
+    };
     assert!(!check("127.0.0.1:9", &["healthcheck"]));
     let mut api = server.pictier().args(&["api"]).start();
     let origin = api.origin().await;
@@ -225,7 +247,10 @@ async fn cleanup_and_audit_report_what_they_did_and_found() {
     assert!(done && said.contains("0 expired links"), "{said}");
     let (clean, said) = server.run(&["audit"]);
     assert!(clean && said.contains("rows without object"), "{said}");
-    sqlx::query("UPDATE users SET used_bytes = 5").execute(&server.pool).await.expect("a wrong count");
+    sqlx::query("UPDATE users SET used_bytes = 5")
+        .execute(&server.pool)
+        .await
+        .expect("a wrong count");
     let (clean, said) = server.run(&["audit"]);
     assert!(!clean && said.contains("admin"), "{said}");
 }
@@ -234,7 +259,10 @@ async fn cleanup_and_audit_report_what_they_did_and_found() {
 fn help_and_the_description_of_the_api_need_no_database() {
     let data = tempfile::tempdir().expect("a folder");
     let help = Pictier::new(data.path()).args(&["--help"]).output();
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--upload-max-bytes"));
+    assert!(
+        help.status.success()
+            && String::from_utf8_lossy(&help.stdout).contains("--upload-max-bytes")
+    );
     let description = Pictier::new(data.path()).args(&["openapi"]).output();
     let document: Value = serde_json::from_slice(&description.stdout).expect("JSON");
     assert_eq!(document, api::openapi_document());
@@ -249,7 +277,9 @@ fn help_and_the_description_of_the_api_need_no_database() {
 #[tokio::test]
 async fn a_database_that_was_never_migrated_is_refused_with_a_word_on_what_to_do() {
     let server = Server::migrated().await;
-    for statement in ["DELETE FROM _sqlx_migrations WHERE version = 2", "DROP TABLE _sqlx_migrations"] {
+    for statement in
+        ["DELETE FROM _sqlx_migrations WHERE version = 2", "DROP TABLE _sqlx_migrations"]
+    {
         sqlx::query(statement).execute(&server.pool).await.expect(statement);
         for role in ["api", "worker", "cleanup", "audit"] {
             let (done, said) = server.run(&[role]);

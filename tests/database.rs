@@ -1,5 +1,5 @@
-//! The pools of connections, which everything relies on: what is given up on its way, as a request is whose client goes
-//! away, takes nothing with it that comes later.
+//! The pools of connections, which everything relies on: what is given up on its way, as a request
+//! is whose client goes away, takes nothing with it that comes later.
 
 use std::{future::Future, pin::pin, process::Command, time::Duration};
 
@@ -57,10 +57,12 @@ async fn the_tests_run_on_the_postgres_that_pg_bin_dir_names() {
     let pool = postgres::connect(fresh_database().await, 1).await.expect("a pool");
     let version: String =
         sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await.expect("a version");
-    let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let major =
+        |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     assert!(major(&version) >= Some(15), "{version}");
     if let Some(binaries) = binaries() {
-        let named = Command::new(binaries.join("postgres")).arg("--version").output().expect("a version");
+        let named =
+            Command::new(binaries.join("postgres")).arg("--version").output().expect("a version");
         let named = String::from_utf8_lossy(&named.stdout).into_owned();
         assert_eq!(major(&version), named.split_whitespace().nth(2).and_then(major), "{named}");
     }

@@ -33,7 +33,8 @@ async fn a_link_shows_the_original_until_it_expires() {
     app.clock.advance(Duration::from_secs(290));
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     let cache = answer.header("cache-control");
-    let max_age: u64 = cache.strip_prefix("private, max-age=").expect("a max-age").parse().expect("seconds");
+    let max_age: u64 =
+        cache.strip_prefix("private, max-age=").expect("a max-age").parse().expect("seconds");
     assert!(max_age <= 10, "no copy outlives the link: {cache}");
 
     app.clock.advance(Duration::from_secs(10));
@@ -52,7 +53,10 @@ async fn a_link_starts_with_the_source_systems_keys_in_its_order() {
     let keys: Vec<_> = text.split('"').filter(|part| link.get(part).is_some()).collect();
     assert_eq!(keys, ["link", "expiration", "valid_for", "id", "height", "created_at"], "{text}");
     let expiration = link["expiration"].as_str().expect("a time");
-    assert!(expiration.len() == "2023-09-22T15:52:59.992831Z".len() && expiration.ends_with('Z'), "{link}");
+    assert!(
+        expiration.len() == "2023-09-22T15:52:59.992831Z".len() && expiration.ends_with('Z'),
+        "{link}"
+    );
     assert_eq!(client.get(generator).await.json(), json!([link]));
 }
 
@@ -79,7 +83,8 @@ async fn a_link_is_made_by_a_form_of_either_kind() {
         let problem = send(post().form(fields)).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");
     }
-    let broken = post().header("content-type", "multipart/form-data; boundary=x").body("--x\r\nno end");
+    let broken =
+        post().header("content-type", "multipart/form-data; boundary=x").body("--x\r\nno end");
     send(broken).await.expect_problem(400, "malformed-multipart");
     let no_boundary = post().header("content-type", "multipart/form-data").body("--x--");
     send(no_boundary).await.expect_problem(400, "malformed-multipart");
@@ -97,8 +102,10 @@ async fn a_link_to_a_thumbnail_has_it_made() {
     let client = app.user("Enterprise").await;
     let image = client.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     let generator = image["expiring_link_generator"].as_str().expect("a link");
-    let link =
-        client.post(generator, json!({"valid_for": 30000, "height": 200})).await.expect(StatusCode::CREATED);
+    let link = client
+        .post(generator, json!({"valid_for": 30000, "height": 200}))
+        .await
+        .expect(StatusCode::CREATED);
     let url = link.json()["link"].as_str().expect("a link").to_owned();
     app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
@@ -119,7 +126,10 @@ async fn live_links_are_listed_and_revoked() {
     let path = format!("{generator}/{}", long["id"].as_str().expect("an id"));
     client.delete(&path).await.expect(StatusCode::NO_CONTENT);
     client.delete(&path).await.expect_problem(404, "not-found");
-    app.anonymous().get(long["link"].as_str().expect("a link")).await.expect_problem(404, "not-found");
+    app.anonymous()
+        .get(long["link"].as_str().expect("a link"))
+        .await
+        .expect_problem(404, "not-found");
     assert_eq!(client.get(generator).await.json(), json!([short]));
 }
 
@@ -130,8 +140,14 @@ async fn a_tier_without_links_is_told_so_before_anything_else() {
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     for pk in [image["pk"].to_string(), "999999".to_owned()] {
         let path = format!("/api/images/{pk}/expiring_links");
-        client.post(&path, json!({"valid_for": 300})).await.expect_problem(403, "expiring-links-not-in-tier");
-        client.post(&path, json!({"valid_for": 1})).await.expect_problem(403, "expiring-links-not-in-tier");
+        client
+            .post(&path, json!({"valid_for": 300}))
+            .await
+            .expect_problem(403, "expiring-links-not-in-tier");
+        client
+            .post(&path, json!({"valid_for": 1}))
+            .await
+            .expect_problem(403, "expiring-links-not-in-tier");
         client.get(&path).await.expect_problem(403, "expiring-links-not-in-tier");
     }
 }
@@ -150,7 +166,10 @@ async fn a_link_gives_nothing_that_the_tier_lacks() {
         .to_owned();
 
     app.change_tier("Enterprise", |tier| tier.original_access = false).await;
-    client.post(generator, json!({"valid_for": 300})).await.expect_problem(403, "original-not-in-tier");
+    client
+        .post(generator, json!({"valid_for": 300}))
+        .await
+        .expect_problem(403, "original-not-in-tier");
     app.anonymous().get(&url).await.expect_problem(403, "original-not-in-tier");
     app.change_tier("Enterprise", |tier| {
         (tier.original_access, tier.expiring_links) = (true, false);
@@ -170,7 +189,10 @@ async fn an_image_has_a_limited_number_of_live_links() {
     for _ in 0..2 {
         client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
     }
-    client.post(generator, json!({"valid_for": 300})).await.expect_problem(409, "too-many-expiring-links");
+    client
+        .post(generator, json!({"valid_for": 300}))
+        .await
+        .expect_problem(409, "too-many-expiring-links");
     app.clock.advance(Duration::from_secs(301));
     client.post(generator, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
 }
@@ -185,10 +207,15 @@ async fn a_link_to_a_height_that_the_tier_has_just_gained_works() {
         tier.thumbnail_heights = vec![300].try_into().expect("heights");
     })
     .await;
-    let link =
-        client.post(generator, json!({"valid_for": 300, "height": 300})).await.expect(StatusCode::CREATED);
+    let link = client
+        .post(generator, json!({"valid_for": 300, "height": 300}))
+        .await
+        .expect(StatusCode::CREATED);
     let url = link.json()["link"].as_str().expect("a link").to_owned();
     app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
-    assert_eq!(pictures::size(&app.anonymous().get(&url).await.expect(StatusCode::OK).body), (300, 300));
+    assert_eq!(
+        pictures::size(&app.anonymous().get(&url).await.expect(StatusCode::OK).body),
+        (300, 300)
+    );
 }

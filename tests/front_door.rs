@@ -1,4 +1,5 @@
-//! What every request passes before a handler sees it: connections, host names, compression, and who it comes from.
+//! What every request passes before a handler sees it: connections, host names, compression, and
+//! who it comes from.
 
 use std::time::Duration;
 
@@ -76,10 +77,18 @@ async fn a_request_for_another_host_is_refused() {
         client.get_with("/healthz", &[("host", host)]).await.expect(StatusCode::OK);
         client.get_with("/readyz", &[("host", host)]).await.expect(StatusCode::OK);
     }
-    for host in
-        ["img.example.com", "img.example.com:443", "localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:1"]
-    {
-        client.get_with("/api/session", &[("host", host)]).await.expect_problem(401, "not-logged-in");
+    for host in [
+        "img.example.com",
+        "img.example.com:443",
+        "localhost",
+        "LOCALHOST:8000",
+        "127.0.0.1",
+        "[::1]:1",
+    ] {
+        client
+            .get_with("/api/session", &[("host", host)])
+            .await
+            .expect_problem(401, "not-logged-in");
     }
 }
 
@@ -149,13 +158,21 @@ async fn text_is_compressed_and_images_and_events_are_not() {
     let encoding = |url: String, accepted: &'static str| {
         let ada = ada.clone();
         async move {
-            let answer =
-                ada.get_with(&url, &[("accept-encoding", accepted), ("accept", "text/html,*/*")]).await;
-            answer.headers.get("content-encoding").map(|value| value.to_str().expect("text").to_owned())
+            let answer = ada
+                .get_with(&url, &[("accept-encoding", accepted), ("accept", "text/html,*/*")])
+                .await;
+            answer
+                .headers
+                .get("content-encoding")
+                .map(|value| value.to_str().expect("text").to_owned())
         }
     };
     let html = ada.page("/").await.html();
-    let asset = html.split('"').find(|text| text.ends_with("/style.css")).expect("a style sheet").to_owned();
+    let asset = html
+        .split('"')
+        .find(|text| text.ends_with("/style.css"))
+        .expect("a style sheet")
+        .to_owned();
     for url in ["/".to_owned(), "/api/openapi.json".to_owned(), asset] {
         assert_eq!(encoding(url.clone(), "gzip").await.as_deref(), Some("gzip"), "{url}");
         assert_eq!(encoding(url.clone(), "gzip, br").await.as_deref(), Some("br"), "{url}");
@@ -163,7 +180,8 @@ async fn text_is_compressed_and_images_and_events_are_not() {
     }
     let original = image["file_urls"]["original"].as_str().expect("a link").to_owned();
     assert_eq!(encoding(original, "gzip, br").await, None);
-    let events = ada.request(reqwest::Method::GET, "/api/events").header("accept-encoding", "gzip, br");
+    let events =
+        ada.request(reqwest::Method::GET, "/api/events").header("accept-encoding", "gzip, br");
     let events = events.send().await.expect("an answer");
     assert_eq!(events.headers().get("content-encoding"), None);
 }
@@ -197,9 +215,13 @@ async fn an_address_is_refused_after_failures_on_many_accounts_and_a_success_for
             .expect("room");
         app.anonymous().log_in("ada", PASSWORD).await.expect(StatusCode::OK);
         let of_address = "SELECT hits FROM rate_limits WHERE key = 'login 127.0.0.1'";
-        let hits: i32 = sqlx::query_scalar(of_address).fetch_one(&app.pool).await.expect("a counter");
+        let hits: i32 =
+            sqlx::query_scalar(of_address).fetch_one(&app.pool).await.expect("a counter");
         assert_eq!(hits, 18, "the success takes back its account's failure, and no other");
-        sqlx::query("UPDATE rate_limits SET hits = 19").execute(&app.pool).await.expect("the next round");
+        sqlx::query("UPDATE rate_limits SET hits = 19")
+            .execute(&app.pool)
+            .await
+            .expect("the next round");
     }
 }
 
@@ -254,7 +276,9 @@ async fn hundreds_of_logins_leave_the_memory_of_the_slots_and_no_more() {
             let body = json!({"username": "admin", "password": "wrong"});
             let request = client.request(reqwest::Method::POST, "/api/session").json(&body);
             // each from an address of its own, so that none is refused without a hash
-            crate::harness::send(request.header("x-forwarded-for", format!("10.0.{round}.{number}")))
+            crate::harness::send(
+                request.header("x-forwarded-for", format!("10.0.{round}.{number}")),
+            )
         });
         for answer in futures::future::join_all(tries).await {
             answer.expect_problem(401, "wrong-credentials");

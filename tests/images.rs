@@ -27,16 +27,26 @@ async fn an_upload_answers_with_the_image_object_of_the_source_system_and_more()
     assert_eq!(image["bytes"], size);
     assert_eq!(image["content_type"], "image/jpeg");
     assert_eq!(image["placeholder"], Value::Null);
-    assert_eq!(image["expiring_link_generator"], format!("{}/api/images/{pk}/expiring_links", app.origin));
-    chrono::DateTime::parse_from_rfc3339(image["uploaded_at"].as_str().expect("text")).expect("a time");
+    assert_eq!(
+        image["expiring_link_generator"],
+        format!("{}/api/images/{pk}/expiring_links", app.origin)
+    );
+    chrono::DateTime::parse_from_rfc3339(image["uploaded_at"].as_str().expect("text"))
+        .expect("a time");
 
     let urls = image["file_urls"].as_object().expect("links");
     let names: BTreeSet<_> = urls.keys().map(String::as_str).collect();
     assert_eq!(names, BTreeSet::from(["200 px high", "400 px high", "original"]));
     let original = urls["original"].as_str().expect("a link");
-    assert!(original.starts_with(&format!("{}/user_content/original/holiday-in-", app.origin)), "{original}");
+    assert!(
+        original.starts_with(&format!("{}/user_content/original/holiday-in-", app.origin)),
+        "{original}"
+    );
     let small = urls["200 px high"].as_str().expect("a link");
-    assert!(small.starts_with(&format!("{}/user_content/resized/holiday-in-", app.origin)), "{small}");
+    assert!(
+        small.starts_with(&format!("{}/user_content/resized/holiday-in-", app.origin)),
+        "{small}"
+    );
     assert_eq!(small.rsplit_once('.').map(|(_, extension)| extension), Some("jpg"));
 
     let thumbnail = &image["thumbnails"][0];
@@ -81,8 +91,12 @@ async fn the_type_of_a_file_is_told_by_its_content() {
     let client = app.user("Basic").await;
     let image = client.uploaded("really.jpg", pictures::png(10, 10)).await;
     assert_eq!(image["content_type"], "image/png");
-    let lie = Part::bytes(pictures::jpeg(10, 10)).file_name("x.gif").mime_str("image/gif").expect("a type");
-    let image = client.upload_form(Form::new().part("file", lie)).await.expect(StatusCode::CREATED).json();
+    let lie = Part::bytes(pictures::jpeg(10, 10))
+        .file_name("x.gif")
+        .mime_str("image/gif")
+        .expect("a type");
+    let image =
+        client.upload_form(Form::new().part("file", lie)).await.expect(StatusCode::CREATED).json();
     assert_eq!(image["content_type"], "image/jpeg");
 }
 
@@ -90,7 +104,8 @@ async fn the_type_of_a_file_is_told_by_its_content() {
 async fn a_title_field_wins_over_the_file_name() {
     let app = TestApp::start().await;
     let client = app.user("Basic").await;
-    for title in ["Łódź o świcie", "日本語のタイトル", "🏖️", "\"quotes\" & <b>tags</b>"] {
+    for title in ["Łódź o świcie", "日本語のタイトル", "🏖️", "\"quotes\" & <b>tags</b>"]
+    {
         let file = Part::bytes(pictures::png(10, 10)).file_name("a.png");
         let form = Form::new().text("title", title).part("file", file);
         let image = client.upload_form(form).await.expect(StatusCode::CREATED).json();
@@ -109,7 +124,8 @@ async fn the_list_is_newest_first_and_goes_on_where_the_link_header_says() {
     let client = app.user("Basic").await;
     let mut uploaded = Vec::new();
     for n in 0..7 {
-        uploaded.push(client.uploaded(&format!("{n}.png"), pictures::png(10, 10)).await["pk"].clone());
+        uploaded
+            .push(client.uploaded(&format!("{n}.png"), pictures::png(10, 10)).await["pk"].clone());
     }
     uploaded.reverse();
     let mut listed = Vec::new();
@@ -117,7 +133,9 @@ async fn the_list_is_newest_first_and_goes_on_where_the_link_header_says() {
     let mut pages = 0;
     while let Some(url) = next {
         let page = client.get(&url).await.expect(StatusCode::OK);
-        listed.extend(page.json().as_array().expect("an array").iter().map(|image| image["pk"].clone()));
+        listed.extend(
+            page.json().as_array().expect("an array").iter().map(|image| image["pk"].clone()),
+        );
         next = page.headers.get("link").map(|link| {
             let link = link.to_str().expect("text");
             link.strip_prefix('<')
@@ -165,7 +183,10 @@ async fn another_users_image_does_not_exist() {
     other.delete(&path).await.expect_problem(404, "not-found");
     other.get(&format!("{path}/events")).await.expect_problem(404, "not-found");
     other.get(&format!("{path}/thumbnails/200")).await.expect_problem(404, "not-found");
-    other.post(&format!("{path}/thumbnails/200/retry"), json!({})).await.expect_problem(404, "not-found");
+    other
+        .post(&format!("{path}/thumbnails/200/retry"), json!({}))
+        .await
+        .expect_problem(404, "not-found");
     other.get(&format!("{path}/expiring_links")).await.expect_problem(404, "not-found");
     other
         .post(&format!("{path}/expiring_links"), json!({"valid_for": 300}))
@@ -181,7 +202,8 @@ async fn a_renamed_image_keeps_its_old_links() {
     let client = app.user("Premium").await;
     let before = client.uploaded("before.png", pictures::png(10, 10)).await;
     let path = format!("/api/images/{}", before["pk"]);
-    let after = client.patch(&path, json!({"title": "  after  "})).await.expect(StatusCode::OK).json();
+    let after =
+        client.patch(&path, json!({"title": "  after  "})).await.expect(StatusCode::OK).json();
     assert_eq!(after["title"], "after");
     let (old, new) = (&before["file_urls"]["original"], &after["file_urls"]["original"]);
     assert_ne!(old, new);
@@ -200,7 +222,8 @@ async fn deleting_an_image_deletes_its_rows_at_once_and_its_files_by_a_job() {
     let thumbnail = image["file_urls"]["200 px high"].as_str().expect("a link");
     app.start_worker().await;
     client.get_with(thumbnail, &[("prefer", "wait=20")]).await.expect(StatusCode::OK);
-    let link = client.post(&format!("{path}/expiring_links"), json!({"valid_for": 300})).await.json();
+    let link =
+        client.post(&format!("{path}/expiring_links"), json!({"valid_for": 300})).await.json();
     app.stop_worker().await;
     assert_eq!(app.objects().await.len(), 2);
 
@@ -250,7 +273,10 @@ async fn images_deleted_while_their_thumbnails_are_made_leave_nothing() {
     app.start_worker().await;
     let asked_and_deleted = images.iter().map(|image| async {
         for name in ["200 px high", "400 px high"] {
-            client.get(image["file_urls"][name].as_str().expect("a link")).await.expect(StatusCode::ACCEPTED);
+            client
+                .get(image["file_urls"][name].as_str().expect("a link"))
+                .await
+                .expect(StatusCode::ACCEPTED);
         }
         client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
     });

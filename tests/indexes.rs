@@ -23,7 +23,8 @@ async fn no_hot_path_reads_a_large_table_from_end_to_end() {
     client.get(&url("200 px high")).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     client.get(&url("200 px high")).await.expect(StatusCode::OK);
-    let link = client.post(&format!("{path}/expiring_links"), json!({"valid_for": 300})).await.json();
+    let link =
+        client.post(&format!("{path}/expiring_links"), json!({"valid_for": 300})).await.json();
     client.get(link["link"].as_str().expect("a link")).await.expect(StatusCode::OK);
     client.get(&format!("{path}/expiring_links")).await.expect(StatusCode::OK);
     client.uploaded("b.png", pictures::png(10, 10)).await;
@@ -36,7 +37,8 @@ async fn no_hot_path_reads_a_large_table_from_end_to_end() {
     sqlx::query(end).execute(&app.pool).await.expect("ended connections");
     let read = "SELECT relname || ' ' || seq_scan FROM pg_stat_user_tables
         WHERE relname IN ('images', 'thumbnails', 'expiring_links', 'sessions', 'users') AND seq_scan > 0";
-    let read: Vec<String> = sqlx::query_scalar(read).fetch_all(&app.pool).await.expect("statistics");
+    let read: Vec<String> =
+        sqlx::query_scalar(read).fetch_all(&app.pool).await.expect("statistics");
     assert_eq!(read, Vec::<String>::new());
     let used = "SELECT sum(idx_scan)::int8 FROM pg_stat_user_tables WHERE relname = 'thumbnails'";
     let used: i64 = sqlx::query_scalar(used).fetch_one(&app.pool).await.expect("statistics");
@@ -45,7 +47,8 @@ async fn no_hot_path_reads_a_large_table_from_end_to_end() {
 
 /// So many rows that reading all of them is never the better plan.
 async fn fill(app: &TestApp) {
-    // one connection throughout: another one of the pool may report what it read after the statistics are empty
+    // one connection throughout: another one of the pool may report what it read after the
+    // statistics are empty
     let mut connection = app.pool.acquire().await.expect("a connection");
     for statement in [
         "INSERT INTO users (username, password_hash, tier_id, created_at)
@@ -71,5 +74,8 @@ async fn fill(app: &TestApp) {
         .execute(&mut *connection)
         .await
         .expect("flushed statistics");
-    sqlx::query("SELECT pg_stat_reset()").execute(&mut *connection).await.expect("empty statistics");
+    sqlx::query("SELECT pg_stat_reset()")
+        .execute(&mut *connection)
+        .await
+        .expect("empty statistics");
 }

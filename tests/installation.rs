@@ -47,8 +47,9 @@ async fn migrated(data: &Path) -> PgConnectOptions {
 /// Runs a role to its end; whether it succeeded, and all that it said.
 fn role(data: &Path, database: &PgConnectOptions, args: &[&str]) -> (bool, String) {
     let output = Pictier::new(data).on(database).args(args).output();
-    let said =
-        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    let said = [output.stdout, output.stderr]
+        .map(|said| String::from_utf8_lossy(&said).into_owned())
+        .concat();
     (output.status.success(), said)
 }
 
@@ -59,7 +60,10 @@ async fn used_folder(data: &Path) -> PgConnectOptions {
     let admin = Client::new(&everything.origin().await);
     admin.log_in("admin", "admin").await.expect(StatusCode::OK);
     let image = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
-    admin.get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
+    admin
+        .get_with(url(&image, "200 px high"), &[("prefer", "wait=30")])
+        .await
+        .expect(StatusCode::OK);
     assert!(everything.stop().await.success());
     database
 }
@@ -71,9 +75,15 @@ async fn every_role_refuses_a_folder_that_belongs_to_another_database() {
     let before = files(&data.path().join("media"));
     assert_eq!(before.len(), 3, "an original, a thumbnail and the marker");
     let second = migrated(data.path()).await;
-    for args in
-        [&["api"][..], &["worker"], &["cleanup"], &["audit"], &["repair", "--yes"], &["retry-failed"], &[]]
-    {
+    for args in [
+        &["api"][..],
+        &["worker"],
+        &["cleanup"],
+        &["audit"],
+        &["repair", "--yes"],
+        &["retry-failed"],
+        &[],
+    ] {
         let (succeeded, said) = role(data.path(), &second, args);
         assert!(!succeeded, "{args:?}: {said}");
         for text in ["media", "belongs to the installation", "adopt-storage"] {
@@ -124,7 +134,8 @@ async fn adopting_shows_both_sides_and_asks() {
     let other = migrated(data.path()).await;
     let (succeeded, said) = role(data.path(), &other, &["adopt-storage"]);
     assert!(!succeeded, "{said}");
-    for text in ["The database has 0 images.", "1 originals", "the marker of installation", "--yes"] {
+    for text in ["The database has 0 images.", "1 originals", "the marker of installation", "--yes"]
+    {
         assert!(said.contains(text), "{said}");
     }
     let (succeeded, said) = role(data.path(), &other, &["worker"]);
@@ -161,7 +172,11 @@ async fn a_store_without_its_marker_is_an_outage_and_nothing_is_deleted() {
     let ready = "SELECT count(*) FROM thumbnails WHERE state = 'ready'";
     let ready: i64 = sqlx::query_scalar(ready).fetch_one(&app.pool).await.expect("a count");
     assert_eq!((app.rows("images").await, ready), (1, 1), "no row was changed");
-    assert_eq!(fs::read_dir(&media).expect("a folder").count(), 0, "nothing was written to the mount point");
+    assert_eq!(
+        fs::read_dir(&media).expect("a folder").count(),
+        0,
+        "nothing was written to the mount point"
+    );
 
     fs::remove_dir(&media).expect("no mount point");
     fs::rename(&away, &media).expect("a mounted folder");
@@ -187,14 +202,17 @@ async fn a_copy_of_the_database_deletes_nothing_until_it_adopts_the_store() {
     )
     .await;
     run(&app, "UPDATE orphans SET first_seen = now() - interval '9 days'").await;
-    run(&app, "INSERT INTO uploads_under_way SELECT 'originals/x', now() - interval '9 days'").await;
+    run(&app, "INSERT INTO uploads_under_way SELECT 'originals/x', now() - interval '9 days'")
+        .await;
     let before = app.objects().await;
     let cleaned_up = worker::clean_up(&app.job_context()).await;
     assert!(cleaned_up.is_err_and(|error| error.to_string().contains("is a copy")));
     client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
     app.start_worker().await;
-    app.wait_until("SELECT EXISTS (SELECT FROM apalis.jobs WHERE transient_failures > 0 AND attempts = 0)")
-        .await;
+    app.wait_until(
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE transient_failures > 0 AND attempts = 0)",
+    )
+    .await;
     assert_eq!(app.objects().await, before);
 
     installation::adopt(&app.pool, &app.storage).await.expect("an adopted store");
@@ -232,8 +250,9 @@ async fn copied(database: &PgConnectOptions) -> PgConnectOptions {
     let name = format!("copy_{}", uuid::Uuid::new_v4().simple());
     let from = database.get_database().expect("a name");
     let copy = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE {from}"));
-    let mut connection =
-        PgConnection::connect_with(&database.clone().database("postgres")).await.expect("a connection");
+    let mut connection = PgConnection::connect_with(&database.clone().database("postgres"))
+        .await
+        .expect("a connection");
     sqlx::query(copy).execute(&mut connection).await.expect("a copy");
     database.clone().database(&name)
 }
@@ -281,8 +300,11 @@ async fn a_cleanup_that_was_killed_between_database_and_marker_is_no_copy() {
     worker::clean_up(&app.job_context()).await.expect("a cleanup");
     let marker = app.storage.read_marker().await.expect("a look").expect("a marker");
     let mut connection = app.pool.acquire().await.expect("a connection");
-    let written =
-        db::installation::set_generation(&mut connection, uuid::Uuid::new_v4(), Some(marker.generation));
+    let written = db::installation::set_generation(
+        &mut connection,
+        uuid::Uuid::new_v4(),
+        Some(marker.generation),
+    );
     written.await.expect("a generation that does not reach the marker");
     worker::clean_up(&app.job_context()).await.expect("a cleanup");
     let marker = app.storage.read_marker().await.expect("a look").expect("a marker");
@@ -295,7 +317,9 @@ async fn cleanups_at_the_same_time_keep_database_and_marker_together() {
     let app = TestApp::start().await;
     let cleanups = (0..8).map(|_| {
         let context = app.job_context();
-        tokio::spawn(async move { installation::renew_generation(&context.pool, &context.storage).await })
+        tokio::spawn(async move {
+            installation::renew_generation(&context.pool, &context.storage).await
+        })
     });
     for cleanup in cleanups.collect::<Vec<_>>() {
         cleanup.await.expect("a cleanup").expect("a store of its own");

@@ -93,8 +93,11 @@ fn the_worker_knows_no_http_and_the_api_no_worker() {
 
 #[test]
 fn handlers_and_pages_write_through_services_only() {
-    for verb in ["insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue("] {
-        for (path, text) in ["api/src/handlers", "api/src/pages"].iter().flat_map(|folder| sources(folder)) {
+    for verb in ["insert(", "update(", "delete(", "rename(", "claim(", "set_", "mark_", "enqueue("]
+    {
+        for (path, text) in
+            ["api/src/handlers", "api/src/pages"].iter().flat_map(|folder| sources(folder))
+        {
             let call = text.lines().find(|line| line.contains("db::") && line.contains(verb));
             assert!(call.is_none(), "{}: {call:?}", path.display());
         }
@@ -108,8 +111,13 @@ fn a_process_is_wired_in_one_place() {
     let literals = ["Api", "Worker"].map(|part| format!(" {part} {{"));
     for (path, text) in ["src", "tests", "benches"].iter().flat_map(|folder| sources(folder)) {
         if path != place {
-            let literal = text.lines().find(|line| literals.iter().any(|literal| line.contains(literal)));
-            assert!(literal.is_none(), "{}: {literal:?} belongs into src/service.rs", path.display());
+            let literal =
+                text.lines().find(|line| literals.iter().any(|literal| line.contains(literal)));
+            assert!(
+                literal.is_none(),
+                "{}: {literal:?} belongs into src/service.rs",
+                path.display()
+            );
         }
     }
 }
@@ -119,20 +127,22 @@ fn a_process_is_wired_in_one_place() {
 fn unsafe_code_stands_in_one_room_that_knows_no_other() {
     let room = "src/embedded_postgres";
     for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "src"] {
-        let others = sources(folder).into_iter().filter(|(path, _)| !path.starts_with(root().join(room)));
+        let others =
+            sources(folder).into_iter().filter(|(path, _)| !path.starts_with(root().join(room)));
         expect_none(others, &["unsafe "]);
     }
     never(room, &["api::", "imaging::", "pictier::", "shared::", "worker::"]);
     let manifest = fs::read_to_string(root().join(room).join("Cargo.toml")).expect("a manifest");
     for other in ["api", "imaging", "pictier", "shared", "worker"] {
-        let is_used = manifest
-            .lines()
-            .any(|line| line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} ")));
+        let is_used = manifest.lines().any(|line| {
+            line.starts_with(&format!("{other}.")) || line.starts_with(&format!("{other} "))
+        });
         assert!(!is_used, "{room} depends on {other}");
     }
 }
 
-/// Templates escape everything, and nothing that runs stands in them: the pages' policy would not run it.
+/// Templates escape everything, and nothing that runs stands in them: the pages' policy would not
+/// run it.
 #[test]
 fn templates_escape_everything_and_hold_no_scripts_and_no_styles() {
     for (path, text) in files("api/templates", "html") {
@@ -166,7 +176,9 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
     // spelled in two parts, so that this file does not break its own rule
     let forbidden = ["allow", "ignore"].map(|attribute| format!("#[{attribute}"));
     let forbidden: Vec<_> = forbidden.iter().map(String::as_str).collect();
-    for folder in ["api/src", "worker/src", "shared/src", "imaging/src", "imaging/tests", "src", "tests"] {
+    for folder in
+        ["api/src", "worker/src", "shared/src", "imaging/src", "imaging/tests", "src", "tests"]
+    {
         never(folder, &forbidden);
     }
 }

@@ -1,10 +1,11 @@
-//! The service through its own doors: HTTP and the command line, on a real Postgres and a real disk. One database
-//! for each test; time is advanced, not waited for.
+//! The service through its own doors: HTTP and the command line, on a real Postgres and a real
+//! disk. One database for each test; time is advanced, not waited for.
 
 mod administration;
 mod administration_queries;
 mod administration_queue;
 mod administration_users;
+mod audit;
 mod bad_input;
 mod browser;
 mod claims;

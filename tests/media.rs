@@ -50,8 +50,11 @@ async fn a_client_that_has_the_file_gets_304() {
     let url = image["file_urls"]["original"].as_str().expect("a link");
     let etag = app.anonymous().get(url).await.header("etag").to_owned();
     assert!(etag.starts_with('"'), "strong: {etag}");
-    let answer =
-        app.anonymous().get_with(url, &[("if-none-match", &etag)]).await.expect(StatusCode::NOT_MODIFIED);
+    let answer = app
+        .anonymous()
+        .get_with(url, &[("if-none-match", &etag)])
+        .await
+        .expect(StatusCode::NOT_MODIFIED);
     assert_eq!(answer.body, b"");
     assert_eq!(answer.header("etag"), etag);
     app.anonymous().get_with(url, &[("if-none-match", "\"other\"")]).await.expect(StatusCode::OK);
@@ -64,10 +67,12 @@ async fn a_client_may_ask_for_a_range() {
     let image = app.user("Premium").await.uploaded("a.jpg", bytes.clone()).await;
     let url = image["file_urls"]["original"].as_str().expect("a link");
     let nobody = app.anonymous();
-    let part = nobody.get_with(url, &[("range", "bytes=10-19")]).await.expect(StatusCode::PARTIAL_CONTENT);
+    let part =
+        nobody.get_with(url, &[("range", "bytes=10-19")]).await.expect(StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.body, bytes[10..20]);
     assert_eq!(part.header("content-range"), format!("bytes 10-19/{}", bytes.len()));
-    let end = nobody.get_with(url, &[("range", "bytes=-5")]).await.expect(StatusCode::PARTIAL_CONTENT);
+    let end =
+        nobody.get_with(url, &[("range", "bytes=-5")]).await.expect(StatusCode::PARTIAL_CONTENT);
     assert_eq!(end.body, bytes[bytes.len() - 5..]);
     let beyond = nobody.get_with(url, &[("range", "bytes=99999999-")]).await;
     beyond.expect_problem(416, "range-not-satisfiable");
@@ -105,7 +110,10 @@ async fn a_file_is_public_only_while_the_owners_tier_includes_it() {
     nobody.get(&original).await.expect_problem(403, "original-not-in-tier");
     nobody.get(&large).await.expect_problem(403, "height-not-in-tier");
     let list = client.get("/api/images").await.json();
-    assert_eq!(list[0]["file_urls"].as_object().expect("links").keys().collect::<Vec<_>>(), ["200 px high"]);
+    assert_eq!(
+        list[0]["file_urls"].as_object().expect("links").keys().collect::<Vec<_>>(),
+        ["200 px high"]
+    );
 
     app.change_tier("Premium", |tier| {
         tier.original_access = true;

@@ -1,4 +1,5 @@
-//! The connection that listens: what it hears, and that it finds out when it hears nothing any more.
+//! The connection that listens: what it hears, and that it finds out when it hears nothing any
+//! more.
 
 use std::time::Duration;
 
@@ -12,10 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::harness::{Proxy, fresh_database};
 
 const CHANNEL: &str = "news";
-const SOON: EchoTest = EchoTest { interval: Duration::from_millis(200), limit: Duration::from_millis(500) };
+const SOON: EchoTest =
+    EchoTest { interval: Duration::from_millis(200), limit: Duration::from_millis(500) };
 
 async fn hear(subscription: &mut Subscription) -> Heard {
-    tokio::time::timeout(Duration::from_secs(20), subscription.next()).await.expect("something is heard")
+    tokio::time::timeout(Duration::from_secs(20), subscription.next())
+        .await
+        .expect("something is heard")
 }
 
 async fn hear_missed(subscription: &mut Subscription) {
@@ -38,7 +42,8 @@ async fn expect_heard(subscription: &mut Subscription, payload: &str) {
 }
 
 #[tokio::test]
-async fn a_listener_whose_connection_goes_silent_connects_again_and_says_that_something_was_missed() {
+async fn a_listener_whose_connection_goes_silent_connects_again_and_says_that_something_was_missed()
+{
     let database = fresh_database().await;
     let proxy = Proxy::start(&database).await;
     let direct = postgres::connect(database.clone(), 1).await.expect("a pool");

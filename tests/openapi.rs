@@ -27,7 +27,10 @@ async fn the_description_is_served_and_the_docs_page_shows_it() {
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let page = nobody.get("/api/docs/").await.expect(StatusCode::OK);
     assert!(String::from_utf8_lossy(&page.body).contains("swagger-ui"));
-    assert_eq!(nobody.get("/api/docs").await.expect(StatusCode::SEE_OTHER).header("location"), "/api/docs/");
+    assert_eq!(
+        nobody.get("/api/docs").await.expect(StatusCode::SEE_OTHER).header("location"),
+        "/api/docs/"
+    );
     nobody.get("/api/docs/swagger-ui.css").await.expect(StatusCode::OK);
 }
 
@@ -67,8 +70,11 @@ fn every_route_of_the_design_is_described() {
 async fn every_described_route_is_there() {
     let app = TestApp::start().await;
     for (method, path, _) in operations(&api::openapi_document()) {
-        let path =
-            path.replace("{pk}", "1").replace("{height}", "200").replace("{id}", "1").replace("{file}", "x");
+        let path = path
+            .replace("{pk}", "1")
+            .replace("{height}", "200")
+            .replace("{id}", "1")
+            .replace("{file}", "x");
         let method = method.to_uppercase().parse().expect("a method");
         let answer = crate::harness::send(app.anonymous().request(method, &path)).await;
         assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
@@ -88,9 +94,15 @@ fn every_operation_has_an_id_a_summary_a_success_and_its_problems() {
         let responses = operation["responses"].as_object().expect("responses");
         assert!(responses.keys().any(|status| status.starts_with('2')), "{of}");
         for (status, response) in responses {
-            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{of} {status}");
+            assert!(
+                response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                "{of} {status}"
+            );
             if status.starts_with(['4', '5']) {
-                assert!(response["content"]["application/problem+json"].is_object(), "{of} {status}");
+                assert!(
+                    response["content"]["application/problem+json"].is_object(),
+                    "{of} {status}"
+                );
             }
         }
     }
@@ -100,12 +112,15 @@ fn every_operation_has_an_id_a_summary_a_success_and_its_problems() {
 fn every_problem_code_is_described_somewhere_under_its_status() {
     let operations = operations(&api::openapi_document());
     // these come from the router, which has no operation, and from the administrators' pages
-    let of_others = [ProblemCode::MethodNotAllowed, ProblemCode::AdministratorsOnly, ProblemCode::TierInUse];
+    let of_others =
+        [ProblemCode::MethodNotAllowed, ProblemCode::AdministratorsOnly, ProblemCode::TierInUse];
     for code in ProblemCode::ALL.iter().filter(|code| !of_others.contains(code)) {
         let status = code.status().as_u16().to_string();
         let text = format!("`{}`", code.as_str());
         let is_described = operations.iter().any(|(_, _, operation)| {
-            operation["responses"][&status]["description"].as_str().is_some_and(|said| said.contains(&text))
+            operation["responses"][&status]["description"]
+                .as_str()
+                .is_some_and(|said| said.contains(&text))
         });
         assert!(is_described, "no operation answers with {text}");
     }
@@ -119,7 +134,9 @@ fn the_schema_of_a_problem_has_the_codes_as_responses_spell_them() {
     let problem = &document["components"]["schemas"]["ProblemBody"];
     for field in ["type", "title", "status", "detail", "code", "request_id"] {
         assert!(
-            problem["required"].as_array().is_some_and(|required| required.iter().any(|name| name == field))
+            problem["required"]
+                .as_array()
+                .is_some_and(|required| required.iter().any(|name| name == field))
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The pages of users, as a browser without scripts sends and gets them. What a browser makes of them is tested in
-//! `browser.rs`.
+//! The pages of users, as a browser without scripts sends and gets them. What a browser makes of
+//! them is tested in `browser.rs`.
 
 use reqwest::{
     Method, StatusCode,
@@ -21,7 +21,9 @@ async fn whoever_is_not_logged_in_is_sent_to_log_in_and_then_where_they_came_for
     let ada = app.anonymous();
     ada.page("/").await.expect_redirect("/login");
     ada.page("/images/7?a=b").await.expect_redirect("/login?next=%2Fimages%2F7%3Fa%3Db");
-    ada.page("/login?next=/account").await.expect_page(StatusCode::OK, &[r#"name="next" value="/account""#]);
+    ada.page("/login?next=/account")
+        .await
+        .expect_page(StatusCode::OK, &[r#"name="next" value="/account""#]);
 
     let typed = [("username", "ada"), ("password", "wrong"), ("next", "/account")];
     let again = ada.send_form("/login", &typed).await;
@@ -66,7 +68,9 @@ async fn another_site_sends_no_form() {
     let app = TestApp::start().await;
     let ada = app.user("Basic").await;
     let request = ada.request(Method::POST, "/logout").header("sec-fetch-site", "cross-site");
-    send(request.header("accept", "text/html").form(&[("a", "b")])).await.expect(StatusCode::FORBIDDEN);
+    send(request.header("accept", "text/html").form(&[("a", "b")]))
+        .await
+        .expect(StatusCode::FORBIDDEN);
     ada.get("/api/session").await.expect(StatusCode::OK);
 }
 
@@ -96,7 +100,11 @@ async fn assets_are_kept_for_ever_under_their_version() {
     let app = TestApp::start().await;
     let nobody = app.anonymous();
     let html = nobody.page("/login").await.html();
-    let style = html.split('"').find(|part| part.ends_with("/style.css")).expect("a style sheet").to_owned();
+    let style = html
+        .split('"')
+        .find(|part| part.ends_with("/style.css"))
+        .expect("a style sheet")
+        .to_owned();
     let answer = nobody.get(&style).await.expect(StatusCode::OK);
     assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
     assert_eq!(answer.header("content-type"), "text/css; charset=utf-8");
@@ -116,7 +124,8 @@ async fn a_problem_is_a_page_for_people_and_json_for_programs() {
     page.expect_page(StatusCode::NOT_FOUND, &["There is no such image.", &id]);
     ada.get("/images/99/tile").await.expect_problem(404, "not-found");
     ada.page("/api/images/99").await.expect_problem(404, "not-found");
-    let expired = app.anonymous().page(&format!("/user_content/expiring/{}/", uuid::Uuid::new_v4())).await;
+    let expired =
+        app.anonymous().page(&format!("/user_content/expiring/{}/", uuid::Uuid::new_v4())).await;
     expired.expect_page(StatusCode::NOT_FOUND, &["style.css", "There is no such file."]);
 }
 
@@ -128,7 +137,8 @@ async fn a_form_uploads_several_files_and_says_of_each_what_is_wrong() {
     let form = form.part("file", file("two.jpg", pictures::jpeg(30, 20)));
     ada.send_files("/images", form).await.expect_redirect("/");
     let gallery = ada.page("/").await;
-    gallery.expect_page(StatusCode::OK, &["Uploaded 2 images.", "one", "two", "400 px", "Original"]);
+    gallery
+        .expect_page(StatusCode::OK, &["Uploaded 2 images.", "one", "two", "400 px", "Original"]);
     let again = ada.page("/").await.html();
     assert!(!again.contains("Uploaded 2 images."), "a message is shown once");
 
@@ -165,7 +175,9 @@ async fn the_gallery_has_each_image_once_on_pages_that_follow_each_other() {
         let html = ada.page(&path).await.expect(StatusCode::OK).html();
         let tiles = html.split(r#"data-image=""#).skip(1);
         seen.extend(tiles.map(|tile| tile.split('"').next().expect("a number").to_owned()));
-        let Some(next) = html.split(r#"<a href=""#).find(|link| link.contains("data-more")) else { break };
+        let Some(next) = html.split(r#"<a href=""#).find(|link| link.contains("data-more")) else {
+            break;
+        };
         path = next.split('"').next().expect("a path").to_owned();
     }
     let mut distinct = seen.clone();
@@ -184,8 +196,10 @@ async fn a_placeholder_stands_in_the_page_once_a_worker_has_seen_the_image() {
     let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
     ada.get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
-    let ready =
-        ada.page("/").await.expect_page(StatusCode::OK, &["data:image/png;base64,", r#"class="thumbnail""#]);
+    let ready = ada
+        .page("/")
+        .await
+        .expect_page(StatusCode::OK, &["data:image/png;base64,", r#"class="thumbnail""#]);
     assert!(!ready.contains("data-awaited"));
 }
 
@@ -195,7 +209,9 @@ async fn an_image_is_renamed_and_a_title_that_breaks_the_rules_stays_typed() {
     let ada = app.user("Basic").await;
     let pk = ada.uploaded("a.png", pictures::png(10, 10)).await["pk"].to_string();
     let title = format!("/images/{pk}/title");
-    ada.send_form(&title, &[("title", "Holiday in Rome")]).await.expect_redirect(&format!("/images/{pk}"));
+    ada.send_form(&title, &[("title", "Holiday in Rome")])
+        .await
+        .expect_redirect(&format!("/images/{pk}"));
     let page = ada.page(&format!("/images/{pk}")).await;
     page.expect_page(StatusCode::OK, &["Renamed.", "<h1 class=\"wrap\">Holiday in Rome</h1>"]);
     let long = "x".repeat(256);
@@ -204,7 +220,11 @@ async fn an_image_is_renamed_and_a_title_that_breaks_the_rules_stays_typed() {
         StatusCode::UNPROCESSABLE_ENTITY,
         &[&long, "a title has 1 to 255 characters", "Holiday"],
     );
-    app.user("Basic").await.send_form(&title, &[("title", "x")]).await.expect(StatusCode::NOT_FOUND);
+    app.user("Basic")
+        .await
+        .send_form(&title, &[("title", "x")])
+        .await
+        .expect(StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -219,7 +239,10 @@ async fn deleting_asks_first_and_names_what_goes() {
     ada.post(links, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
     let path = format!("/images/{}/delete", image["pk"]);
     let asked = ada.page(&path).await;
-    asked.expect_page(StatusCode::OK, &["Rome", "300 × 200 px", "1 thumbnail", "1 live expiring link"]);
+    asked.expect_page(
+        StatusCode::OK,
+        &["Rome", "300 × 200 px", "1 thumbnail", "1 live expiring link"],
+    );
     assert_eq!(app.rows("images").await, 1);
     app.user("Basic").await.send_form(&path, &[]).await.expect(StatusCode::NOT_FOUND);
     ada.send_form(&path, &[]).await.expect_redirect("/");
@@ -286,7 +309,10 @@ async fn changing_the_password_ends_the_other_sessions_and_a_wrong_one_is_told_b
         [("current_password", current), ("new_password", new), ("repeated_password", again)]
     };
     for (fields, complaint) in [
-        (form("wrong", "another password", "another password"), "This is not your current password."),
+        (
+            form("wrong", "another password", "another password"),
+            "This is not your current password.",
+        ),
         (form(PASSWORD, "short", "short"), "at least 8 characters"),
         (form(PASSWORD, "another password", "yet another one"), "The two new passwords differ."),
     ] {
@@ -308,7 +334,8 @@ async fn the_default_password_is_warned_of_on_every_page_until_it_is_changed() {
     let warning = "still has the default password";
     assert!(!ada.page("/").await.html().contains(warning));
     let mut connection = app.pool.acquire().await.expect("a connection");
-    let credentials = db::users::credentials(&mut connection, &"ada".parse().expect("a name")).await;
+    let credentials =
+        db::users::credentials(&mut connection, &"ada".parse().expect("a name")).await;
     let hash = credentials.expect("a query").expect("an account").password_hash;
     db::users::set_password(&mut connection, id, &hash, true).await.expect("a default password");
     let ada = app.logged_in("ada").await;

@@ -1,4 +1,5 @@
-//! Connection poolers: those that hand out sessions work, and those that hand out transactions are refused.
+//! Connection poolers: those that hand out sessions work, and those that hand out transactions are
+//! refused.
 
 use reqwest::StatusCode;
 use shared::postgres;
@@ -10,9 +11,10 @@ use crate::harness::{Client, PgBouncer, fresh_database, pictures, processes::Pic
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_works_over_a_pooler_that_hands_out_sessions() {
     let database = fresh_database().await;
-    let Some(pooler) = PgBouncer::start(&database, "session").await else { return };
+    let pooler = PgBouncer::start(&database, "session").await;
     let data = tempfile::tempdir().expect("a folder");
-    let over_pooler = |args: &[&str]| Pictier::new(data.path()).env("DATABASE_URL", pooler.url()).args(args);
+    let over_pooler =
+        |args: &[&str]| Pictier::new(data.path()).env("DATABASE_URL", pooler.url()).args(args);
     let mut everything = over_pooler(&[]).start();
     let admin = Client::new(&everything.origin().await);
     admin.log_in("admin", "admin").await.expect(StatusCode::OK);
@@ -31,7 +33,9 @@ async fn everything_works_over_a_pooler_that_hands_out_sessions() {
         .collect();
     // the second is about the machine
     let expected = |line: &String| {
-        ["the password that everybody knows", "lets this process open"].iter().any(|text| line.contains(text))
+        ["the password that everybody knows", "lets this process open"]
+            .iter()
+            .any(|text| line.contains(text))
     };
     assert!(problems.iter().all(expected), "{problems:#?}");
     assert!(everything.stop().await.success());
@@ -41,7 +45,7 @@ async fn everything_works_over_a_pooler_that_hands_out_sessions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pooler_that_hands_out_transactions_is_refused_in_one_line() {
     let database = fresh_database().await;
-    let Some(pooler) = PgBouncer::start(&database, "transaction").await else { return };
+    let pooler = PgBouncer::start(&database, "transaction").await;
     let data = tempfile::tempdir().expect("a folder");
     for role in ["", "api", "worker", "migrate", "cleanup", "audit"] {
         let args: Vec<_> = Some(role).filter(|role| !role.is_empty()).into_iter().collect();
@@ -49,7 +53,10 @@ async fn a_pooler_that_hands_out_transactions_is_refused_in_one_line() {
         let output = pictier.output();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{role}: {said}");
-        assert!(said.contains("transaction mode") && said.contains("pool_mode = session"), "{role}: {said}");
+        assert!(
+            said.contains("transaction mode") && said.contains("pool_mode = session"),
+            "{role}: {said}"
+        );
         assert_eq!(said.lines().count(), 1, "{role}: {said}");
     }
 }

@@ -54,12 +54,16 @@ async fn three_hundred_thumbnails_are_made_once_each_while_workers_are_killed() 
     let (database, pool) = migrated(data.path()).await;
     set_heights(&pool).await;
     count_completions(&pool).await;
-    let mut api =
-        Pictier::new(data.path()).on(&database).args(&["api"]).env("UPLOADS_PER_MINUTE", "1000").start();
+    let mut api = Pictier::new(data.path())
+        .on(&database)
+        .args(&["api"])
+        .env("UPLOADS_PER_MINUTE", "1000")
+        .start();
     let admin = admin(&api.origin().await).await;
     let images = upload_many(&admin).await;
 
-    let mut workers = VecDeque::from([worker(data.path(), &database), worker(data.path(), &database)]);
+    let mut workers =
+        VecDeque::from([worker(data.path(), &database), worker(data.path(), &database)]);
     for (_, url) in images.iter().flat_map(|image| image["file_urls"].as_object().expect("links")) {
         admin.get(url.as_str().expect("a link")).await;
     }
@@ -82,7 +86,8 @@ async fn three_hundred_thumbnails_are_made_once_each_while_workers_are_killed() 
     assert!(kills >= 3, "the workers were too quick to be killed: {kills}");
     assert_eq!(count(&pool, "SELECT count(*) FROM completions").await, 300);
     assert_eq!(count(&pool, "SELECT count(DISTINCT thumbnail) FROM completions").await, 300);
-    // a job whose worker was killed between the file and its acknowledgement runs again, and finds nothing to do
+    // a job whose worker was killed between the file and its acknowledgement runs again, and finds
+    // nothing to do
     while count(&pool, "SELECT count(*) FROM apalis.jobs WHERE status <> 'Done'").await > 0 {
         assert!(Instant::now() < deadline, "not all jobs are done after four minutes");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -97,8 +102,10 @@ async fn three_hundred_thumbnails_are_made_once_each_while_workers_are_killed() 
 
 async fn set_heights(pool: &PgPool) {
     let mut connection = pool.acquire().await.expect("a connection");
-    let mut tier =
-        db::tiers::by_name(&mut connection, "Enterprise").await.expect("a query").expect("the tier");
+    let mut tier = db::tiers::by_name(&mut connection, "Enterprise")
+        .await
+        .expect("a query")
+        .expect("the tier");
     tier.spec.thumbnail_heights = HEIGHTS.to_vec().try_into().expect("heights");
     db::tiers::update(&mut connection, tier.id, &tier.spec).await.expect("a changed tier");
 }
@@ -130,20 +137,22 @@ async fn count_objects(data: &Path) -> usize {
     Storage::open(&config).expect("a storage").list().count().await
 }
 
-/// Originals and thumbnails that have an object. A worker that is killed between the object and its row leaves the object
-/// of an earlier attempt, which cleanups delete.
+/// Originals and thumbnails that have an object. A worker that is killed between the object and its
+/// row leaves the object of an earlier attempt, which cleanups delete.
 async fn count_stored(data: &Path) -> usize {
     let config = StorageConfig { data_dir: data.to_owned(), s3_bucket: None, s3_allow_http: false };
     let listed: Vec<_> =
         Storage::open(&config).expect("a storage").list().try_collect().await.expect("a listing");
-    let owner = |object: &ListedObject| match StorageKey::parse(&object.path).expect("a key").owner() {
-        ObjectKind::Original(id) => id.0,
-        ObjectKind::Thumbnail(id, _) => id.0,
-    };
+    let owner =
+        |object: &ListedObject| match StorageKey::parse(&object.path).expect("a key").owner() {
+            ObjectKind::Original(id) => id.0,
+            ObjectKind::Thumbnail(id, _) => id.0,
+        };
     listed.iter().map(owner).collect::<HashSet<_>>().len()
 }
 
-/// The audit finds nothing, without any patience. Killed workers leave half-written files, which the cleanup deletes.
+/// The audit finds nothing, without any patience. Killed workers leave half-written files, which
+/// the cleanup deletes.
 fn expect_clean(data: &Path, database: &PgConnectOptions) {
     let without_patience = |role: &str| {
         let run = Pictier::new(data).on(database).args(&[role, "--temp-file-age-seconds", "0"]);
@@ -160,8 +169,11 @@ async fn four_workers_make_both_heights_of_an_image_once_when_they_are_asked_for
     let data = tempfile::tempdir().expect("a folder");
     let (database, pool) = migrated(data.path()).await;
     count_completions(&pool).await;
-    let mut api =
-        Pictier::new(data.path()).on(&database).args(&["api"]).env("UPLOADS_PER_MINUTE", "1000").start();
+    let mut api = Pictier::new(data.path())
+        .on(&database)
+        .args(&["api"])
+        .env("UPLOADS_PER_MINUTE", "1000")
+        .start();
     let admin = admin(&api.origin().await).await;
     let workers = [(); 4].map(|()| worker(data.path(), &database));
     let picture = pictures::jpeg(800, 600);
@@ -172,7 +184,8 @@ async fn four_workers_make_both_heights_of_an_image_once_when_they_are_asked_for
             let link = |name: &str| image["file_urls"][name].as_str().expect("a link").to_owned();
             let (low, high) = (link("200 px high"), link("400 px high"));
             let wait = [("prefer", "wait=30")];
-            let (low, high) = tokio::join!(admin.get_with(&low, &wait), admin.get_with(&high, &wait));
+            let (low, high) =
+                tokio::join!(admin.get_with(&low, &wait), admin.get_with(&high, &wait));
             for (answer, height) in [(low, 200), (high, 400)] {
                 let answer = answer.expect(StatusCode::OK);
                 assert_eq!(pictures::size(&answer.body).1, height);
@@ -182,11 +195,16 @@ async fn four_workers_make_both_heights_of_an_image_once_when_they_are_asked_for
     });
     stream::iter(pairs).buffer_unordered(6).collect::<Vec<()>>().await;
     let made = count(&pool, "SELECT count(*) FROM completions").await;
-    assert_eq!(made, count(&pool, "SELECT count(DISTINCT thumbnail) FROM completions").await, "made twice");
+    assert_eq!(
+        made,
+        count(&pool, "SELECT count(DISTINCT thumbnail) FROM completions").await,
+        "made twice"
+    );
     for worker in workers {
         assert!(worker.stop().await.success());
     }
-    // a thumbnail that two workers made would have left two objects, or one of another size than its row
+    // a thumbnail that two workers made would have left two objects, or one of another size than
+    // its row
     assert_eq!(count_objects(data.path()).await, 3 * PAIRS);
     expect_clean(data.path(), &database);
 }
@@ -257,8 +275,13 @@ fn worker_of_embedded(data: &Path) -> Running {
 async fn three_workers_that_tick_each_second_enqueue_one_cleanup_a_tick() {
     let data = tempfile::tempdir().expect("a folder");
     let (database, pool) = migrated(data.path()).await;
-    let ticking =
-        || Pictier::new(data.path()).on(&database).args(&["worker", "--cleanup-schedule", "* * * * * *"]);
+    let ticking = || {
+        Pictier::new(data.path()).on(&database).args(&[
+            "worker",
+            "--cleanup-schedule",
+            "* * * * * *",
+        ])
+    };
     let mut workers = [ticking().start(), ticking().start(), ticking().start()];
     let deadline = Instant::now() + Duration::from_mins(1);
     while count(&pool, "SELECT count(*) FROM apalis.jobs WHERE status = 'Done'").await < 4 {
@@ -273,8 +296,7 @@ async fn three_workers_that_tick_each_second_enqueue_one_cleanup_a_tick() {
         assert!(worker.stop().await.success());
     }
     let jobs = "SELECT count(*) FROM apalis.jobs WHERE job_type = 'clean-up'";
-    let ticks =
-        "SELECT count(DISTINCT convert_from(job, 'UTF8')) FROM apalis.jobs WHERE job_type = 'clean-up'";
+    let ticks = "SELECT count(DISTINCT convert_from(job, 'UTF8')) FROM apalis.jobs WHERE job_type = 'clean-up'";
     assert_eq!(count(&pool, jobs).await, count(&pool, ticks).await, "each tick has one job");
 }
 
@@ -298,10 +320,12 @@ async fn everything_goes_on_after_the_database_was_restarted() {
     let mut owner = Pictier::new(data.path()).start();
     owner.origin().await;
     let mut api = Pictier::new(data.path()).args(&["api"]).start();
-    let mut worker = Pictier::new(data.path()).args(&["worker"]).env("WORKER_HEARTBEAT_SECONDS", "1").start();
+    let mut worker =
+        Pictier::new(data.path()).args(&["worker"]).env("WORKER_HEARTBEAT_SECONDS", "1").start();
     let admin = admin(&api.origin().await).await;
     let first = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
-    let url = |image: &Value| image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url =
+        |image: &Value| image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
     admin.get_with(&url(&first), &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
 
     owner.kill();
@@ -346,7 +370,8 @@ async fn a_stop_lets_requests_and_jobs_end() {
     let admin = admin(&origin).await;
     let image = admin.uploaded("a.jpg", pictures::jpeg(3000, 2000)).await;
     let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
-    let request = tokio::spawn(async move { admin.get_with(&url, &[("prefer", "wait=30")]).await.status });
+    let request =
+        tokio::spawn(async move { admin.get_with(&url, &[("prefer", "wait=30")]).await.status });
     let asked = Instant::now() + Duration::from_secs(30);
     while count(&pool, "SELECT count(*) FROM apalis.jobs").await == 0 && Instant::now() < asked {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -1,5 +1,7 @@
 //! The guards around the queue, each on a job of its own.
 
+mod lost_connections;
+
 use std::{
     future::Future,
     sync::{
@@ -89,7 +91,8 @@ async fn a_job_that_panics_is_tried_again_later_and_given_up_at_last() {
     });
     enqueue(&pool, 0).await;
     // failed for now: due again after a delay that the database keeps
-    let failed_once = "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 1
+    let failed_once =
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 1
         AND run_at > now() AND last_result::text LIKE '%the job''s own fault%')";
     wait_until(&pool, failed_once).await;
     enqueue(&pool, 1).await;
@@ -99,8 +102,11 @@ async fn a_job_that_panics_is_tried_again_later_and_given_up_at_last() {
         .execute(&pool)
         .await
         .expect("no delay");
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 2)")
-        .await;
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Failed' AND attempts = 2)",
+    )
+    .await;
     worker.stop().await;
 }
 
@@ -133,7 +139,10 @@ async fn the_delay_before_another_try_doubles() {
         let delay: f64 =
             sqlx::query_scalar(fail).bind(attempts).fetch_one(&pool).await.expect("a failed job");
         let expected = 2_f64.powi(attempts).min(300.0);
-        assert!((expected * 0.74..=expected * 1.26).contains(&delay), "{delay} s after {attempts} attempts");
+        assert!(
+            (expected * 0.74..=expected * 1.26).contains(&delay),
+            "{delay} s after {attempts} attempts"
+        );
     }
 }
 
@@ -146,7 +155,11 @@ async fn the_job_of_a_worker_that_died_goes_to_another() {
         assert_eq!(probe.number, 7);
         Ok(())
     });
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 2)").await;
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 2)",
+    )
+    .await;
     worker.stop().await;
 }
 
@@ -181,7 +194,10 @@ async fn a_job_that_kills_its_workers_is_stopped_and_its_thumbnail_failed() {
     app.start_worker().await;
     // waiting requests are told at once
     let problem = waiting.await.expect("an answer").expect_problem(422, "thumbnail-failed");
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("again and again")), "{problem}");
+    assert!(
+        problem["detail"].as_str().is_some_and(|detail| detail.contains("again and again")),
+        "{problem}"
+    );
     app.stop_worker().await;
     let killed = "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Killed' AND attempts = 5)";
     wait_until(&app.pool, killed).await;
@@ -259,43 +275,14 @@ async fn new_jobs_are_heard_of_and_not_waited_for() {
         enqueue(&pool, number).await;
         while handled.load(Ordering::SeqCst) < number {
             // looking every two seconds alone takes half a minute
-            assert!(started.elapsed() < Duration::from_secs(12), "only {number} jobs were heard of");
+            assert!(
+                started.elapsed() < Duration::from_secs(12),
+                "only {number} jobs were heard of"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
     worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_worker_survives_the_loss_of_all_its_connections() {
-    let pool = pool().await;
-    let worker = ProbeWorker::start(&pool, LIMIT, |_: Probe| async { Ok(()) });
-    enqueue(&pool, 0).await;
-    wait_until(&pool, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
-    for number in 1..=3 {
-        let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        sqlx::query(lost).execute(&pool).await.expect("lost connections");
-        enqueue(&pool, number).await;
-        wait_until(&pool, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
-    }
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_request_that_waits_hears_of_the_end_after_a_lost_connection() {
-    let mut app = TestApp::start().await;
-    let image = app.user("Basic").await.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
-    let nobody = app.anonymous();
-    let waiting = tokio::spawn(async move { nobody.get_with(&url, &[("prefer", "wait=30")]).await });
-    wait_until(&app.pool, "SELECT count(*) = 1 FROM apalis.jobs").await;
-    // the one that listens: a request whose own connection is lost is told to come back
-    let lost = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-    sqlx::query(lost).execute(&app.pool).await.expect("lost connections");
-    app.run_jobs().await;
-    waiting.await.expect("an answer").expect(StatusCode::OK);
 }
 
 #[tokio::test]
@@ -322,7 +309,11 @@ async fn a_stop_waits_for_all_jobs_that_run_and_records_their_ends() {
         .await
         .expect("a stop as soon as the jobs have ended")
         .expect("a queue that stops");
-    wait_until(&pool, "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Done' AND attempts = 1").await;
+    wait_until(
+        &pool,
+        "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Done' AND attempts = 1",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -334,64 +325,9 @@ async fn a_job_that_does_not_end_before_the_stop_goes_back_to_its_queue_and_cost
     enqueue(&pool, 0).await;
     wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Queued')").await;
     worker.stop().await;
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Pending' AND attempts = 0)")
-        .await;
-}
-
-#[tokio::test]
-async fn a_worker_that_lost_all_its_connections_costs_its_job_no_attempt() {
-    let pool = pool().await;
-    let runs = Arc::new(AtomicUsize::new(0));
-    let (release, count) = (Arc::new(Semaphore::new(0)), runs.clone());
-    let held = release.clone();
-    let worker = ProbeWorker::start(&pool, LIMIT, move |_: Probe| {
-        let held = held.clone();
-        count.fetch_add(1, Ordering::SeqCst);
-        async move {
-            held.acquire().await.expect("a release").forget();
-            Ok(())
-        }
-    });
-    enqueue(&pool, 0).await;
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Queued')").await;
-    for run in 2..=4 {
-        // each poll fails until the worker ends and another is started
-        let lost = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        while runs.load(Ordering::SeqCst) < run {
-            let _ = sqlx::query(lost).execute(&pool).await;
-            sqlx::query("ALTER TABLE apalis.workers RENAME TO away")
-                .execute(&pool)
-                .await
-                .expect("a table that is away");
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-            sqlx::query("ALTER TABLE apalis.away RENAME TO workers").execute(&pool).await.expect("a table");
-            tokio::time::sleep(Duration::from_millis(2500)).await;
-        }
-    }
-    release.add_permits(10);
-    wait_until(&pool, "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Done' AND attempts = 1)").await;
-    worker.stop().await;
-}
-
-#[tokio::test]
-async fn a_worker_whose_connections_were_lost_without_a_sign_is_started_again() {
-    let database = fresh_database().await;
-    let proxy = Proxy::start(&database).await;
-    let through = postgres::connect_for_queue(proxy.options(&database), 10).await.expect("a pool");
-    let worker = ProbeWorker::start(&through, LIMIT, |_: Probe| async { Ok(()) });
-    let direct = postgres::connect(database, 3).await.expect("a pool");
-    enqueue(&direct, 0).await;
-    wait_until(&direct, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
-    // in the middle of a statement: the server's answer never comes
-    let mut lock = postgres::begin(&direct).await.expect("a transaction");
-    sqlx::query("LOCK TABLE apalis.jobs").execute(&mut *lock).await.expect("a lock");
-    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%get_jobs%')";
-    wait_until(&direct, waiting).await;
-    proxy.silence();
-    lock.rollback().await.expect("a rollback");
-    enqueue(&direct, 1).await;
-    wait_until(&direct, "SELECT bool_and(status = 'Done') FROM apalis.jobs").await;
-    worker.stop().await;
+    wait_until(
+        &pool,
+        "SELECT EXISTS (SELECT FROM apalis.jobs WHERE status = 'Pending' AND attempts = 0)",
+    )
+    .await;
 }

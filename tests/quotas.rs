@@ -41,7 +41,11 @@ async fn uploads_at_once_cannot_exceed_the_quota() {
         async move { client.upload(&format!("{n}.png"), bytes).await.status }
     });
     let statuses = futures::future::join_all(uploads).await;
-    assert_eq!(statuses.iter().filter(|status| **status == StatusCode::CREATED).count(), 3, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|status| **status == StatusCode::CREATED).count(),
+        3,
+        "{statuses:?}"
+    );
     assert_eq!(app.objects().await.len(), 3);
     assert_eq!(client.get("/api/session").await.json()["used_bytes"], size * 3);
 }

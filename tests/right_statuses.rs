@@ -1,4 +1,5 @@
-//! What goes wrong in rare moments has the right status, names its field, and is never the server's mistake.
+//! What goes wrong in rare moments has the right status, names its field, and is never the server's
+//! mistake.
 
 use std::fs;
 
@@ -26,16 +27,19 @@ async fn a_bad_query_value_is_named() {
         ("format=xml", "format"),
         ("page=2", "page"),
     ] {
-        let problem = client.get(&format!("/api/images?{query}")).await.expect_problem(422, "invalid-field");
+        let problem =
+            client.get(&format!("/api/images?{query}")).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], field, "{query}: {problem}");
         assert!(problem[field][0].is_string(), "{query}: {problem}");
     }
     client.get("/api/images?limit=&cursor=").await.expect(StatusCode::OK);
     client.get("/api/images?format=json").await.expect(StatusCode::OK);
     let admin = app.admin().await;
-    for (page, field) in
-        [("/admin/users?tier=x", "tier"), ("/admin/tiers/new?copy=x", "copy"), ("/?cursor=x", "cursor")]
-    {
+    for (page, field) in [
+        ("/admin/users?tier=x", "tier"),
+        ("/admin/tiers/new?copy=x", "copy"),
+        ("/?cursor=x", "cursor"),
+    ] {
         let problem = admin.get(page).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], field, "{page}: {problem}");
     }
@@ -49,7 +53,8 @@ async fn a_missing_or_unknown_field_of_a_body_is_named() {
         (json!({"username": "ann", "password": "x", "remember": true}), "remember"),
         (json!({"username": 1, "password": "x"}), "username"),
     ] {
-        let problem = app.anonymous().post("/api/session", body).await.expect_problem(422, "invalid-field");
+        let problem =
+            app.anonymous().post("/api/session", body).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");
     }
 }
@@ -65,7 +70,9 @@ async fn a_login_is_a_form_as_well() {
     url_encoded.get("/api/images").await.expect(StatusCode::OK);
     let multipart = app.anonymous();
     let form = Form::new().text("username", "ann").text("password", PASSWORD);
-    send(multipart.request(Method::POST, "/api/session").multipart(form)).await.expect(StatusCode::OK);
+    send(multipart.request(Method::POST, "/api/session").multipart(form))
+        .await
+        .expect(StatusCode::OK);
     multipart.get("/api/images").await.expect(StatusCode::OK);
 }
 
@@ -73,9 +80,12 @@ async fn a_login_is_a_form_as_well() {
 async fn a_refused_file_is_named_by_the_field_it_came_in() {
     let app = TestApp::start().await;
     let client = app.user("Basic").await;
-    let text = client.upload("a.png", b"file content".to_vec()).await.expect_problem(415, "not-an-image");
-    let none =
-        client.upload_form(Form::new().text("title", "Rome")).await.expect_problem(422, "missing-file");
+    let text =
+        client.upload("a.png", b"file content".to_vec()).await.expect_problem(415, "not-an-image");
+    let none = client
+        .upload_form(Form::new().text("title", "Rome"))
+        .await
+        .expect_problem(422, "missing-file");
     for problem in [text, none] {
         assert_eq!(problem["file"], json!([problem["detail"]]), "{problem}");
     }
@@ -94,10 +104,12 @@ async fn a_nul_character_in_a_filter_or_a_form_is_the_senders_mistake() {
         ("/admin/jobs", "cursor"),
         ("/admin/history", "kind"),
     ] {
-        let problem = admin.get(&format!("{page}?{field}=a%00b")).await.expect_problem(422, "invalid-field");
+        let problem =
+            admin.get(&format!("{page}?{field}=a%00b")).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], field, "{page}: {problem}");
     }
-    let request = admin.request(Method::POST, "/admin/thumbnails/retry").form(&[("reason", "a\0b")]);
+    let request =
+        admin.request(Method::POST, "/admin/thumbnails/retry").form(&[("reason", "a\0b")]);
     send(request).await.expect_problem(422, "invalid-field");
     let request = admin.request(Method::POST, "/api/session");
     let form = [("username", "ann\0"), ("password", "x")];
@@ -111,10 +123,11 @@ async fn of_two_tiers_that_become_the_default_at_once_one_is_it() {
     // both changes are under way while the row of the default that was is held
     let mut held = postgres::begin(&app.pool).await.expect("a transaction");
     held.execute("SELECT FROM tiers WHERE is_default FOR UPDATE").await.expect("a lock");
-    let tiers: Vec<(i64, String)> = sqlx::query_as("SELECT id, name FROM tiers WHERE NOT is_default")
-        .fetch_all(&app.pool)
-        .await
-        .expect("tiers");
+    let tiers: Vec<(i64, String)> =
+        sqlx::query_as("SELECT id, name FROM tiers WHERE NOT is_default")
+            .fetch_all(&app.pool)
+            .await
+            .expect("tiers");
     let changes = tiers.into_iter().map(|(id, name)| {
         let fields = [
             ("name", name),
@@ -138,7 +151,8 @@ async fn of_two_tiers_that_become_the_default_at_once_one_is_it() {
 const TWO_WAIT: &str = "SELECT count(*) = 2 FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
-/// A lock that every query of `tiers` waits for once it has seen its rows: a row lock stops no reading.
+/// A lock that every query of `tiers` waits for once it has seen its rows: a row lock stops no
+/// reading.
 const GATE: i64 = 7;
 
 async fn put_gate_before_tiers(pool: &PgPool) {
@@ -163,7 +177,11 @@ async fn a_file_that_is_deleted_while_it_is_asked_for_is_not_found() {
     app.run_jobs().await;
     put_gate_before_tiers(&app.pool).await;
     let mut gate = postgres::begin(&app.pool).await.expect("a transaction");
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(GATE).execute(&mut *gate).await.expect("a lock");
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(GATE)
+        .execute(&mut *gate)
+        .await
+        .expect("a lock");
 
     let nobody = app.anonymous();
     let requests: Vec<_> =
@@ -199,7 +217,9 @@ async fn json_of_a_session_is_kept_by_nobody_else() {
         expect_private(client.get(&path).await);
     }
     expect_private(client.upload("b.png", pictures::png(10, 10)).await);
-    expect_private(client.post(&format!("/api/images/{pk}/expiring_links"), json!({"valid_for": 300})).await);
+    expect_private(
+        client.post(&format!("/api/images/{pk}/expiring_links"), json!({"valid_for": 300})).await,
+    );
     expect_private(client.patch(&format!("/api/images/{pk}"), json!({"title": "Rome"})).await);
     let refused = app.anonymous().get("/api/images").await;
     assert_eq!(refused.header("cache-control"), "no-store");

@@ -53,9 +53,12 @@ async fn a_username_is_compared_without_regard_to_case() {
 async fn a_wrong_password_and_an_unknown_user_are_told_apart_by_nobody() {
     let app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    let wrong = app.anonymous().log_in("ada", "wrong").await.expect_problem(401, "wrong-credentials");
-    let unknown = app.anonymous().log_in("eve", "wrong").await.expect_problem(401, "wrong-credentials");
-    let impossible = app.anonymous().log_in("e v e", "wrong").await.expect_problem(401, "wrong-credentials");
+    let wrong =
+        app.anonymous().log_in("ada", "wrong").await.expect_problem(401, "wrong-credentials");
+    let unknown =
+        app.anonymous().log_in("eve", "wrong").await.expect_problem(401, "wrong-credentials");
+    let impossible =
+        app.anonymous().log_in("e v e", "wrong").await.expect_problem(401, "wrong-credentials");
     assert_eq!(wrong["detail"], unknown["detail"]);
     assert_eq!(wrong["detail"], impossible["detail"]);
 }
@@ -128,7 +131,8 @@ async fn a_new_password_ends_the_users_other_sessions() {
     app.create_user("ada", "Basic").await;
     let (here, elsewhere) = (app.logged_in("ada").await, app.logged_in("ada").await);
 
-    let change = |current: &str, new: &str| json!({"current_password": current, "new_password": new});
+    let change =
+        |current: &str, new: &str| json!({"current_password": current, "new_password": new});
     let refused = here.post("/api/session/password", change("wrong", "a new password")).await;
     refused.expect_problem(401, "wrong-credentials");
     let short = here.post("/api/session/password", change(PASSWORD, "short")).await;

@@ -1,5 +1,6 @@
-//! The contract of the source system: one story is told to an independent Django server that keeps it and to ours, and
-//! every difference between the answers stands, with its reason, in the table of `benches/peers/django/README.md`.
+//! The contract of the source system: one story is told to an independent Django server that keeps
+//! it and to ours, and every difference between the answers stands, with its reason, in the table
+//! of `benches/peers/django/README.md`.
 
 #[path = "../benches/peers/django.rs"]
 mod django;
@@ -25,7 +26,7 @@ const ACCOUNTS: [(&str, &str); 4] =
 // Python runs while the test waits for it
 #[tokio::test(flavor = "multi_thread")]
 async fn every_difference_to_the_source_system_is_listed_and_every_listed_one_occurs() {
-    let Some(peer) = DjangoPeer::start(None, 1) else { return };
+    let peer = DjangoPeer::start(None, 1).expect("Django, which bin/django-peer installs");
     let accounts = ACCOUNTS.map(|(name, tier)| format!("{name}:{PASSWORD}:{tier}"));
     peer.manage(&[&["add_accounts"], accounts.each_ref().map(String::as_str).as_slice()].concat());
     let mut there = Server::source(peer);

@@ -60,10 +60,13 @@ async fn health_checks_are_logged_for_debugging_only() {
         let said = running.said();
         let health: Vec<_> =
             said.iter().filter(|line| line.contains("z\"") || line.contains("finished")).collect();
-        let checks =
-            health.iter().filter(|line| line.contains("/readyz") || line.contains("/healthz")).count();
+        let checks = health
+            .iter()
+            .filter(|line| line.contains("/readyz") || line.contains("/healthz"))
+            .count();
         assert_eq!(checks > 0, is_logged, "{level}: {said:#?}");
-        let finished = health.iter().filter(|line| line.contains("finished processing request")).count();
+        let finished =
+            health.iter().filter(|line| line.contains("finished processing request")).count();
         assert_eq!(finished, if is_logged { 3 } else { 1 }, "{level}: {said:#?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What lasts longer than a request: streams of events, and requests that wait. Both end, or are judged again, when the
-//! account or its rights change.
+//! What lasts longer than a request: streams of events, and requests that wait. Both end, or are
+//! judged again, when the account or its rights change.
 
 use std::time::Duration;
 
@@ -73,15 +73,21 @@ async fn a_login_that_was_checked_against_an_older_password_opens_no_session() {
     let id = app.create_user("ada", "Basic").await;
     let mut connection = app.pool.acquire().await.expect("a connection");
     let name = "ada".parse().expect("a name");
-    let before = db::users::credentials(&mut connection, &name).await.expect("a query").expect("ada");
+    let before =
+        db::users::credentials(&mut connection, &name).await.expect("a query").expect("ada");
     db::users::set_password(&mut connection, id, &"another hash".to_owned().into(), false)
         .await
         .expect("another password");
     let user = db::users::active(&mut connection, before.login).await.expect("a query");
     assert!(user.is_none(), "a session with the older credentials still works");
     // one's own change does not undo the one that came between
-    let replaced =
-        db::users::replace_password(&mut connection, before.login, &"mine".to_owned().into(), false).await;
+    let replaced = db::users::replace_password(
+        &mut connection,
+        before.login,
+        &"mine".to_owned().into(),
+        false,
+    )
+    .await;
     assert!(replaced.expect("a query").is_none());
 }
 
@@ -99,7 +105,10 @@ async fn a_login_from_before_a_deactivation_does_not_come_back_with_the_account(
     // as if the login had been checked before, and its session been opened after the deactivation
     let kept = "CREATE TABLE kept AS SELECT * FROM sessions";
     sqlx::query(kept).execute(&app.pool).await.expect("sessions");
-    admin.send_form(&path, &[("username", "ada"), ("tier", &tier)]).await.expect(StatusCode::SEE_OTHER);
+    admin
+        .send_form(&path, &[("username", "ada"), ("tier", &tier)])
+        .await
+        .expect(StatusCode::SEE_OTHER);
     let again = "INSERT INTO sessions SELECT * FROM kept ON CONFLICT DO NOTHING";
     sqlx::query(again).execute(&app.pool).await.expect("sessions");
     ada.get("/api/session").await.expect_problem(401, "not-logged-in");
@@ -115,7 +124,8 @@ async fn logins_and_password_changes_at_the_same_time_leave_no_session_of_the_ol
     let here = app.logged_in("ada").await;
     let others: Vec<_> = (0..6).map(|_| app.anonymous()).collect();
     let change = json!({"current_password": PASSWORD, "new_password": "another password"});
-    let logins = futures::future::join_all(others.iter().map(|client| client.log_in("ada", PASSWORD)));
+    let logins =
+        futures::future::join_all(others.iter().map(|client| client.log_in("ada", PASSWORD)));
     let (changed, _) = tokio::join!(here.post("/api/session/password", change), logins);
     changed.expect(StatusCode::NO_CONTENT);
     here.get("/api/session").await.expect(StatusCode::OK);
@@ -129,7 +139,8 @@ async fn the_tier_is_looked_at_again_after_a_wait() {
     let mut app = TestApp::start().await;
     let image = app.user("Basic").await.uploaded("a.png", pictures::png(50, 50)).await;
     let (client, link) = (app.anonymous(), url(&image));
-    let waiting = tokio::spawn(async move { client.get_with(&link, &[("prefer", "wait=30")]).await });
+    let waiting =
+        tokio::spawn(async move { client.get_with(&link, &[("prefer", "wait=30")]).await });
     app.wait_until("SELECT count(*) = 1 FROM thumbnails WHERE state = 'pending'").await;
     app.change_tier("Basic", |tier| tier.thumbnail_heights = heights("400")).await;
     app.run_jobs().await;
@@ -146,10 +157,14 @@ async fn an_expiry_is_looked_at_again_after_a_wait() {
     let client = app.user("Enterprise").await;
     let image = client.uploaded("a.png", pictures::png(50, 50)).await;
     let path = format!("/api/images/{}/expiring_links", image["pk"]);
-    let made = client.post(&path, json!({"valid_for": 300, "height": 200})).await.expect(StatusCode::CREATED);
+    let made = client
+        .post(&path, json!({"valid_for": 300, "height": 200}))
+        .await
+        .expect(StatusCode::CREATED);
     let link = made.json()["link"].as_str().expect("a link").to_owned();
     let anonymous = app.anonymous();
-    let waiting = tokio::spawn(async move { anonymous.get_with(&link, &[("prefer", "wait=30")]).await });
+    let waiting =
+        tokio::spawn(async move { anonymous.get_with(&link, &[("prefer", "wait=30")]).await });
     app.wait_until("SELECT count(*) = 1 FROM thumbnails WHERE state = 'pending'").await;
     app.clock.advance(Duration::from_secs(301));
     app.run_jobs().await;
@@ -178,7 +193,10 @@ async fn the_files_of_a_deactivated_account_are_gone_and_come_back_with_it() {
     for link in &links {
         anyone.get(link).await.expect_problem(404, "not-found");
     }
-    sqlx::query("UPDATE users SET is_active = true").execute(&mut *connection).await.expect("an active user");
+    sqlx::query("UPDATE users SET is_active = true")
+        .execute(&mut *connection)
+        .await
+        .expect("an active user");
     for link in &links {
         anyone.get(link).await.expect(StatusCode::OK);
     }

@@ -1,4 +1,5 @@
-//! Thumbnails: absent until somebody asks, pending until a worker has made them, ready from then on.
+//! Thumbnails: absent until somebody asks, pending until a worker has made them, ready from then
+//! on.
 
 use std::time::Duration;
 
@@ -19,14 +20,21 @@ async fn the_first_request_answers_202_and_the_next_after_the_job_200() {
     let image = client.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     let (pk, url) = (&image["pk"], url(&image, "200 px high"));
     let status = format!("/api/images/{pk}/thumbnails/200");
-    assert_eq!(client.get(&status).await.json()["state"], "absent", "asking for the state makes nothing");
+    assert_eq!(
+        client.get(&status).await.json()["state"],
+        "absent",
+        "asking for the state makes nothing"
+    );
     assert_eq!(app.rows("apalis.jobs").await, 0);
 
     let pending = app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     assert_eq!(pending.header("location"), format!("{}{status}", app.origin));
     assert_eq!(pending.header("retry-after"), "1");
     assert_eq!(pending.header("cache-control"), "no-store");
-    assert_eq!(pending.json(), json!({"state": "pending", "status_url": format!("{}{status}", app.origin)}));
+    assert_eq!(
+        pending.json(),
+        json!({"state": "pending", "status_url": format!("{}{status}", app.origin)})
+    );
     assert_eq!(client.get(&status).await.json()["state"], "pending");
     app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     assert_eq!(app.jobs_in("thumbnails").await, 1);
@@ -41,7 +49,10 @@ async fn the_first_request_answers_202_and_the_next_after_the_job_200() {
         (&json!("ready"), &json!(267), &json!(200))
     );
     let image = client.get(&format!("/api/images/{pk}")).await.json();
-    assert!(image["placeholder"].as_str().is_some_and(|hash| !hash.is_empty()), "the thumbhash is known now");
+    assert!(
+        image["placeholder"].as_str().is_some_and(|hash| !hash.is_empty()),
+        "the thumbhash is known now"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +93,8 @@ async fn a_request_that_prefers_to_wait_gets_the_bytes() {
     let mut app = TestApp::start().await;
     let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(800, 600)).await;
     app.start_worker().await;
-    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
+    let answer =
+        app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     let answer = answer.expect(StatusCode::OK);
     assert_eq!(answer.header("preference-applied"), "wait=30");
     assert_eq!(pictures::size(&answer.body), (267, 200));
@@ -93,7 +105,8 @@ async fn a_request_that_prefers_to_wait_gets_the_bytes() {
 async fn a_wait_that_is_too_short_ends_with_202() {
     let mut app = TestApp::start().await;
     let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(80, 60)).await;
-    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=1")]).await;
+    let answer =
+        app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=1")]).await;
     answer.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
 }
@@ -117,7 +130,8 @@ async fn an_image_of_a_page_waits_by_itself() {
 async fn waiting_requests_are_limited_and_the_rest_is_told_to_come_back() {
     let mut app = TestApp::start_with(|config| config.limits.waiting_requests = 0).await;
     let image = app.user("Basic").await.uploaded("a.jpg", pictures::jpeg(80, 60)).await;
-    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
+    let answer =
+        app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     answer.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
 }
@@ -127,8 +141,12 @@ async fn a_picture_that_cannot_be_decoded_fails_with_a_reason_and_can_be_retried
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png_with_damaged_pixels()).await;
-    let (status, url) = (format!("/api/images/{}/thumbnails/200", image["pk"]), url(&image, "200 px high"));
-    client.post(&format!("{status}/retry"), json!({})).await.expect_problem(409, "thumbnail-not-failed");
+    let (status, url) =
+        (format!("/api/images/{}/thumbnails/200", image["pk"]), url(&image, "200 px high"));
+    client
+        .post(&format!("{status}/retry"), json!({}))
+        .await
+        .expect_problem(409, "thumbnail-not-failed");
     app.anonymous().get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
 
@@ -136,9 +154,14 @@ async fn a_picture_that_cannot_be_decoded_fails_with_a_reason_and_can_be_retried
     let failed = client.get(&status).await.json();
     assert_eq!(failed["state"], "failed");
     assert_eq!(failed["reason"], problem["detail"]);
-    assert_eq!(app.jobs_in("thumbnails").await, 1, "what cannot be decoded is not tried again and again");
+    assert_eq!(
+        app.jobs_in("thumbnails").await,
+        1,
+        "what cannot be decoded is not tried again and again"
+    );
 
-    let retried = client.post(&format!("{status}/retry"), json!({})).await.expect(StatusCode::ACCEPTED);
+    let retried =
+        client.post(&format!("{status}/retry"), json!({})).await.expect(StatusCode::ACCEPTED);
     assert_eq!(retried.json()["state"], "pending");
     assert_eq!(app.jobs_in("thumbnails").await, 2);
     app.run_jobs().await;
@@ -151,7 +174,8 @@ async fn a_small_picture_is_not_enlarged() {
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(30, 20)).await;
     app.start_worker().await;
-    let answer = app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
+    let answer =
+        app.anonymous().get_with(url(&image, "200 px high"), &[("prefer", "wait=30")]).await;
     assert_eq!(pictures::size(&answer.expect(StatusCode::OK).body), (30, 20));
     app.stop_worker().await;
 }
@@ -240,8 +264,11 @@ async fn a_job_makes_the_other_thumbnails_of_its_image_that_wait() {
     app.anonymous().get(url(&other, "50 px high")).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     for height in [50, 100, 150, 200] {
-        let made =
-            app.anonymous().get(url(&image, &format!("{height} px high"))).await.expect(StatusCode::OK);
+        let made = app
+            .anonymous()
+            .get(url(&image, &format!("{height} px high")))
+            .await
+            .expect(StatusCode::OK);
         assert_eq!(pictures::size(&made.body).1, height);
     }
     app.anonymous().get(url(&other, "50 px high")).await.expect(StatusCode::OK);

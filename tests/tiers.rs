@@ -14,8 +14,10 @@ async fn moving_a_user_to_another_tier_acts_on_the_next_request() {
     let ada = app.logged_in("ada").await;
     ada.uploaded("a.png", pictures::png(10, 10)).await;
     let mut connection = app.pool.acquire().await.expect("a connection");
-    let enterprise =
-        db::tiers::by_name(&mut connection, "Enterprise").await.expect("a query").expect("the tier");
+    let enterprise = db::tiers::by_name(&mut connection, "Enterprise")
+        .await
+        .expect("a query")
+        .expect("the tier");
     db::users::set_tier(&mut connection, id, enterprise.id).await.expect("another tier");
 
     let list = ada.get("/api/images").await.expect(StatusCode::OK).json();
@@ -48,7 +50,10 @@ async fn the_database_itself_keeps_the_rules() {
         ("UPDATE tiers SET thumbnail_heights = '{400,200}'", "tiers_heights_valid"),
         ("UPDATE tiers SET thumbnail_heights = '{200,200}'", "tiers_heights_valid"),
         ("UPDATE tiers SET thumbnail_heights = '{NULL}'", "tiers_heights_valid"),
-        ("UPDATE tiers SET thumbnail_heights = array(SELECT generate_series(1, 17))", "tiers_heights_valid"),
+        (
+            "UPDATE tiers SET thumbnail_heights = array(SELECT generate_series(1, 17))",
+            "tiers_heights_valid",
+        ),
         ("UPDATE tiers SET name = 'Basic'", "tiers_name_key"),
         ("UPDATE tiers SET is_default = true", "tiers_default_key"),
         ("DELETE FROM tiers WHERE name = 'Basic'", "users_tier_id_fkey"),

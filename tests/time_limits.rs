@@ -32,7 +32,8 @@ async fn lock_image(pool: &PgPool, image: &Value) -> Transaction<'static, Postgr
 }
 
 async fn lock(connection: &mut PgConnection, image: &Value) {
-    let lock = sqlx::query("SELECT FROM images WHERE id = $1 FOR UPDATE").bind(image["pk"].as_i64());
+    let lock =
+        sqlx::query("SELECT FROM images WHERE id = $1 FOR UPDATE").bind(image["pk"].as_i64());
     lock.execute(connection).await.expect("a lock");
 }
 
@@ -51,7 +52,10 @@ async fn wait_for_waiting_statements(pool: &PgPool, is_right: impl Fn(i64) -> bo
     }
 }
 
-async fn expect_unavailable(what: &str, answer: impl Future<Output = reqwest::Result<reqwest::Response>>) {
+async fn expect_unavailable(
+    what: &str,
+    answer: impl Future<Output = reqwest::Result<reqwest::Response>>,
+) {
     let started = Instant::now();
     let limit = if what.contains("wait") { WAIT_LIMIT } else { ANSWER_LIMIT };
     let answer = tokio::time::timeout(Duration::from_mins(1), answer).await;
@@ -129,8 +133,8 @@ async fn requests_that_were_given_up_in_front_of_a_lock_leave_their_connections_
     let image = client.uploaded("a.png", pictures::png(50, 50)).await;
     let locked = lock_image(&app.pool, &image).await;
     let path = format!("/api/images/{}", image["pk"]);
-    let abandoned =
-        (0..30).map(|_| client.request(Method::DELETE, &path).timeout(Duration::from_millis(500)).send());
+    let abandoned = (0..30)
+        .map(|_| client.request(Method::DELETE, &path).timeout(Duration::from_millis(500)).send());
     assert!(join_all(abandoned).await.iter().all(Result::is_err), "all were given up");
     for _ in 0..5 {
         client.get("/api/images").await.expect(StatusCode::OK);

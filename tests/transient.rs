@@ -18,7 +18,8 @@ async fn run(app: &TestApp, statement: &'static str) {
     sqlx::query(statement).execute(&app.pool).await.expect(statement);
 }
 
-/// Fails the job with this error as apalis acknowledges it; how long until the job is due, in seconds.
+/// Fails the job with this error as apalis acknowledges it; how long until the job is due, in
+/// seconds.
 async fn fail(app: &TestApp, error: &str) -> f64 {
     run(app, "UPDATE apalis.jobs SET status = 'Queued'").await;
     let fail = "UPDATE apalis.jobs
@@ -69,10 +70,15 @@ async fn a_transient_failure_is_due_again_within_a_minute_and_costs_no_attempt()
     for failures in 1..=20 {
         let delay = fail(&app, "transient: storage: it is away").await;
         let expected = 2_f64.powi(failures).min(60.0);
-        assert!((expected * 0.74..=expected * 1.26).contains(&delay), "{delay} s after {failures} failures");
+        assert!(
+            (expected * 0.74..=expected * 1.26).contains(&delay),
+            "{delay} s after {failures} failures"
+        );
     }
-    let attempts: i32 =
-        sqlx::query_scalar("SELECT attempts FROM apalis.jobs").fetch_one(&app.pool).await.expect("a job");
+    let attempts: i32 = sqlx::query_scalar("SELECT attempts FROM apalis.jobs")
+        .fetch_one(&app.pool)
+        .await
+        .expect("a job");
     assert_eq!(attempts, 0);
     run(&app, "UPDATE apalis.jobs SET run_at = now()").await;
     app.run_jobs().await;
@@ -103,7 +109,10 @@ async fn a_day_after_its_request_a_thumbnail_fails_with_the_reason_and_is_retrie
         assert!(told.contains(reason), "{told}");
 
         let context = app.job_context();
-        assert_eq!(worker::retry_failed(&context, Some("another reason")).await.expect("a retry"), 0);
+        assert_eq!(
+            worker::retry_failed(&context, Some("another reason")).await.expect("a retry"),
+            0
+        );
         assert_eq!(worker::retry_failed(&context, Some(&told)).await.expect("a retry"), 1);
         app.run_jobs().await;
         app.anonymous().get(url(&image, "200 px high")).await.expect(StatusCode::OK);
@@ -172,7 +181,8 @@ async fn an_original_that_is_gone_is_looked_for_again() {
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let key = StorageKey::parse(&app.objects().await[0]).expect("a key");
-    let bytes = app.storage.get(&key, None).await.expect("a look").expect("an object").bytes().await;
+    let bytes =
+        app.storage.get(&key, None).await.expect("a look").expect("an object").bytes().await;
     app.storage.delete(vec![key.clone()]).await.expect("a lost file");
     client.get(url(&image, "200 px high")).await.expect(StatusCode::ACCEPTED);
     app.start_worker().await;
@@ -192,7 +202,8 @@ async fn a_process_that_turns_out_to_live_gets_its_jobs_attempts_back() {
     let register = "INSERT INTO apalis.workers (id, worker_type, storage_name, layers)
         VALUES ('host-p-thumbnails-0', 'thumbnails', '', ''), ('host-q-thumbnails-0', 'thumbnails', '', '')";
     run(&app, register).await;
-    let jobs = "INSERT INTO apalis.jobs (id, job_type, job, metadata, status, lock_by, attempts, lost_by)
+    let jobs =
+        "INSERT INTO apalis.jobs (id, job_type, job, metadata, status, lock_by, attempts, lost_by)
         VALUES ('lost', 'thumbnails', '{}', '', 'Queued', 'host-p-thumbnails-0', 1, NULL),
                ('held', 'thumbnails', '{}', '', 'Queued', 'host-p-thumbnails-0', 1, NULL),
                ('other', 'thumbnails', '{}', '', 'Queued', 'host-q-thumbnails-0', 1, NULL)";
@@ -200,8 +211,7 @@ async fn a_process_that_turns_out_to_live_gets_its_jobs_attempts_back() {
     // what apalis does once a worker has been silent for too long
     run(&app, "UPDATE apalis.jobs SET status = 'Pending', attempts = attempts + 1, lock_by = NULL WHERE id = 'lost'").await;
     let state = || async {
-        let state =
-            "SELECT string_agg(id || ' ' || status || ' ' || attempts, ', ' ORDER BY id) FROM apalis.jobs";
+        let state = "SELECT string_agg(id || ' ' || status || ' ' || attempts, ', ' ORDER BY id) FROM apalis.jobs";
         sqlx::query_scalar::<_, String>(state).fetch_one(&app.pool).await.expect("jobs")
     };
     assert_eq!(state().await, "held Queued 1, lost Pending 2, other Queued 1");
@@ -209,8 +219,7 @@ async fn a_process_that_turns_out_to_live_gets_its_jobs_attempts_back() {
         VALUES ('host-p-thumbnails-1', 'thumbnails', '', '', now() - interval '2 hours')";
     run(&app, restart).await;
     assert_eq!(state().await, "held Pending 1, lost Pending 1, other Queued 1");
-    let is_now =
-        "SELECT last_seen > now() - interval '1 minute' FROM apalis.workers WHERE id = 'host-p-thumbnails-1'";
+    let is_now = "SELECT last_seen > now() - interval '1 minute' FROM apalis.workers WHERE id = 'host-p-thumbnails-1'";
     app.wait_until(is_now).await;
     run(&app, "DELETE FROM apalis.jobs").await;
 }

@@ -1,4 +1,5 @@
-//! An installation of the first edition goes on in place: its database is migrated, its files keep their names.
+//! An installation of the first edition goes on in place: its database is migrated, its files keep
+//! their names.
 
 use std::fs;
 
@@ -22,7 +23,8 @@ async fn run(pool: &PgPool, statement: &'static str) {
 async fn first_edition() -> (PgConnectOptions, PgPool) {
     let database = fresh_database().await;
     let pool = postgres::connect(database.clone(), 2).await.expect("a pool");
-    run(&pool, "DROP SCHEMA apalis CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    run(&pool, "DROP SCHEMA apalis CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .await;
     PostgresStorage::setup(&pool).await.expect("the queue's schema");
     let migrations = MIGRATIONS.iter().filter(|migration| migration.version <= FIRST_EDITION);
     let first = Migrator { migrations: migrations.cloned().collect(), ..Migrator::DEFAULT };
@@ -62,17 +64,28 @@ async fn everything_of_the_first_edition_is_served_and_what_waited_is_made() {
         fs::write(file, bytes).expect("a file");
     }
     let size = |bytes: &[u8]| bytes.len().to_string();
-    let filled = DATA.replace("$original", &size(&original)).replace("$thumbnail", &size(&thumbnail));
-    sqlx::raw_sql(sqlx::AssertSqlSafe(filled)).execute(&pool).await.expect("the first edition's data");
+    let filled =
+        DATA.replace("$original", &size(&original)).replace("$thumbnail", &size(&thumbnail));
+    sqlx::raw_sql(sqlx::AssertSqlSafe(filled))
+        .execute(&pool)
+        .await
+        .expect("the first edition's data");
 
     let migrate = Pictier::new(data.path()).on(&database).args(&["migrate"]).output();
     assert!(migrate.status.success(), "{migrate:?}");
     let mut everything = Pictier::new(data.path()).on(&database).start();
     let nobody = Client::new(&everything.origin().await);
-    let get =
-        async |path: &str| nobody.get_with(path, &[("prefer", "wait=30")]).await.expect(StatusCode::OK).body;
-    assert_eq!(get("/user_content/original/a-11111111-1111-4111-8111-111111111111.png").await, original);
-    assert_eq!(get("/user_content/resized/a-22222222-2222-4222-8222-222222222222.png").await, thumbnail);
+    let get = async |path: &str| {
+        nobody.get_with(path, &[("prefer", "wait=30")]).await.expect(StatusCode::OK).body
+    };
+    assert_eq!(
+        get("/user_content/original/a-11111111-1111-4111-8111-111111111111.png").await,
+        original
+    );
+    assert_eq!(
+        get("/user_content/resized/a-22222222-2222-4222-8222-222222222222.png").await,
+        thumbnail
+    );
     let made = get("/user_content/resized/a-33333333-3333-4333-8333-333333333333.png").await;
     assert_eq!(pictures::size(&made), (400, 400));
     assert!(everything.stop().await.success());

@@ -41,7 +41,8 @@ fn wait(client: &Client, url: &str, seconds: u32) -> JoinHandle<(StatusCode, Dur
 
 async fn wait_until_pending(app: &TestApp, count: i64) {
     let pending = "SELECT count(*) FROM thumbnails WHERE state = 'pending'";
-    while sqlx::query_scalar::<_, i64>(pending).fetch_one(&app.pool).await.expect("a count") < count {
+    while sqlx::query_scalar::<_, i64>(pending).fetch_one(&app.pool).await.expect("a count") < count
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -83,7 +84,8 @@ async fn the_end_of_a_thumbnail_whose_image_is_deleted_is_notified() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
     let stop = CancellationToken::new();
-    let listener = Notifications::listen(&app.pool, "thumbnail_finished", EchoTest::default(), stop.clone());
+    let listener =
+        Notifications::listen(&app.pool, "thumbnail_finished", EchoTest::default(), stop.clone());
     let mut heard = listener.subscribe();
     assert!(matches!(heard.next().await, Heard::Missed), "it listens");
     let images = [
@@ -94,7 +96,8 @@ async fn the_end_of_a_thumbnail_whose_image_is_deleted_is_notified() {
     for image in &images {
         client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
     }
-    let next = tokio::time::timeout(Duration::from_secs(20), heard.next()).await.expect("a notification");
+    let next =
+        tokio::time::timeout(Duration::from_secs(20), heard.next()).await.expect("a notification");
     let Heard::Notification(payload) = next else { panic!("the connection was lost") };
     let payload: Value = serde_json::from_str(&payload).expect("JSON");
     assert_eq!(
@@ -119,7 +122,8 @@ async fn requests_that_wait_for_many_thumbnails_share_their_looks_at_the_databas
     });
     let images: Vec<Value> = stream::iter(uploads).buffer_unordered(4).collect().await;
     silence_notifications(&app).await;
-    let waiting: Vec<_> = images.iter().map(|image| wait(&app.anonymous(), &url(image), 8)).collect();
+    let waiting: Vec<_> =
+        images.iter().map(|image| wait(&app.anonymous(), &url(image), 8)).collect();
     wait_until_pending(&app, i64::try_from(REQUESTS).expect("a count")).await;
     // each looks for itself once, after it has asked for its thumbnail
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -157,14 +161,16 @@ async fn one_thumbnail_told_to_many_streams_is_read_once() {
         async move { client.request(Method::GET, &path).send().await.expect("an answer") }
     };
     let of_account = stream::iter(0..STREAMS / 2).map(|_| open("/api/events".to_owned()));
-    let of_image = stream::iter(0..STREAMS / 2).map(|_| open(format!("/api/images/{}/events", image["pk"])));
+    let of_image =
+        stream::iter(0..STREAMS / 2).map(|_| open(format!("/api/images/{}/events", image["pk"])));
     let streams: Vec<Response> = of_account.chain(of_image).buffer_unordered(8).collect().await;
     // each stream of one image looks once when it starts
     wait_until_quiet(&proxy).await;
     let before = proxy.queries();
 
     let direct = postgres::connect(database, 1).await.expect("a pool");
-    let fail = "UPDATE thumbnails SET state = 'failed', failure_reason = 'tests' WHERE state = 'pending'";
+    let fail =
+        "UPDATE thumbnails SET state = 'failed', failure_reason = 'tests' WHERE state = 'pending'";
     sqlx::query(fail).execute(&direct).await.expect("an ended thumbnail");
     let told: FuturesUnordered<_> =
         streams.into_iter().map(|stream| hear_until(stream, "\"state\":\"failed\"")).collect();
@@ -190,12 +196,15 @@ async fn streams_and_waiting_requests_hold_no_connection() {
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(50, 50)).await;
     let waiting: Vec<_> = (0..30).map(|_| wait(&app.anonymous(), &url(&image), 20)).collect();
-    let streams = join_all((0..30).map(|_| client.request(Method::GET, "/api/events").send())).await;
+    let streams =
+        join_all((0..30).map(|_| client.request(Method::GET, "/api/events").send())).await;
     wait_until_pending(&app, 1).await;
     for _ in 0..5 {
         client.get("/api/images").await.expect(StatusCode::OK);
     }
-    assert!(streams.iter().all(|stream| stream.as_ref().is_ok_and(|stream| stream.status() == 200)));
+    assert!(
+        streams.iter().all(|stream| stream.as_ref().is_ok_and(|stream| stream.status() == 200))
+    );
     app.run_jobs().await;
     for waiting in waiting {
         assert_eq!(waiting.await.expect("an answer").0, StatusCode::OK);

@@ -58,12 +58,14 @@ fn is_forwarded(headers: &HeaderMap) -> bool {
     FORWARDING_HEADERS.iter().any(|name| headers.contains_key(*name))
 }
 
-/// Whether an address is one of this machine's or network's own, as a reverse proxy's is (RFC 1918, RFC 4193). A
-/// client of the Internet cannot escape the limit of its address by a header.
+/// Whether an address is one of this machine's or network's own, as a reverse proxy's is (RFC 1918,
+/// RFC 4193). A client of the Internet cannot escape the limit of its address by a header.
 fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unique_local() || v6 == Ipv6Addr::LOCALHOST || v6.is_unicast_link_local(),
+        IpAddr::V6(v6) => {
+            v6.is_unique_local() || v6 == Ipv6Addr::LOCALHOST || v6.is_unicast_link_local()
+        }
     }
 }
 
@@ -81,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_proxy_without_configuration_has_a_private_address() {
-        for address in ["127.0.0.1", "10.1.2.3", "172.18.0.1", "::1", "fd00::1", "::ffff:192.168.0.1"] {
+        for address in
+            ["127.0.0.1", "10.1.2.3", "172.18.0.1", "::1", "fd00::1", "::ffff:192.168.0.1"]
+        {
             assert!(is_private(address.parse().expect("an address")), "{address}");
         }
         for address in ["8.8.8.8", "172.32.0.1", "2001:db8::1", "::ffff:8.8.8.8"] {

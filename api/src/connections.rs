@@ -1,4 +1,5 @@
-//! Accepting connections: at most so many at a time, so that a process never runs out of files and memory.
+//! Accepting connections: at most so many at a time, so that a process never runs out of files and
+//! memory.
 
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,12 +15,14 @@ use tokio_io_timeout::TimeoutStream;
 use tower_http::add_extension::AddExtension;
 
 /// What a connection above the limit is told, as HTTP/1.1.
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Length: 0\r\n\r\n";
 /// The longest time to tell it.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
-/// A client that takes none of an answer for so long loses its connection. Streams of events send something each 15 s.
+/// A client that takes none of an answer for so long loses its connection. Streams of events send
+/// something each 15 s.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
 /// Accepts as many connections at a time as there are permits.
@@ -51,7 +54,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for LimitedAcceptor {
                 let _ = timeout(REFUSAL_TIME, stream.shutdown()).await;
                 return Err(io::Error::other("too many connections"));
             };
-            // an answer leaves at once: waiting for more to send along costs clients 40 ms each time
+            // an answer leaves at once: waiting for more to send along costs clients 40 ms each
+            // time
             stream.set_nodelay(true)?;
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(WRITE_TIME));

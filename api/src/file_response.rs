@@ -1,5 +1,5 @@
-//! Answers with a file's bytes: conditional requests and ranges (RFC 9110), and headers that keep a browser from
-//! taking an image for anything else.
+//! Answers with a file's bytes: conditional requests and ranges (RFC 9110), and headers that keep a
+//! browser from taking an image for anything else.
 
 use std::ops::Range;
 
@@ -88,17 +88,23 @@ impl FileResponse {
         }
     }
 
-    /// The answer to a request with these headers; `None` when the object is not there, or of another size than expected.
+    /// The answer to a request with these headers; `None` when the object is not there, or of
+    /// another size than expected.
     ///
-    /// Sizes are the object's own, never a row's: a wrong `Content-Length` would put a connection out of step.
+    /// Sizes are the object's own, never a row's: a wrong `Content-Length` would put a connection
+    /// out of step.
     pub(crate) async fn respond(
         self,
         storage: &Storage,
         request: &HeaderMap,
     ) -> Result<Option<Response>, StorageError> {
-        let etag: ETag = self.etag.parse().expect("a UUID and a number in quotes are an entity tag");
+        let etag: ETag =
+            self.etag.parse().expect("a UUID and a number in quotes are an entity tag");
         let mut headers = self.headers(&etag);
-        if request.typed_get::<IfNoneMatch>().is_some_and(|condition| !condition.precondition_passes(&etag)) {
+        if request
+            .typed_get::<IfNoneMatch>()
+            .is_some_and(|condition| !condition.precondition_passes(&etag))
+        {
             headers.remove(header::CONTENT_TYPE);
             return Ok(Some((StatusCode::NOT_MODIFIED, headers).into_response()));
         }
@@ -122,7 +128,8 @@ impl FileResponse {
         let status = match &range {
             None => StatusCode::OK,
             Some(range) => {
-                let content_range = format!("bytes {}-{}/{}", range.start, range.end - 1, object.size());
+                let content_range =
+                    format!("bytes {}-{}/{}", range.start, range.end - 1, object.size());
                 headers.insert(header::CONTENT_RANGE, ascii(&content_range));
                 StatusCode::PARTIAL_CONTENT
             }
@@ -144,7 +151,10 @@ impl FileResponse {
         headers.insert(header::CACHE_CONTROL, self.cache.header());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if let Some(name) = &self.file_name {
-            headers.insert(header::CONTENT_DISPOSITION, ascii(&format!("inline; filename=\"{name}\"")));
+            headers.insert(
+                header::CONTENT_DISPOSITION,
+                ascii(&format!("inline; filename=\"{name}\"")),
+            );
         }
         headers
     }
@@ -167,12 +177,16 @@ enum Requested {
     Nothing,
 }
 
-/// Several ranges at once, and ranges in other units, get the whole file, as RFC 9110 section 14.2 allows.
+/// Several ranges at once, and ranges in other units, get the whole file, as RFC 9110 section 14.2
+/// allows.
 fn requested_range(request: &HeaderMap, etag: &ETag, bytes: u64) -> Requested {
     let Some(range) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
         return Requested::Whole;
     };
-    if request.typed_get::<IfRange>().is_some_and(|condition| condition.is_modified(Some(etag), None)) {
+    if request
+        .typed_get::<IfRange>()
+        .is_some_and(|condition| condition.is_modified(Some(etag), None))
+    {
         return Requested::Whole;
     }
     let Ok(parsed) = parse_range_header(range) else {
@@ -200,9 +214,12 @@ mod tests {
 
     #[test]
     fn a_range_is_cut_to_the_file() {
-        for (header, expected) in
-            [("bytes=0-9", 0..10), ("bytes=90-", 90..100), ("bytes=-10", 90..100), ("bytes=50-1000", 50..100)]
-        {
+        for (header, expected) in [
+            ("bytes=0-9", 0..10),
+            ("bytes=90-", 90..100),
+            ("bytes=-10", 90..100),
+            ("bytes=50-1000", 50..100),
+        ] {
             assert!(
                 matches!(requested(header, None), Requested::Part(range) if range == expected),
                 "{header}"

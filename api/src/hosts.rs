@@ -1,5 +1,5 @@
-//! The host names that a request may be for. A site whose name was pointed at this machine (DNS rebinding) would
-//! otherwise have its scripts read what a browser on this network may.
+//! The host names that a request may be for. A site whose name was pointed at this machine (DNS
+//! rebinding) would otherwise have its scripts read what a browser on this network may.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -40,8 +40,8 @@ impl HostNames {
         }
     }
 
-    /// The hosts that a request names, without their ports. More than one, or one that is no host, is as good as another
-    /// site's.
+    /// The hosts that a request names, without their ports. More than one, or one that is no host,
+    /// is as good as another site's.
     fn asked(&self, headers: &HeaderMap, uri: &Uri) -> Vec<String> {
         let all = |name: &str| {
             let values = headers.get_all(name).iter();
@@ -73,19 +73,30 @@ fn address(host: &str) -> Option<IpAddr> {
 /// RFC 6761 section 6.3 keeps `localhost` and the names below it for this machine.
 fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost") || address(host).is_some_and(|ip| ip.is_loopback())
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || address(host).is_some_and(|ip| ip.is_loopback())
 }
 
 /// Refuses requests for other hosts.
-pub(crate) async fn check(State(names): State<HostNames>, request: Request, next: Next) -> Response {
+pub(crate) async fn check(
+    State(names): State<HostNames>,
+    request: Request,
+    next: Next,
+) -> Response {
     let asked = names.asked(request.headers(), request.uri());
     // orchestrators name the machine in whatever way they reach it
-    if health::CHECKS.contains(&request.uri().path()) || asked.iter().all(|host| names.allow(host)) {
+    if health::CHECKS.contains(&request.uri().path()) || asked.iter().all(|host| names.allow(host))
+    {
         return next.run(request).await;
     }
     let detail = match &names.public {
-        Some(public) => format!("This service is reached as {public}, not as {}.", asked.join(", ")),
-        None => format!("This service has no name. Set PUBLIC_URL to reach it as {}.", asked.join(", ")),
+        Some(public) => {
+            format!("This service is reached as {public}, not as {}.", asked.join(", "))
+        }
+        None => {
+            format!("This service has no name. Set PUBLIC_URL to reach it as {}.", asked.join(", "))
+        }
     };
     Problem::new(ProblemCode::UnknownHost, detail).into_response()
 }
@@ -101,10 +112,14 @@ mod tests {
     #[test]
     fn loopback_names_and_the_public_one_are_allowed() {
         let allowed = |host: &str| names(Some("img.example.com"), false).allow(host);
-        for host in ["img.example.com", "IMG.example.com", "localhost", "a.localhost", "127.0.0.1", "[::1]"] {
+        for host in
+            ["img.example.com", "IMG.example.com", "localhost", "a.localhost", "127.0.0.1", "[::1]"]
+        {
             assert!(allowed(host), "{host}");
         }
-        for host in ["evil.example.com", "img.example.com.evil.org", "10.0.0.7", "localhost.evil.org", ""] {
+        for host in
+            ["evil.example.com", "img.example.com.evil.org", "10.0.0.7", "localhost.evil.org", ""]
+        {
             assert!(!allowed(host), "{host}");
         }
     }
@@ -122,7 +137,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("host", "pictier:8000".parse().expect("a header"));
         headers.insert("x-forwarded-host", "img.example.com".parse().expect("a header"));
-        let asked = |behind_proxy| names(None, behind_proxy).asked(&headers, &Uri::from_static("/"));
+        let asked =
+            |behind_proxy| names(None, behind_proxy).asked(&headers, &Uri::from_static("/"));
         assert_eq!(asked(true), ["img.example.com"]);
         assert_eq!(asked(false), ["pictier"]);
     }
@@ -138,6 +154,8 @@ mod tests {
         headers.append("host", "localhost".parse().expect("a header"));
         headers.append("host", "evil.example".parse().expect("a header"));
         let names = names(None, false);
-        assert!(!names.asked(&headers, &Uri::from_static("/")).iter().all(|host| names.allow(host)));
+        assert!(
+            !names.asked(&headers, &Uri::from_static("/")).iter().all(|host| names.allow(host))
+        );
     }
 }

@@ -43,7 +43,11 @@ impl SessionJson {
             is_admin: user.is_admin,
             tier: TierJson {
                 name: spec.name.to_string(),
-                thumbnail_heights: spec.thumbnail_heights.iter().map(shared::domain::Height::px).collect(),
+                thumbnail_heights: spec
+                    .thumbnail_heights
+                    .iter()
+                    .map(shared::domain::Height::px)
+                    .collect(),
                 original_access: spec.original_access,
                 expiring_links: spec.expiring_links,
                 max_upload_bytes: spec.max_upload_bytes.as_u64(),
@@ -61,8 +65,8 @@ pub(crate) struct ImageJson {
     pk: i64,
     #[schema(example = "Holiday in Rome")]
     title: String,
-    /// `original` when the tier includes it, and `200 px high` and the like for each of the tier's heights. The first
-    /// request of a thumbnail has it made.
+    /// `original` when the tier includes it, and `200 px high` and the like for each of the tier's
+    /// heights. The first request of a thumbnail has it made.
     #[schema(value_type = std::collections::HashMap<String, String>)]
     file_urls: FileUrls,
     /// Where expiring links are created with POST; empty when the tier lacks them.
@@ -159,20 +163,25 @@ pub(crate) fn thumbnail_size(image: &Image, thumbnail: &Thumbnail) -> (u32, u32)
 impl ImageJson {
     /// `thumbnails` are the image's, of whatever heights: those that the tier lacks are left out.
     pub(crate) fn new(image: &Image, thumbnails: &[Thumbnail], tier: &Tier, urls: &Urls) -> Self {
-        let included = thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok());
+        let included =
+            thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok());
         let thumbnails: Vec<_> =
             included.map(|thumbnail| ThumbnailJson::new(image, thumbnail, urls)).collect();
-        let original = tier
-            .allows_original()
-            .is_ok()
-            .then(|| ("original".to_owned(), urls.original(&image.title, image.original, image.format)));
-        let resized = thumbnails.iter().map(|thumbnail| (label(thumbnail.height), thumbnail.url.clone()));
+        let original = tier.allows_original().is_ok().then(|| {
+            ("original".to_owned(), urls.original(&image.title, image.original, image.format))
+        });
+        let resized =
+            thumbnails.iter().map(|thumbnail| (label(thumbnail.height), thumbnail.url.clone()));
         let has_links = tier.allows_expiring_links().is_ok();
         Self {
             pk: image.id.0,
             title: image.title.as_str().to_owned(),
             file_urls: FileUrls(original.into_iter().chain(resized).collect()),
-            expiring_link_generator: if has_links { urls.expiring_links(image.id) } else { String::new() },
+            expiring_link_generator: if has_links {
+                urls.expiring_links(image.id)
+            } else {
+                String::new()
+            },
             uploaded_at: Timestamp(image.uploaded_at),
             width: image.width,
             height: image.height,

@@ -1,6 +1,6 @@
-//! The HTTP API. `routes.rs` is the table of every URL; a request goes from there to a handler, which parses it
-//! and calls a procedure of `shared::services`, or reads a page of rows through `shared::db`; `urls.rs` makes the links
-//! of the response.
+//! The HTTP API. `routes.rs` is the table of every URL; a request goes from there to a handler,
+//! which parses it and calls a procedure of `shared::services`, or reads a page of rows through
+//! `shared::db`; `urls.rs` makes the links of the response.
 
 mod auth;
 mod client_ip;
@@ -32,11 +32,12 @@ pub use error::ProblemCode;
 pub use openapi::document as openapi_document;
 
 use crate::{
-    auth::SessionWatch, connections::LimitedAcceptor, hosts::HostNames, thumbnail_events::ThumbnailEvents,
-    time_limits::DatabaseProbe, urls::UrlScheme,
+    auth::SessionWatch, connections::LimitedAcceptor, hosts::HostNames,
+    thumbnail_events::ThumbnailEvents, time_limits::DatabaseProbe, urls::UrlScheme,
 };
 
-/// A client that sends the head of a request more slowly, or nothing for so long, loses its connection.
+/// A client that sends the head of a request more slowly, or nothing for so long, loses its
+/// connection.
 const HEADER_TIME: Duration = Duration::from_secs(20);
 /// The longest head of a request, and what is read ahead of a body, in bytes.
 const HEADER_MAX_BYTES: usize = 64 << 10;
@@ -84,12 +85,17 @@ impl Api {
             .into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         tokio::spawn(stop_gracefully(handle.clone(), stop));
-        // telling HTTP/1 from HTTP/2 would wait for the first bytes without a limit; browsers use HTTP/2 with TLS only,
-        // which a proxy does
-        let mut server =
-            axum_server::from_tcp(listener.into_std()?)?.acceptor(connections).handle(handle).http1_only();
+        // telling HTTP/1 from HTTP/2 would wait for the first bytes without a limit; browsers use
+        // HTTP/2 with TLS only, which a proxy does
+        let mut server = axum_server::from_tcp(listener.into_std()?)?
+            .acceptor(connections)
+            .handle(handle)
+            .http1_only();
         let mut http1 = server.http_builder().http1();
-        http1.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_MAX_BYTES);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIME)
+            .max_buf_size(HEADER_MAX_BYTES);
         server.serve(service).await
     }
 }

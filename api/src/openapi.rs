@@ -1,5 +1,6 @@
-//! The description of the API (OpenAPI 3.1), made from the handlers. Every code that a handler lists becomes a
-//! response with the code's status; those that the layers can answer with are added to each operation.
+//! The description of the API (OpenAPI 3.1), made from the handlers. Every code that a handler
+//! lists becomes a response with the code's status; those that the layers can answer with are added
+//! to each operation.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The layer that gives every failed request a problem+json body with its request id, whoever refused it: a
-//! handler, the router, or a layer on the way.
+//! The layer that gives every failed request a problem+json body with its request id, whoever
+//! refused it: a handler, the router, or a layer on the way.
 
 use std::{any::Any, collections::BTreeMap};
 
@@ -43,7 +43,8 @@ pub(crate) struct ProblemBody {
     /// The fields that break rules, for `invalid-field`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
-    /// The same once more under each field's own name, as the source system had it; `file` for a file that is refused.
+    /// The same once more under each field's own name, as the source system had it; `file` for a
+    /// file that is refused.
     #[serde(flatten)]
     by_field: BTreeMap<String, Vec<String>>,
 }
@@ -67,7 +68,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
     let (mut parts, _) = response.into_parts();
     let problem = parts.extensions.remove::<Problem>().unwrap_or_else(|| of_status(status));
     parts.headers.remove(header::CONTENT_LENGTH);
-    let request_id = request_id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    let request_id =
+        request_id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     match reader {
         Reader::Program => json(parts, problem, request_id),
         Reader::Person { return_to } => {
@@ -79,7 +81,8 @@ pub(crate) async fn render(request: Request, next: Next) -> Response {
 /// Who reads the answer.
 enum Reader {
     Program,
-    /// Somebody in front of a browser, who followed a link to this path and query or, where there is none, sent a form.
+    /// Somebody in front of a browser, who followed a link to this path and query or, where there
+    /// is none, sent a form.
     Person {
         return_to: Option<String>,
     },

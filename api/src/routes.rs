@@ -5,7 +5,9 @@ use std::time::Duration;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header},
+    http::{
+        Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header,
+    },
     middleware,
     routing::{get, post},
 };
@@ -50,7 +52,8 @@ const COMPRESSED_TYPES: [&str; 6] = [
 const COMPRESSED_MIN_BYTES: u64 = 1024;
 /// Answers that a session decides are kept by nobody else, and not shown again unasked.
 const SESSION_CACHE: &str = "private, no-cache";
-/// Nothing in a file runs, whatever it is. The style is the one that browsers themselves give to a picture shown alone.
+/// Nothing in a file runs, whatever it is. The style is the one that browsers themselves give to a
+/// picture shown alone.
 const MEDIA_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 const OPENAPI_URL: &str = "/api/openapi.json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -103,7 +106,10 @@ fn pages() -> Router<AppState> {
         .route("/images/{pk}", get(pages::image::show_image))
         .route("/images/{pk}/tile", get(pages::gallery::show_tile))
         .route("/images/{pk}/title", post(pages::image::rename_image))
-        .route("/images/{pk}/delete", get(pages::image::confirm_deletion).post(pages::image::delete_image))
+        .route(
+            "/images/{pk}/delete",
+            get(pages::image::confirm_deletion).post(pages::image::delete_image),
+        )
         .route("/images/{pk}/thumbnails/{height}/retry", post(pages::image::retry_thumbnail))
         .route("/images/{pk}/links", post(pages::links::create_link))
         .route("/images/{pk}/links/{id}/revoke", post(pages::links::revoke_link))
@@ -159,7 +165,10 @@ fn media() -> OpenApiRouter<AppState> {
         // /user_content/expiring/{uuid}/
         .routes(routes!(media::download_expiring))
         .layer(fixed_header(header::CONTENT_SECURITY_POLICY, MEDIA_POLICY))
-        .layer(fixed_header(HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"))
+        .layer(fixed_header(
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "cross-origin",
+        ))
 }
 
 fn operation() -> OpenApiRouter<AppState> {
@@ -171,8 +180,10 @@ fn operation() -> OpenApiRouter<AppState> {
 }
 
 fn split() -> (Router<AppState>, Router<AppState>, openapi::OpenApi) {
-    let (with_session, mut description) =
-        OpenApiRouter::with_openapi(Description::openapi()).merge(api()).merge(uploads()).split_for_parts();
+    let (with_session, mut description) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(api())
+        .merge(uploads())
+        .split_for_parts();
     let (public, public_description) = media().merge(operation()).split_for_parts();
     description.merge(public_description);
     describe_problems(&mut description);
@@ -202,7 +213,10 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
         .layer(MapRequestLayer::new(forget_request_id))
         .set_x_request_id(MakeRequestUuid)
         .layer(
-            TraceLayer::new_for_http().make_span_with(span).on_response(log_response).on_failure(log_failure),
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(log_response)
+                .on_failure(log_failure),
         )
         .propagate_x_request_id()
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -221,11 +235,12 @@ fn fixed_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer
     SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
 }
 
-/// A client may refuse every encoding that we have, `identity` too; it gets that one (RFC 9110 section 12.5.3), as
-/// refusing would come after the request has taken effect.
+/// A client may refuse every encoding that we have, `identity` too; it gets that one (RFC 9110
+/// section 12.5.3), as refusing would come after the request has taken effect.
 fn allow_identity(mut request: Request) -> Request {
     let headers = request.headers_mut();
-    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let accepted =
+        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let refuses_identity = accepted.flat_map(|value| value.split(',')).any(|element| {
         let (coding, weight) = element.split_once(';').unwrap_or((element, ""));
         let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
@@ -247,8 +262,8 @@ fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_MIN_BYTES).and(is_text))
 }
 
-/// One line for each request: what was asked, and under which id. Health checks come every few seconds, so theirs are
-/// only for debugging.
+/// One line for each request: what was asked, and under which id. Health checks come every few
+/// seconds, so theirs are only for debugging.
 fn span(request: &Request) -> Span {
     let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     let (method, path) = (request.method(), request.uri().path());
@@ -287,7 +302,8 @@ fn forget_request_id(mut request: Request) -> Request {
     request
 }
 
-/// Every path works with and without a trailing slash, but for the docs page, which redirects to its own slash.
+/// Every path works with and without a trailing slash, but for the docs page, which redirects to
+/// its own slash.
 fn trim_trailing_slash(mut request: Request) -> Request {
     let path = request.uri().path();
     if path.len() == 1 || !path.ends_with('/') || path.starts_with(DOCS_URL) {

@@ -1,5 +1,6 @@
-//! How long a request may take. Whatever takes longer than usual asks whether the database answers, and ends when it
-//! does not: nobody waits for a database that is gone, and what is slow but alive goes on.
+//! How long a request may take. Whatever takes longer than usual asks whether the database answers,
+//! and ends when it does not: nobody waits for a database that is gone, and what is slow but alive
+//! goes on.
 
 use std::{
     pin::pin,
@@ -32,14 +33,17 @@ use crate::error::Problem;
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// The database counts as away when it does not answer within this time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// The longest time from a request to the head of its answer, without the time in which its body arrives, which has
-/// limits of its own. The longest wait for a thumbnail and the longest statement together fit into it.
+/// The longest time from a request to the head of its answer, without the time in which its body
+/// arrives, which has limits of its own. The longest wait for a thumbnail and the longest statement
+/// together fit into it.
 const REQUEST_LIMIT: Duration = Duration::from_mins(1);
 
-/// The rest of a shorter body is read and dropped, so that its connection can be used again, in bytes.
+/// The rest of a shorter body is read and dropped, so that its connection can be used again, in
+/// bytes.
 const LONG_BODY_BYTES: u64 = 64 << 10;
 
-/// Finds out whether the database answers, for all requests of the process that want to know. Cheap to clone.
+/// Finds out whether the database answers, for all requests of the process that want to know. Cheap
+/// to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct DatabaseProbe {
     pool: PgPool,
@@ -76,10 +80,17 @@ impl DatabaseProbe {
 }
 
 /// The layer that limits each request.
-pub(crate) async fn limit(State(database): State<DatabaseProbe>, request: Request, next: Next) -> Response {
+pub(crate) async fn limit(
+    State(database): State<DatabaseProbe>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (request, arrival) = watch_body(request);
     let response = limited(&database, &arrival, next.run(request)).await;
-    if response.status().is_success() || !arrival.is_long || arrival.has_ended.load(Ordering::Relaxed) {
+    if response.status().is_success()
+        || !arrival.is_long
+        || arrival.has_ended.load(Ordering::Relaxed)
+    {
         return response;
     }
     // what is left of the body is not read, so the connection cannot be used again
@@ -102,7 +113,10 @@ async fn limited(
         }
         spent += ASK_INTERVAL;
         if spent >= REQUEST_LIMIT {
-            let detail = format!("The request took longer than {} seconds. Try again soon.", spent.as_secs());
+            let detail = format!(
+                "The request took longer than {} seconds. Try again soon.",
+                spent.as_secs()
+            );
             return Problem::unavailable(detail).into_response();
         }
         tokio::select! {

@@ -1,4 +1,5 @@
-//! Forms with files: each file is streamed to a temporary one while it is counted, so that no upload is held in memory.
+//! Forms with files: each file is streamed to a temporary one while it is counted, so that no
+//! upload is held in memory.
 
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ pub(crate) struct FilesForm {
 
 /// A field of a form, which has not been read.
 pub(crate) struct FormFile<'f> {
-    /// The file's name; `None` for another field, and for the nameless file that a browser sends where none was chosen.
+    /// The file's name; `None` for another field, and for the nameless file that a browser sends
+    /// where none was chosen.
     pub(crate) name: Option<String>,
     field: Field<'f>,
     max_bytes: u64,
@@ -47,7 +49,11 @@ pub(crate) struct FormFile<'f> {
 
 impl FilesForm {
     /// Files larger than `max_bytes` are refused.
-    pub(crate) async fn open(state: &AppState, request: Request, max_bytes: u64) -> Result<Self, Problem> {
+    pub(crate) async fn open(
+        state: &AppState,
+        request: Request,
+        max_bytes: u64,
+    ) -> Result<Self, Problem> {
         Ok(Self { multipart: multipart(request, state).await?, max_bytes })
     }
 
@@ -56,7 +62,8 @@ impl FilesForm {
         let max_bytes = self.max_bytes;
         let field = self.multipart.next_field().await.map_err(|error| unread(&error, max_bytes))?;
         Ok(field.map(|field| {
-            let name = field.file_name().filter(|name| field.name() == Some("file") && !name.is_empty());
+            let name =
+                field.file_name().filter(|name| field.name() == Some("file") && !name.is_empty());
             FormFile { name: name.map(str::to_owned), field, max_bytes }
         }))
     }
@@ -78,7 +85,12 @@ pub(crate) async fn receive_file(
     refuse_announced(&state.services, user, &request)?;
     in_time(
         state,
-        read_form(&state.services.storage, request, state, uploads::max_bytes(&state.services, user)),
+        read_form(
+            &state.services.storage,
+            request,
+            state,
+            uploads::max_bytes(&state.services, user),
+        ),
     )
     .await
 }
@@ -97,7 +109,8 @@ pub(crate) async fn in_time<T>(
 
 /// What the announced length already rules out is refused before the body is read.
 fn refuse_announced(services: &Services, user: &User, request: &Request) -> Result<(), Problem> {
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced: u64 = announced.and_then(|length| length.parse().ok()).unwrap_or_default();
     let least = announced.saturating_sub(FORM_OVERHEAD_BYTES);
     let max = uploads::max_bytes(services, user);

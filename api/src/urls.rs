@@ -78,8 +78,8 @@ impl FromRequestParts<AppState> for Urls {
 }
 
 impl Urls {
-    /// Links within a page: they reach the host that the page came from, which may be another than the one that is
-    /// handed out.
+    /// Links within a page: they reach the host that the page came from, which may be another than
+    /// the one that is handed out.
     pub(crate) fn within_page() -> Self {
         Self { origin: "".into() }
     }
@@ -178,8 +178,8 @@ pub(crate) fn header_value(url: &str) -> HeaderValue {
     HeaderValue::from_str(url).expect("links are made of ASCII")
 }
 
-/// The id and extension in a file's name. What stands before them may be anything: a link outlives the title that
-/// it was made with.
+/// The id and extension in a file's name. What stands before them may be anything: a link outlives
+/// the title that it was made with.
 pub(crate) fn parse_file_name(name: &str) -> Option<(Uuid, Format)> {
     let (stem, extension) = name.rsplit_once('.')?;
     let start = stem.len().checked_sub(UUID_CHARS)?;
@@ -187,7 +187,8 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(Uuid, Format)> {
     if !(slug.is_empty() || slug.ends_with('-')) {
         return None;
     }
-    let format = [Format::Jpeg, Format::Png].into_iter().find(|format| format.extension() == extension)?;
+    let format =
+        [Format::Jpeg, Format::Png].into_iter().find(|format| format.extension() == extension)?;
     Some((Uuid::try_parse(id).ok()?, format))
 }
 
@@ -210,7 +211,9 @@ mod tests {
     fn origin(config: &HttpConfig, headers: &[(&'static str, &str)]) -> String {
         let headers: HeaderMap = headers
             .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a header")))
+            .map(|(name, value)| {
+                (http::HeaderName::from_static(name), value.parse().expect("a header"))
+            })
             .collect();
         UrlScheme::new(config).links(&headers, &Uri::from_static("/")).origin.to_string()
     }
@@ -231,7 +234,8 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_is_believed() {
-        let headers = [("host", "inner"), ("x-forwarded-host", "outer"), ("x-forwarded-proto", "https")];
+        let headers =
+            [("host", "inner"), ("x-forwarded-host", "outer"), ("x-forwarded-proto", "https")];
         assert_eq!(origin(&config(None, false), &headers), "http://inner");
         assert_eq!(origin(&config(None, true), &headers), "https://outer");
     }
@@ -241,14 +245,19 @@ mod tests {
         let id = Uuid::new_v4();
         for title in ["Holiday", "!!!", "日本語", "a-b-c"] {
             let title = Title::try_from(title.to_owned()).expect("a title");
-            assert_eq!(parse_file_name(&file_name(&title, id, Format::Png)), Some((id, Format::Png)));
+            assert_eq!(
+                parse_file_name(&file_name(&title, id, Format::Png)),
+                Some((id, Format::Png))
+            );
         }
     }
 
     #[test]
     fn a_login_leads_nowhere_else() {
         assert_eq!(page_paths::within("/images/1?a=b"), "/images/1?a=b");
-        for elsewhere in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a b", "images"] {
+        for elsewhere in
+            ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a b", "images"]
+        {
             assert_eq!(page_paths::within(elsewhere), "/", "{elsewhere}");
         }
         assert_eq!(page_paths::log_in(Some("/images/1?a=b")), "/login?next=%2Fimages%2F1%3Fa%3Db");
@@ -257,7 +266,9 @@ mod tests {
     #[test]
     fn what_is_no_file_name_is_not_read() {
         let id = Uuid::new_v4();
-        for name in ["", "x", "é.png", &format!("{id}"), &format!("x{id}.png"), &format!("{id}.exe")] {
+        for name in
+            ["", "x", "é.png", &format!("{id}"), &format!("x{id}.png"), &format!("{id}.exe")]
+        {
             assert_eq!(parse_file_name(name), None, "{name}");
         }
     }

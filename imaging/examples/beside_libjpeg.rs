@@ -3,10 +3,12 @@
 //! - `beside_libjpeg picture WIDTH HEIGHT` writes a picture of waves, edges and noise, as PPM.
 //! - `beside_libjpeg cmyk PICTURE.ppm` writes a JPEG of its four inks.
 //! - `beside_libjpeg without-adobe FILE.jpg` leaves Adobe's segment out.
-//! - `beside_libjpeg component FILE.jpg INDEX` writes one component of a file with a scan for each as a grey JPEG.
+//! - `beside_libjpeg component FILE.jpg INDEX` writes one component of a file with a scan for each
+//!   as a grey JPEG.
 //! - `beside_libjpeg flip FILE.jpg SEED` writes the file with some bits of its scans flipped.
-//! - `beside_libjpeg differences FILE.jpg DECODED.ppm` prints, for 200 and 400 px, the height and the mean absolute
-//!   difference between our thumbnail, before it is encoded, and the decoded picture resized with Lanczos3.
+//! - `beside_libjpeg differences FILE.jpg DECODED.ppm` prints, for 200 and 400 px, the height and
+//!   the mean absolute difference between our thumbnail, before it is encoded, and the decoded
+//!   picture resized with Lanczos3.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -29,8 +31,7 @@ type Failure = Box<dyn std::error::Error>;
 
 const HEIGHTS: [u32; 2] = [200, 400];
 const FLIPPED_BITS: usize = 30;
-const USAGE: &str =
-    "usage: beside_libjpeg picture|cmyk|without-adobe|component|flip|differences ...: see its source";
+const USAGE: &str = "usage: beside_libjpeg picture|cmyk|without-adobe|component|flip|differences ...: see its source";
 
 struct Ppm {
     width: u32,
@@ -47,7 +48,9 @@ fn main() -> Result<(), Failure> {
         ["without-adobe", path] => without_adobe(&fs::read(path)?)?,
         ["component", path, index] => component(&fs::read(path)?, index.parse()?)?,
         ["flip", path, seed] => flip(fs::read(path)?, seed.parse()?)?,
-        ["differences", path, decoded] => differences(&fs::read(path)?, &ppm(&fs::read(decoded)?)?)?,
+        ["differences", path, decoded] => {
+            differences(&fs::read(path)?, &ppm(&fs::read(decoded)?)?)?
+        }
         _ => return Err(USAGE.into()),
     };
     Ok(io::stdout().lock().write_all(&output)?)
@@ -98,7 +101,12 @@ fn cmyk(picture: &Ppm) -> Result<Vec<u8>, Failure> {
         .collect();
     let mut file = Vec::new();
     let encoder = Encoder::new(&mut file, 90);
-    encoder.encode(&inks, picture.width.try_into()?, picture.height.try_into()?, ColorType::Cmyk)?;
+    encoder.encode(
+        &inks,
+        picture.width.try_into()?,
+        picture.height.try_into()?,
+        ColorType::Cmyk,
+    )?;
     Ok(file)
 }
 
@@ -121,11 +129,14 @@ fn component(file: &[u8], index: usize) -> Result<Vec<u8>, Failure> {
             0xC0 | 0xC1 => {
                 let entries = &segment[10..];
                 let entry = entries.chunks_exact(3).nth(index).ok_or("no such component")?;
-                let factors = |shift: u8| entries.chunks_exact(3).map(move |entry| entry[1] >> shift & 0xF);
+                let factors =
+                    |shift: u8| entries.chunks_exact(3).map(move |entry| entry[1] >> shift & 0xF);
                 let side = |at: usize, shift: u8| {
                     let px = u32::from(u16::from_be_bytes([segment[at], segment[at + 1]]));
                     let max = factors(shift).max().unwrap_or(1);
-                    u16::try_from((px * u32::from(entry[1] >> shift & 0xF)).div_ceil(u32::from(max)))
+                    u16::try_from(
+                        (px * u32::from(entry[1] >> shift & 0xF)).div_ceil(u32::from(max)),
+                    )
                 };
                 id = Some(entry[0]);
                 grey.extend([0xFF, marker, 0, 11, 8]);
@@ -134,7 +145,8 @@ fn component(file: &[u8], index: usize) -> Result<Vec<u8>, Failure> {
                 grey.extend([1, entry[0], 0x11, entry[2]]);
             }
             0xDA => {
-                let is_marker = |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xD0..=0xD7);
+                let is_marker =
+                    |pair: &[u8]| pair[0] == 0xFF && !matches!(pair[1], 0 | 0xD0..=0xD7);
                 let length = file[at..].windows(2).position(is_marker).ok_or("no end of a scan")?;
                 if segment[4] == 1 && Some(segment[5]) == id {
                     grey.extend(segment);
@@ -175,7 +187,10 @@ fn lanczos(picture: &Ppm, width: u32, height: u32) -> Vec<u8> {
             for channel in 0..3 {
                 let samples = row[first * 3 + channel..].iter().step_by(3);
                 rows.push(
-                    samples.zip(weights).map(|(&sample, weight)| f32::from(sample) * weight).sum::<f32>(),
+                    samples
+                        .zip(weights)
+                        .map(|(&sample, weight)| f32::from(sample) * weight)
+                        .sum::<f32>(),
                 );
             }
         }
@@ -192,7 +207,8 @@ fn lanczos(picture: &Ppm, width: u32, height: u32) -> Vec<u8> {
     resized
 }
 
-/// For each sample of the smaller side, the first of the larger one that counts, and the weights from there on.
+/// For each sample of the smaller side, the first of the larger one that counts, and the weights
+/// from there on.
 fn weights(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
     let sinc = |x: f32| if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) };
     let ratio = from as f32 / to as f32;
@@ -213,7 +229,8 @@ fn differences(file: &[u8], decoded: &Ppm) -> Result<Vec<u8>, Failure> {
     let mut lines = Vec::new();
     let limits = Limits { max_pixels: 300_000_000, max_side_px: 65_535, ..Limits::default() };
     for height in HEIGHTS.into_iter().filter(|&height| height <= decoded.height) {
-        let made = imaging::pictures(file, &[height], &Options::default(), &limits, &Deadline::none())?;
+        let made =
+            imaging::pictures(file, &[height], &Options::default(), &limits, &Deadline::none())?;
         let made = made.first().ok_or("no picture")?.to_rgb8();
         let (width, height) = thumbnail_size(decoded.width, decoded.height, height, u32::MAX);
         let expected = lanczos(decoded, width, height);

@@ -1,4 +1,5 @@
-//! Writes a component of a JPEG as the scaled decoder gives it, as PGM: `planes FILE [EIGHTHS [COMPONENT]]`.
+//! Writes a component of a JPEG as the scaled decoder gives it, as PGM: `planes FILE [EIGHTHS
+//! [COMPONENT]]`.
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sides have 16 bits")]
 
@@ -20,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let is_asked = |scale: &Scale| scale.side() == eighths && !scale.is_of_triangle();
     let scale = Scale::ALL.into_iter().find(is_asked).ok_or("1, 2, 4 or 8 eighths")?;
     let file = fs::read(file)?;
-    let planes = jpeg::decode(&file, |_, _, _| scale.into(), 64, Damage::Refused, &Deadline::none())?;
+    let planes =
+        jpeg::decode(&file, |_, _, _| scale.into(), 64, Damage::Refused, &Deadline::none())?;
     let plane = planes.planes.get(component).ok_or("it has no such component")?;
     let (width, height) = (plane.width.ceil() as usize, plane.height.ceil() as usize);
     let mut output = io::stdout().lock();

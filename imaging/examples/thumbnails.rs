@@ -1,4 +1,5 @@
-//! Writes thumbnails, before they are encoded (`.png`) and as files: `thumbnails DIRECTORY HEIGHT[,HEIGHT] FILE ...`.
+//! Writes thumbnails, before they are encoded (`.png`) and as files: `thumbnails DIRECTORY
+//! HEIGHT[,HEIGHT] FILE ...`.
 
 use std::{
     env, fs,
@@ -22,7 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for &height in &heights {
             let made = imaging::thumbnails(&file, &[height], &options, &limits, &deadline)?;
             for thumbnail in made.thumbnails {
-                let extension = if thumbnail.format == imaging::Format::Png { "made.png" } else { "jpg" };
+                let extension =
+                    if thumbnail.format == imaging::Format::Png { "made.png" } else { "jpg" };
                 fs::write(directory.join(format!("{stem}-{height}.{extension}")), thumbnail.bytes)?;
             }
             for picture in imaging::pictures(&file, &[height], &options, &limits, &deadline)? {

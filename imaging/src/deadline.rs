@@ -29,8 +29,8 @@ impl Deadline {
         Self::after_on(since_first_use, patience)
     }
 
-    /// So long from now on another clock, such as the CPU time of the calling thread. The clock has to be read on the
-    /// thread that does the work.
+    /// So long from now on another clock, such as the CPU time of the calling thread. The clock has
+    /// to be read on the thread that does the work.
     pub fn after_on(clock: fn() -> Duration, patience: Duration) -> Self {
         let limit = clock().checked_add(patience).map(|at| Limit { clock, at });
         Self { limit }

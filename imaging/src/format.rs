@@ -46,7 +46,10 @@ impl FromStr for Format {
     type Err = UnknownFormat;
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        [Self::Jpeg, Self::Png].into_iter().find(|format| format.name() == name).ok_or(UnknownFormat)
+        [Self::Jpeg, Self::Png]
+            .into_iter()
+            .find(|format| format.name() == name)
+            .ok_or(UnknownFormat)
     }
 }
 

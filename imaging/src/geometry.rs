@@ -1,7 +1,8 @@
 //! How large a thumbnail is.
 
-/// Width and height in px of the thumbnail that is `wanted` px high, of an image that is displayed `width` × `height`
-/// px: never enlarged, never empty, and scaled down further where it would be wider than `max_width`.
+/// Width and height in px of the thumbnail that is `wanted` px high, of an image that is displayed
+/// `width` × `height` px: never enlarged, never empty, and scaled down further where it would be
+/// wider than `max_width`.
 pub fn thumbnail_size(width: u32, height: u32, wanted: u32, max_width: u32) -> (u32, u32) {
     let (width, height) = (width.max(1), height.max(1));
     let thumbnail_height = wanted.clamp(1, height);

@@ -16,6 +16,11 @@ pub struct Limits {
 impl Default for Limits {
     /// 50 megapixels, 16,384 px a side, 64 scans, 4 MiB of metadata.
     fn default() -> Self {
-        Self { max_pixels: 50_000_000, max_side_px: 16_384, max_scans: 64, max_metadata_bytes: 4 << 20 }
+        Self {
+            max_pixels: 50_000_000,
+            max_side_px: 16_384,
+            max_scans: 64,
+            max_metadata_bytes: 4 << 20,
+        }
     }
 }

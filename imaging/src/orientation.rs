@@ -30,8 +30,8 @@ impl Orientation {
         if self.swaps_sides() { (height, width) } else { (width, height) }
     }
 
-    /// The orientation in a block of EXIF, also of one that is damaged elsewhere, as browsers have it; one that cannot
-    /// be read says nothing.
+    /// The orientation in a block of EXIF, also of one that is damaged elsewhere, as browsers have
+    /// it; one that cannot be read says nothing.
     pub(crate) fn of_exif_block(tiff: Vec<u8>) -> Option<Self> {
         let exif = Reader::new().continue_on_error(true).read_raw(tiff);
         let exif = exif.or_else(|error| error.distill_partial_result(drop)).ok()?;

@@ -6,11 +6,12 @@ use image::{
     imageops,
 };
 
-/// The longer side of the picture in px. A thumbhash has few waves a side: whoever enlarges so few pixels smoothly sees
-/// hardly less than it says, and a page can carry the picture in itself.
+/// The longer side of the picture in px. A thumbhash has few waves a side: whoever enlarges so few
+/// pixels smoothly sees hardly less than it says, and a page can carry the picture in itself.
 const SIDE_PX: u32 = 8;
 
-/// The picture that a thumbhash stands for as a tiny PNG, to be shown enlarged; nothing for what is no thumbhash.
+/// The picture that a thumbhash stands for as a tiny PNG, to be shown enlarged; nothing for what is
+/// no thumbhash.
 pub fn placeholder_png(thumbhash: &[u8]) -> Option<Vec<u8>> {
     let (width, height, pixels) = thumbhash::thumb_hash_to_rgba(thumbhash).ok()?;
     let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
@@ -21,8 +22,11 @@ pub fn placeholder_png(thumbhash: &[u8]) -> Option<Vec<u8>> {
     let is_opaque = picture.pixels().all(|pixel| pixel.0[3] == u8::MAX);
     let small = if is_opaque { small.to_rgb8().into() } else { small };
     let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter);
-    encoder.write_image(small.as_bytes(), small.width(), small.height(), small.color().into()).ok()?;
+    let encoder =
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::NoFilter);
+    encoder
+        .write_image(small.as_bytes(), small.width(), small.height(), small.color().into())
+        .ok()?;
     Some(bytes)
 }
 
@@ -37,7 +41,11 @@ mod tests {
         assert!(png.len() < 400, "{} bytes", png.len());
         let picture = image::load_from_memory(&png).expect("a PNG").to_rgb8();
         // a thumbhash knows the shape only roughly
-        assert!(picture.width() == 8 && (4..=5).contains(&picture.height()), "{:?}", picture.dimensions());
+        assert!(
+            picture.width() == 8 && (4..=5).contains(&picture.height()),
+            "{:?}",
+            picture.dimensions()
+        );
         let [r, g, b] = picture.get_pixel(4, 2).0;
         assert!(r > 150 && g < 90 && b < 90, "{r} {g} {b}");
     }

@@ -45,7 +45,8 @@ pub(crate) fn progressive(width: u16, height: u16) -> Vec<u8> {
 pub(crate) fn cmyk(width: u16, height: u16, kind: jpeg_encoder::ColorType) -> Vec<u8> {
     let picture = corners(u32::from(width), u32::from(height)).into_rgb8();
     // without black, the inks are what is missing of red, green and blue
-    let inks: Vec<u8> = picture.pixels().flat_map(|p| [255 - p[0], 255 - p[1], 255 - p[2], 0]).collect();
+    let inks: Vec<u8> =
+        picture.pixels().flat_map(|p| [255 - p[0], 255 - p[1], 255 - p[2], 0]).collect();
     let mut bytes = Vec::new();
     jpeg_encoder::Encoder::new(&mut bytes, 90)
         .encode(&inks, width, height, kind)
@@ -53,7 +54,8 @@ pub(crate) fn cmyk(width: u16, height: u16, kind: jpeg_encoder::ColorType) -> Ve
     bytes
 }
 
-/// A PNG of palette entries, two bits each, that shows [`corners`]; the colour of the upper left is half transparent.
+/// A PNG of palette entries, two bits each, that shows [`corners`]; the colour of the upper left is
+/// half transparent.
 pub(crate) fn palette(side: u8) -> Vec<u8> {
     let entry = |right: bool, low: bool| u8::from(right) | u8::from(low) << 1;
     let mut rows = Vec::new();
@@ -66,7 +68,8 @@ pub(crate) fn palette(side: u8) -> Vec<u8> {
         }
     }
     let header =
-        [&u32::from(side).to_be_bytes()[..], &u32::from(side).to_be_bytes(), &[2, 3, 0, 0, 0]].concat();
+        [&u32::from(side).to_be_bytes()[..], &u32::from(side).to_be_bytes(), &[2, 3, 0, 0, 0]]
+            .concat();
     let colours = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]].concat();
     let chunks = [
         chunk(b"IHDR", &header),
@@ -78,14 +81,21 @@ pub(crate) fn palette(side: u8) -> Vec<u8> {
     [b"\x89PNG\r\n\x1A\n", &chunks.concat()[..]].concat()
 }
 
-/// An interlaced PNG of RGBA, small enough for a block that is not compressed (W3C PNG specification, section 8.2).
+/// An interlaced PNG of RGBA, small enough for a block that is not compressed (W3C PNG
+/// specification, section 8.2).
 pub(crate) fn interlaced(picture: &DynamicImage) -> Vec<u8> {
     let picture = picture.to_rgba8();
     let (width, height) = picture.dimensions();
     let mut rows = Vec::new();
-    for (first_x, first_y, step_x, step_y) in
-        [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
-    {
+    for (first_x, first_y, step_x, step_y) in [
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ] {
         if first_x >= width {
             continue;
         }
@@ -108,7 +118,8 @@ pub(crate) fn stored(content: &[u8]) -> Vec<u8> {
         (a, (b + a) % 65_521)
     });
     let checksum = (b << 16 | a).to_be_bytes();
-    [&[0x78, 0x01, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), content, &checksum].concat()
+    [&[0x78, 0x01, 1][..], &length.to_le_bytes(), &(!length).to_le_bytes(), content, &checksum]
+        .concat()
 }
 
 /// A block of EXIF that has an orientation and nothing else.

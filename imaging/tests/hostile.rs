@@ -18,7 +18,10 @@ fn survive(bytes: &[u8]) {
     let displayed = inspected.expect("what is not taken has no thumbnail");
     for made in rendition.thumbnails {
         let (width, height) = (displayed.width, displayed.height);
-        assert_eq!((made.width, made.height), thumbnail_size(width, height, made.requested_height, 16_384));
+        assert_eq!(
+            (made.width, made.height),
+            thumbnail_size(width, height, made.requested_height, 16_384)
+        );
     }
 }
 

@@ -49,7 +49,9 @@ fn a_stream_of_scans_without_end_is_given_up() {
 
 #[test]
 fn what_is_neither_is_not_an_image() {
-    for bytes in [&b"x"[..], b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM", b"\xFF\xD8", b"\x89PNG\r\n", b"<svg/>"] {
+    for bytes in
+        [&b"x"[..], b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM", b"\xFF\xD8", b"\x89PNG\r\n", b"<svg/>"]
+    {
         assert!(matches!(inspected(bytes), Err(InspectError::NotAnImage)), "{bytes:?}");
     }
     assert!(matches!(inspected(b""), Err(InspectError::Empty)));
@@ -100,11 +102,19 @@ fn bytes_behind_the_end_do_no_harm() {
 fn the_limits_hold_at_the_header() {
     let limit = 50_000_000;
     let bomb = with_header(&png(1, 1), 16_384, 16_384, [8, 2, 0, 0, 0]);
-    assert!(matches!(inspected(&bomb), Err(InspectError::TooManyPixels { limit: l, .. }) if l == limit));
+    assert!(
+        matches!(inspected(&bomb), Err(InspectError::TooManyPixels { limit: l, .. }) if l == limit)
+    );
     let bomb = with_header(&png(1, 1), 60_000, 60_000, [8, 2, 0, 0, 0]);
-    assert!(matches!(inspected(&bomb), Err(InspectError::SideTooLong { side_px: 60_000, limit: 16_384 })));
+    assert!(matches!(
+        inspected(&bomb),
+        Err(InspectError::SideTooLong { side_px: 60_000, limit: 16_384 })
+    ));
     let bomb = with_header(&png(1, 1), 16_385, 1, [8, 2, 0, 0, 0]);
-    assert!(matches!(inspected(&bomb), Err(InspectError::SideTooLong { side_px: 16_385, limit: 16_384 })));
+    assert!(matches!(
+        inspected(&bomb),
+        Err(InspectError::SideTooLong { side_px: 16_385, limit: 16_384 })
+    ));
     let mut bomb = jpeg(16, 16);
     let frame = frame_header(&bomb);
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xFF, 0xFF, 0xFF, 0xFF]);
@@ -121,7 +131,10 @@ fn rare_kinds_of_jpeg_are_refused_with_their_name() {
         let frame = frame_header(&bytes);
         bytes[frame + 1] = marker;
         let error = inspected(&bytes).expect_err("a rare kind");
-        assert!(matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)), "{error}");
+        assert!(
+            matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)),
+            "{error}"
+        );
     }
     // precision, and number of components
     for (offset, value, kind) in [(4, &[12][..], "8 bits"), (9, &[2], "components")] {
@@ -129,7 +142,10 @@ fn rare_kinds_of_jpeg_are_refused_with_their_name() {
         let frame = frame_header(&bytes);
         bytes[frame + offset..][..value.len()].copy_from_slice(value);
         let error = inspected(&bytes).expect_err("a rare kind");
-        assert!(matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)), "{error}");
+        assert!(
+            matches!(error, InspectError::Unsupported { reason } if reason.contains(kind)),
+            "{error}"
+        );
     }
 }
 
@@ -145,7 +161,8 @@ fn an_extended_sequential_jpeg_is_taken() {
 fn restart_markers_and_fill_bytes_belong_to_the_scan() {
     let whole = jpeg(16, 16);
     let end = whole.len() - 2;
-    let padded = [&whole[..end], &[0xFF, 0xD0, 0x12, 0xFF, 0x00, 0xFF, 0xFF, 0xFF], &whole[end..]].concat();
+    let padded =
+        [&whole[..end], &[0xFF, 0xD0, 0x12, 0xFF, 0x00, 0xFF, 0xFF, 0xFF], &whole[end..]].concat();
     assert_eq!(inspected(&padded).expect("a JPEG"), inspected(&whole).expect("a JPEG"));
 }
 
@@ -210,8 +227,10 @@ fn a_structure_that_contradicts_itself_is_corrupt() {
 #[test]
 fn the_displayed_sides_follow_the_orientation() {
     for number in 1..=8 {
-        let tagged =
-            with_segments(&jpeg(40, 30), &[segment(0xE1, &[b"Exif\0\0", &exif(number)[..]].concat())]);
+        let tagged = with_segments(
+            &jpeg(40, 30),
+            &[segment(0xE1, &[b"Exif\0\0", &exif(number)[..]].concat())],
+        );
         let found = inspected(&tagged).expect("a JPEG");
         assert_eq!(found.orientation.exif(), number);
         assert_eq!((found.width, found.height), if number < 5 { (40, 30) } else { (30, 40) });
@@ -226,7 +245,8 @@ fn malformed_metadata_say_nothing_and_do_no_harm() {
         let tagged = with_segments(&jpeg(40, 30), &[segment(0xE1, block)]);
         assert_eq!(inspected(&tagged).expect("a JPEG").orientation.exif(), 1);
     }
-    let tagged = with_chunks(&png(40, 30), &[chunk(b"eXIf", b"garbage"), chunk(b"zTXt", &[0; 5000])]);
+    let tagged =
+        with_chunks(&png(40, 30), &[chunk(b"eXIf", b"garbage"), chunk(b"zTXt", &[0; 5000])]);
     assert_eq!(inspected(&tagged).expect("a PNG").orientation.exif(), 1);
 }
 

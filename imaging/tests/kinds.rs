@@ -38,7 +38,9 @@ fn mean_difference(one: &DynamicImage, other: &DynamicImage) -> f64 {
 /// The file is shown as the reference, at all heights.
 fn assert_shown_as(file: &[u8], reference: &[u8], kind: &str) {
     let made = made(file).unwrap_or_else(|error| panic!("{kind}: {error}"));
-    for (made, expected) in made.iter().zip(self::made(reference).expect("the reference is a picture")) {
+    for (made, expected) in
+        made.iter().zip(self::made(reference).expect("the reference is a picture"))
+    {
         let difference = mean_difference(made, &expected);
         assert!(difference <= MAX_MEAN_DIFFERENCE, "{kind}, {} px: {difference}", made.height());
     }
@@ -76,7 +78,11 @@ fn odd_sampling_factors_are_shown() {
     for (file, reference, kind) in [
         (file!("three-by-one.jpg"), file!("three-by-one.png"), "3 × 1"),
         (file!("three-by-two.jpg"), file!("three-by-two.png"), "3 × 2"),
-        (file!("progressive-luma-lower.jpg"), file!("luma-lower.png"), "progressive, luma lower than chroma"),
+        (
+            file!("progressive-luma-lower.jpg"),
+            file!("luma-lower.png"),
+            "progressive, luma lower than chroma",
+        ),
     ] {
         assert_shown_as(file, reference, kind);
     }
@@ -121,7 +127,11 @@ fn adobes_segment_counts_wherever_it_is_before_the_first_scan() {
     // one byte less than JFIF's segment has
     let short = segment(0xE0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0");
     let adobe = rgb[2..2 + length].to_vec();
-    assert_shown_as(&with_segments(&late, &[short, adobe]), file!("rgb.png"), "a short segment of JFIF");
+    assert_shown_as(
+        &with_segments(&late, &[short, adobe]),
+        file!("rgb.png"),
+        "a short segment of JFIF",
+    );
 }
 
 /// The file without its Huffman tables.
@@ -224,10 +234,12 @@ fn a_height_behind_the_picture_is_read() {
 #[test]
 fn a_component_without_a_scan_is_refused_with_that_reason() {
     let whole = file!("one-scan-each-plain-420.jpg");
-    let scans: Vec<_> = (0..whole.len()).filter(|&at| whole[at..].starts_with(&[0xFF, 0xDA])).collect();
+    let scans: Vec<_> =
+        (0..whole.len()).filter(|&at| whole[at..].starts_with(&[0xFF, 0xDA])).collect();
     assert_eq!(scans.len(), 3);
     // without the last scan, and its tables
-    let tables = whole[..scans[2]].windows(2).rposition(|pair| pair == [0xFF, 0xC4]).expect("a table");
+    let tables =
+        whole[..scans[2]].windows(2).rposition(|pair| pair == [0xFF, 0xC4]).expect("a table");
     let missing = [&whole[..tables], &[0xFF, 0xD9]].concat();
     let error = made(&missing).expect_err("no picture");
     assert_eq!(error.to_string(), "A colour component has no data.");
@@ -262,7 +274,10 @@ fn behind_damage_the_picture_goes_on_at_the_next_restart_marker() {
         // chroma reaches a row beyond a unit
         assert_eq!(found[..13], expected[..13], "{kind}");
         assert_eq!(found[36..], expected[36..], "{kind}");
-        assert!(found[20..30].iter().flatten().any(|&sample| sample.abs_diff(128) > 16), "{kind}: no grey");
+        assert!(
+            found[20..30].iter().flatten().any(|&sample| sample.abs_diff(128) > 16),
+            "{kind}: no grey"
+        );
     }
 }
 
@@ -294,7 +309,10 @@ fn the_reason_names_what_is_wrong() {
     for (file, reason) in [
         (&too_many_codes[..], "A Huffman table is invalid."),
         (&no_table[..], "A Huffman table is missing."),
-        (cut, "The file ends without an end marker. Part of the picture may be missing. Copy it again."),
+        (
+            cut,
+            "The file ends without an end marker. Part of the picture may be missing. Copy it again.",
+        ),
         (&whole[..scan], "The file ends in the middle of the picture. Copy it again."),
     ] {
         assert_eq!(made(file).expect_err("no picture").to_string(), reason);

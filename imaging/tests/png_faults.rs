@@ -20,12 +20,14 @@ fn rows(count: u32, filter: u8) -> Vec<u8> {
 }
 
 fn reason(file: &[u8]) -> String {
-    let made = thumbnails(file, &[SIDE, 2], &Options::default(), &Limits::default(), &Deadline::none());
+    let made =
+        thumbnails(file, &[SIDE, 2], &Options::default(), &Limits::default(), &Deadline::none());
     made.expect_err("no thumbnail").to_string()
 }
 
 fn assert_shown(file: &[u8]) {
-    let made = thumbnails(file, &[SIDE, 2], &Options::default(), &Limits::default(), &Deadline::none());
+    let made =
+        thumbnails(file, &[SIDE, 2], &Options::default(), &Limits::default(), &Deadline::none());
     made.expect("thumbnails");
 }
 
@@ -60,7 +62,10 @@ fn the_reason_names_what_is_wrong() {
         (vec![chunk(b"IDAT", one), end.clone()], "The picture's data end before its last row."),
         (vec![empty, end.clone()], "The picture's data end before its last row."),
         (vec![bad_checksum, end.clone()], "A checksum of the picture is wrong."),
-        (vec![chunk(b"IDAT", &no_such_block), end.clone()], "The picture's compressed data are damaged."),
+        (
+            vec![chunk(b"IDAT", &no_such_block), end.clone()],
+            "The picture's compressed data are damaged.",
+        ),
         (
             vec![chunk(b"PLTE", &[1, 2]), whole.clone(), end.clone()],
             "A part of the file is invalid or in the wrong place.",

@@ -39,7 +39,8 @@ impl Variant {
             let wave = (f64::from(x) / 5.0 + f64::from(channel)).sin() * (f64::from(y) / 9.0).cos();
             (128.0 + 90.0 * wave + f64::from(noise % 64) - 32.0) as u8
         };
-        let (channels, kind) = if self.is_grey { (1, ColorType::Luma) } else { (3, ColorType::Rgb) };
+        let (channels, kind) =
+            if self.is_grey { (1, ColorType::Luma) } else { (3, ColorType::Rgb) };
         let mut samples = Vec::new();
         for y in 0..self.height {
             for x in 0..self.width {
@@ -174,7 +175,8 @@ fn what_is_left_out_of_a_scan_is_noticed() {
     let whole = whole.encode(3);
     let end = whole.len() - 2;
     let decode = |file: &[u8]| {
-        jpeg::decode(file, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none()).map(drop)
+        jpeg::decode(file, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none())
+            .map(drop)
     };
     assert_eq!(decode(&whole), Ok(()));
     // less data, more data, no end, and another picture behind it
@@ -192,7 +194,13 @@ fn what_is_left_out_of_a_scan_is_noticed() {
 fn more_scans_than_the_limit_are_refused() {
     let file = BY_LIBJPEG[0];
     let decode = |max_scans| {
-        jpeg::decode(file, |_, _, _| Scale::Eighth.into(), max_scans, Damage::Refused, &Deadline::none())
+        jpeg::decode(
+            file,
+            |_, _, _| Scale::Eighth.into(),
+            max_scans,
+            Damage::Refused,
+            &Deadline::none(),
+        )
     };
     assert!(decode(9).is_err());
     assert!(decode(10).is_ok());
@@ -258,8 +266,13 @@ fn a_second_frame_behind_the_last_scan_that_is_needed_is_refused() {
     let length = 2 + usize::from(file[frame + 3]);
     let end = file.len() - 2;
     let twice = [&file[..end], &file[frame..frame + length], &file[end..]].concat();
-    let outcome =
-        jpeg::decode(&twice, |_, _, _| Scale::Eighth.into(), 64, Damage::Refused, &Deadline::none());
+    let outcome = jpeg::decode(
+        &twice,
+        |_, _, _| Scale::Eighth.into(),
+        64,
+        Damage::Refused,
+        &Deadline::none(),
+    );
     assert!(matches!(outcome, Err(jpeg::JpegError::Corrupt(_))));
 }
 

@@ -36,7 +36,10 @@ pub(crate) fn pictures() -> Vec<Vec<u8>> {
         pictures.push(variant.encode(11));
     }
     pictures.extend([ColorType::Cmyk, ColorType::CmykAsYcck].map(|kind| cmyk(24, 18, kind)));
-    pictures.push(with_segments(&jpeg(40, 30), &[segment(0xE1, &[b"Exif\0\0", &exif(6)[..]].concat())]));
+    pictures.push(with_segments(
+        &jpeg(40, 30),
+        &[segment(0xE1, &[b"Exif\0\0", &exif(6)[..]].concat())],
+    ));
     pictures.extend([jpeg(9, 7), progressive(40, 30), png(40, 30), palette(32)]);
     let animation = chunk(b"acTL", &[0, 0, 0, 1, 0, 0, 0, 0]);
     pictures.push(with_chunks(&png(40, 30), &[animation, chunk(b"eXIf", &exif(8))]));

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use image::{DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
-use imaging::{Deadline, Format, InspectError, Limits, Options, Rendition, ThumbnailError, thumbnails};
+use imaging::{
+    Deadline, Format, InspectError, Limits, Options, Rendition, ThumbnailError, thumbnails,
+};
 
 use crate::fixtures::{
-    chunk, cmyk, corners, encode, exif, interlaced, jpeg, palette, png, progressive, segment, with_chunks,
-    with_header, with_segments,
+    chunk, cmyk, corners, encode, exif, interlaced, jpeg, palette, png, progressive, segment,
+    with_chunks, with_header, with_segments,
 };
 
 fn rendered(bytes: &[u8], heights: &[u32]) -> Result<Rendition, ThumbnailError> {
@@ -49,7 +51,10 @@ fn a_thumbnail_is_as_high_as_asked_and_keeps_the_format() {
         assert_eq!(sizes, [(100, 133, 100), (50, 67, 50)]);
         for made in &rendition.thumbnails {
             assert_eq!(made.format, format);
-            assert_eq!(corner_names(&image::load_from_memory(&made.bytes).expect("a picture")), "rgwb");
+            assert_eq!(
+                corner_names(&image::load_from_memory(&made.bytes).expect("a picture")),
+                "rgwb"
+            );
         }
         assert!(!rendition.placeholder.is_empty());
     }
@@ -112,7 +117,10 @@ fn every_orientation_is_turned_upright() {
         for bytes in [tagged_jpeg, tagged_png] {
             let made = thumbnail(&bytes, 120);
             assert_eq!(corner_names(&made), corners, "orientation {number}");
-            assert_eq!((made.width(), made.height()), if number < 5 { (160, 120) } else { (90, 120) });
+            assert_eq!(
+                (made.width(), made.height()),
+                if number < 5 { (160, 120) } else { (90, 120) }
+            );
         }
     }
 }
@@ -120,7 +128,8 @@ fn every_orientation_is_turned_upright() {
 #[test]
 fn all_metadata_are_left_out() {
     let secret = b"Exif\0\0secret place";
-    let tagged = with_segments(&jpeg(40, 30), &[segment(0xE1, secret), segment(0xFE, b"secret comment")]);
+    let tagged =
+        with_segments(&jpeg(40, 30), &[segment(0xE1, secret), segment(0xFE, b"secret comment")]);
     let commented = with_chunks(&png(40, 30), &[chunk(b"tEXt", b"Comment\0secret")]);
     for bytes in [tagged, commented] {
         let made = &rendered(&bytes, &[30]).expect("a thumbnail").thumbnails[0];
@@ -147,7 +156,8 @@ fn extreme_shapes_have_thumbnails() {
 #[test]
 fn a_thumbnail_that_would_be_too_wide_is_scaled_down() {
     let options = Options { max_width_px: 100, ..Options::default() };
-    let rendition = thumbnails(&png(400, 100), &[100], &options, &Limits::default(), &Deadline::none());
+    let rendition =
+        thumbnails(&png(400, 100), &[100], &options, &Limits::default(), &Deadline::none());
     let made = &rendition.expect("a thumbnail").thumbnails[0];
     assert_eq!((made.width, made.height), (100, 25));
 }
@@ -180,7 +190,8 @@ fn a_grey_jpeg_stays_grey() {
 #[test]
 fn what_is_transparent_does_not_bleed() {
     // a white disc's edge on transparent black: without premultiplied alpha its border turns grey
-    let disc = RgbaImage::from_fn(200, 200, |x, _| if x < 100 { Rgba([255; 4]) } else { Rgba([0; 4]) });
+    let disc =
+        RgbaImage::from_fn(200, 200, |x, _| if x < 100 { Rgba([255; 4]) } else { Rgba([0; 4]) });
     let made = thumbnail(&encode(&DynamicImage::ImageRgba8(disc), ImageFormat::Png), 50).to_rgba8();
     for pixel in made.pixels().filter(|pixel| pixel[3] > 8) {
         assert!(pixel[0] > 240, "{pixel:?}");
@@ -192,7 +203,8 @@ fn a_picture_of_nothing_has_a_thumbnail_and_a_placeholder() {
     let nothing = encode(&DynamicImage::ImageRgba8(RgbaImage::new(200, 100)), ImageFormat::Png);
     let rendition = rendered(&nothing, &[50]).expect("a thumbnail");
     assert!(!rendition.placeholder.is_empty());
-    let made = image::load_from_memory(&rendition.thumbnails[0].bytes).expect("a picture").to_rgba8();
+    let made =
+        image::load_from_memory(&rendition.thumbnails[0].bytes).expect("a picture").to_rgba8();
     assert!(made.pixels().all(|pixel| pixel[3] == 0));
 }
 
@@ -200,9 +212,19 @@ fn a_picture_of_nothing_has_a_thumbnail_and_a_placeholder() {
 fn heights_and_qualities_out_of_range_are_brought_into_it() {
     for quality in [0, 255] {
         let options = Options { jpeg_quality: quality, ..Options::default() };
-        let made = thumbnails(&jpeg(40, 30), &[0, u32::MAX], &options, &Limits::default(), &Deadline::none());
-        let sizes: Vec<_> =
-            made.expect("thumbnails").thumbnails.iter().map(|made| (made.width, made.height)).collect();
+        let made = thumbnails(
+            &jpeg(40, 30),
+            &[0, u32::MAX],
+            &options,
+            &Limits::default(),
+            &Deadline::none(),
+        );
+        let sizes: Vec<_> = made
+            .expect("thumbnails")
+            .thumbnails
+            .iter()
+            .map(|made| (made.width, made.height))
+            .collect();
         assert_eq!(sizes, [(1, 1), (40, 30)]);
     }
 }
@@ -226,7 +248,9 @@ fn pixels_that_cannot_be_decoded_are_an_error_with_a_reason() {
     let mut bytes = png(64, 64);
     let data = bytes.windows(4).position(|kind| kind == b"IDAT").expect("pixels") + 4;
     bytes[data + 4..data + 12].fill(0xAA);
-    assert!(matches!(rendered(&bytes, &[32]), Err(ThumbnailError::Decode { reason }) if !reason.is_empty()));
+    assert!(
+        matches!(rendered(&bytes, &[32]), Err(ThumbnailError::Decode { reason }) if !reason.is_empty())
+    );
 }
 
 /// A profile as a JPEG stores it, in parts.
@@ -292,7 +316,9 @@ fn a_jpeg_with_damage_inside_is_shown_as_far_as_it_goes() {
 
 #[test]
 fn a_jpeg_that_ends_too_early_is_refused() {
-    for whole in [jpeg(400, 300), progressive(400, 300), cmyk(64, 64, jpeg_encoder::ColorType::Cmyk)] {
+    for whole in
+        [jpeg(400, 300), progressive(400, 300), cmyk(64, 64, jpeg_encoder::ColorType::Cmyk)]
+    {
         let cut = &whole[..whole.len() * 3 / 4];
         let error = rendered(cut, &[100]).expect_err("half a picture");
         assert!(matches!(error, ThumbnailError::Inspect(InspectError::NoEnd)), "{error}");
@@ -306,7 +332,10 @@ fn sides_that_are_no_multiple_of_a_block_leave_no_seam() {
         let white = DynamicImage::ImageRgb8(RgbImage::from_pixel(width, height, Rgb([255; 3])));
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
             let made = thumbnail(&encode(&white, format), 40).into_rgb8();
-            assert!(made.pixels().all(|pixel| pixel.0 == [255; 3]), "{width} × {height}, {format:?}");
+            assert!(
+                made.pixels().all(|pixel| pixel.0 == [255; 3]),
+                "{width} × {height}, {format:?}"
+            );
         }
     }
 }
@@ -318,14 +347,16 @@ fn one_decode_serves_several_heights_as_well_as_one() {
     for made in together {
         let alone = thumbnail(&bytes, made.requested_height).into_rgb8();
         let made = image::load_from_memory(&made.bytes).expect("a picture").into_rgb8();
-        let differences = made.as_raw().iter().zip(alone.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b)));
+        let differences =
+            made.as_raw().iter().zip(alone.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b)));
         assert!(differences.sum::<u64>() < made.as_raw().len() as u64, "more than a level each");
     }
 }
 
 #[test]
 fn what_made_a_decoder_panic_is_an_error() {
-    // a colour component of 2 × 3 samples where luma has one, and no end of damage, found by fuzzing
+    // a colour component of 2 × 3 samples where luma has one, and no end of damage, found by
+    // fuzzing
     let file = include_bytes!("pictures/sampling-of-2-by-3.jpg");
     let error = rendered(file, &[77]).expect_err("no picture");
     assert!(matches!(error, ThumbnailError::Decode { .. }), "{error}");
@@ -333,7 +364,8 @@ fn what_made_a_decoder_panic_is_an_error() {
 
 #[test]
 fn an_interlaced_png_has_the_thumbnails_of_a_plain_one() {
-    for (width, height, heights) in [(117, 93, &[12, 7][..]), (300, 40, &[2]), (5, 3, &[1]), (90, 60, &[60])]
+    for (width, height, heights) in
+        [(117, 93, &[12, 7][..]), (300, 40, &[2]), (5, 3, &[1]), (90, 60, &[60])]
     {
         let colour = |x: u32, y: u32| {
             Rgba([x, y, x * y, x * 7].map(|value| u8::try_from(value % 256).expect("a sample")))
@@ -341,7 +373,8 @@ fn an_interlaced_png_has_the_thumbnails_of_a_plain_one() {
         let picture = DynamicImage::ImageRgba8(RgbaImage::from_fn(width, height, colour));
         let made = |file: &[u8]| {
             let (options, limits) = (Options::default(), Limits::default());
-            imaging::pictures(file, heights, &options, &limits, &Deadline::none()).expect("pictures")
+            imaging::pictures(file, heights, &options, &limits, &Deadline::none())
+                .expect("pictures")
         };
         assert_eq!(made(&interlaced(&picture)), made(&encode(&picture, ImageFormat::Png)));
     }
@@ -350,7 +383,8 @@ fn an_interlaced_png_has_the_thumbnails_of_a_plain_one() {
 #[test]
 fn the_memory_that_is_needed_follows_from_the_header() {
     let needed = |file: &[u8], heights: &[u32]| {
-        imaging::memory_needed(file, heights, &Options::default(), &Limits::default()).expect("an image")
+        imaging::memory_needed(file, heights, &Options::default(), &Limits::default())
+            .expect("an image")
     };
     let (sequential, progressive) = (jpeg(400, 300), progressive(400, 300));
     // two bytes to a coefficient

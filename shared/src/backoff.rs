@@ -9,8 +9,8 @@ const SHORTEST: Duration = Duration::from_millis(100);
 /// Delays double up to this one.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Delays between attempts: 0.1 s, doubled up to 2 s, each varied by up to a quarter, so that many processes that lost
-/// the same server do not return to it at the same moment.
+/// Delays between attempts: 0.1 s, doubled up to 2 s, each varied by up to a quarter, so that many
+/// processes that lost the same server do not return to it at the same moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     next: Duration,
@@ -32,7 +32,8 @@ impl Backoff {
         delay.mul_f64(0.75 + jitter)
     }
 
-    /// Starts again with the shortest delay, as after what succeeded for longer than the longest one.
+    /// Starts again with the shortest delay, as after what succeeded for longer than the longest
+    /// one.
     pub fn reset_after(&mut self, success: Duration) {
         if success >= LONGEST {
             *self = Self::default();

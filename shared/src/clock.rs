@@ -1,7 +1,9 @@
-//! The time, injected: everything that asks for "now" asks a [`Clock`], so that tests can advance it.
+//! The time, injected: everything that asks for "now" asks a [`Clock`], so that tests can advance
+//! it.
 //!
-//! Whatever two processes compare is in the database's time. A clock measures that time and goes on from there by the
-//! monotonic clock of its machine, so a wrong or a jumping system clock changes nothing.
+//! Whatever two processes compare is in the database's time. A clock measures that time and goes on
+//! from there by the monotonic clock of its machine, so a wrong or a jumping system clock changes
+//! nothing.
 
 use std::{
     sync::{
@@ -24,8 +26,8 @@ const MEASURE_LIMIT: Duration = Duration::from_secs(2);
 /// A system clock that differs by more is worth a warning.
 const TOLERATED_SKEW: TimeDelta = TimeDelta::seconds(2);
 
-/// The database's time in UTC as last measured, plus the time since, plus an offset that tests may advance. Clones
-/// share all of it. Before the first measurement it is the system's time.
+/// The database's time in UTC as last measured, plus the time since, plus an offset that tests may
+/// advance. Clones share all of it. Before the first measurement it is the system's time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     inner: Arc<Inner>,
@@ -61,7 +63,8 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Now, cut to the microsecond, which is what Postgres keeps: a time reads back as it was written.
+    /// Now, cut to the microsecond, which is what Postgres keeps: a time reads back as it was
+    /// written.
     pub fn now(&self) -> DateTime<Utc> {
         let since_start = microseconds(self.inner.started.elapsed());
         let advanced_by = self.inner.advanced_by.load(Ordering::Relaxed);
@@ -90,8 +93,8 @@ impl Clock {
         self.inner.time_at_start.store(time_at_start, Ordering::Relaxed);
     }
 
-    /// Measures the database's time again and again until `stop`. While the database is away, the clock goes on by
-    /// itself.
+    /// Measures the database's time again and again until `stop`. While the database is away, the
+    /// clock goes on by itself.
     pub async fn follow(self, pool: PgPool, stop: CancellationToken) {
         let measuring = async {
             loop {
@@ -106,13 +109,19 @@ impl Clock {
         stop.run_until_cancelled(measuring).await;
     }
 
-    #[expect(clippy::disallowed_methods, reason = "compares the system's clock with the database's")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "compares the system's clock with the database's"
+    )]
     fn warn_of_skew(&self) {
         let advanced_by = TimeDelta::microseconds(self.inner.advanced_by.load(Ordering::Relaxed));
         let skew = Utc::now() - (self.now() - advanced_by);
         if skew.abs() > TOLERATED_SKEW && self.inner.skew_warning.allows() {
             let seconds = skew.num_seconds();
-            tracing::warn!(seconds, "the clock of this machine differs from the database's, which is used");
+            tracing::warn!(
+                seconds,
+                "the clock of this machine differs from the database's, which is used"
+            );
         }
     }
 }
@@ -140,6 +149,9 @@ mod tests {
         let of_database = clock.now() - TimeDelta::hours(2);
         clock.set(of_database, clock.inner.started.elapsed());
         let difference = clock.now() - of_database;
-        assert!(difference >= TimeDelta::zero() && difference < TimeDelta::minutes(1), "{difference}");
+        assert!(
+            difference >= TimeDelta::zero() && difference < TimeDelta::minutes(1),
+            "{difference}"
+        );
     }
 }

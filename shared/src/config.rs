@@ -1,5 +1,5 @@
-//! The configuration: command-line options, each with an environment variable and a default. `pictier --help` prints
-//! these texts, and the table in docs/operations.md repeats them.
+//! The configuration: command-line options, each with an environment variable and a default.
+//! `pictier --help` prints these texts, and the table in docs/operations.md repeats them.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -7,16 +7,16 @@ use clap::{Args, Command};
 
 use crate::public_url::PublicUrl;
 
-/// Connections that a worker needs besides one per concurrent thumbnail, for heartbeats, polling and listening. The help
-/// of `--database-connections` repeats this number.
+/// Connections that a worker needs besides one per concurrent thumbnail, for heartbeats, polling
+/// and listening. The help of `--database-connections` repeats this number.
 pub const WORKER_EXTRA_CONNECTIONS: u32 = 6;
 
 /// Which database.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Database")]
 pub struct DatabaseConfig {
-    /// URL of a Postgres 15 or newer database; PGPASSWORD may hold its password. Without a URL, Pictier runs a private
-    /// server in the data directory
+    /// URL of a Postgres 15 or newer database; PGPASSWORD may hold its password. Without a URL,
+    /// Pictier runs a private server in the data directory
     #[arg(long, env, global = true, hide_env_values = true)]
     pub database_url: Option<String>,
 
@@ -24,8 +24,8 @@ pub struct DatabaseConfig {
     #[arg(long, env, global = true, default_value_t = 20)]
     pub database_connections: u32,
 
-    /// Directory of the initdb and postgres programs for the private server, if they are not where Debian or Homebrew
-    /// install them
+    /// Directory of the initdb and postgres programs for the private server, if they are not where
+    /// Debian or Homebrew install them
     #[arg(long, env = "PG_BIN_DIR", global = true)]
     pub pg_bin_dir: Option<PathBuf>,
 }
@@ -55,8 +55,8 @@ pub struct HttpConfig {
     #[arg(long, env, global = true, default_value = "127.0.0.1:8000")]
     pub bind: SocketAddr,
 
-    /// Public URL of the service: scheme, host and port, no path. Without it, links use the request's host. With https,
-    /// session cookies are Secure
+    /// Public URL of the service: scheme, host and port, no path. Without it, links use the
+    /// request's host. With https, session cookies are Secure
     #[arg(long, env, global = true)]
     pub public_url: Option<PublicUrl>,
 
@@ -114,8 +114,8 @@ pub struct LimitsConfig {
     #[arg(long, env, global = true, default_value_t = 120)]
     pub request_body_max_seconds: u64,
 
-    /// Failed logins within 15 minutes before an address is locked out of an account; ten times as many over all
-    /// accounts lock it out of all
+    /// Failed logins within 15 minutes before an address is locked out of an account; ten times as
+    /// many over all accounts lock it out of all
     #[arg(long, env, global = true, default_value_t = 10)]
     pub login_max_failures: i32,
 
@@ -157,7 +157,8 @@ pub struct WorkerConfig {
     #[arg(long, env, global = true)]
     pub worker_concurrency: Option<usize>,
 
-    /// Memory budget of a worker's decoders in MiB [default: half of the machine's or container's memory]
+    /// Memory budget of a worker's decoders in MiB [default: half of the machine's or container's
+    /// memory]
     #[arg(long, env, global = true)]
     pub worker_memory_mib: Option<u64>,
 

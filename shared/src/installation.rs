@@ -1,7 +1,8 @@
 //! A database and a store that belong together.
 //!
-//! Both know the installation's id: the database in a row, the store in its marker. A store that belongs to another
-//! database is never changed, and a copy of the database never deletes what its original still needs.
+//! Both know the installation's id: the database in a row, the store in its marker. A store that
+//! belongs to another database is never changed, and a copy of the database never deletes what its
+//! original still needs.
 
 use std::time::Duration;
 
@@ -101,15 +102,19 @@ impl std::fmt::Display for Comparison {
     }
 }
 
-/// Makes sure at the start of a process that the store belongs to the database. A store without a marker gets one when
-/// its contents fit. An outage of a store that had its marker is no error here: requests and jobs meet it.
+/// Makes sure at the start of a process that the store belongs to the database. A store without a
+/// marker gets one when its contents fit. An outage of a store that had its marker is no error
+/// here: requests and jobs meet it.
 pub async fn join(pool: &PgPool, storage: &Storage) -> Result<(), InstallationError> {
     let installation = db::installation::get(&mut *pool.acquire().await?).await?;
     match storage.read_marker().await {
         Ok(None) if !installation.is_marked => {
             let comparison = compare(pool, storage).await?;
             if !comparison.fits() {
-                return Err(InstallationError::DoesNotBelong { place: storage.place(), comparison });
+                return Err(InstallationError::DoesNotBelong {
+                    place: storage.place(),
+                    comparison,
+                });
             }
             mark(pool, storage).await?;
         }
@@ -117,7 +122,9 @@ pub async fn join(pool: &PgPool, storage: &Storage) -> Result<(), InstallationEr
             tracing::error!("{}", StorageError::NotMarked { place: storage.place() });
         }
         Ok(Some(marker)) => accept(pool, storage, &installation, marker).await?,
-        Err(error) if installation.is_marked => tracing::error!(%error, "the storage does not answer"),
+        Err(error) if installation.is_marked => {
+            tracing::error!(%error, "the storage does not answer");
+        }
         Err(error) => return Err(error.into()),
     }
     storage.expect_installation(installation.id);
@@ -142,7 +149,11 @@ async fn accept(
 }
 
 fn foreign(storage: &Storage, installation: &Installation, marker: Marker) -> InstallationError {
-    InstallationError::Foreign { place: storage.place(), other: marker.installation, own: installation.id }
+    InstallationError::Foreign {
+        place: storage.place(),
+        other: marker.installation,
+        own: installation.id,
+    }
 }
 
 /// Writes the first marker, unless another process did meanwhile.
@@ -160,8 +171,8 @@ async fn mark(pool: &PgPool, storage: &Storage) -> Result<(), InstallationError>
     Ok(())
 }
 
-/// Fails unless this database may delete objects of the store: its marker is there, and of a generation that the
-/// database wrote.
+/// Fails unless this database may delete objects of the store: its marker is there, and of a
+/// generation that the database wrote.
 pub async fn check_ownership(
     connection: &mut PgConnection,
     storage: &Storage,
@@ -169,7 +180,10 @@ pub async fn check_ownership(
     owned_marker(connection, storage).await.map(|_| ())
 }
 
-async fn owned_marker(connection: &mut PgConnection, storage: &Storage) -> Result<Marker, InstallationError> {
+async fn owned_marker(
+    connection: &mut PgConnection,
+    storage: &Storage,
+) -> Result<Marker, InstallationError> {
     let installation = db::installation::get(connection).await?;
     let marker = storage.read_marker().await?;
     let marker = marker.ok_or_else(|| StorageError::NotMarked { place: storage.place() })?;
@@ -182,17 +196,20 @@ async fn owned_marker(connection: &mut PgConnection, storage: &Storage) -> Resul
     Ok(marker)
 }
 
-/// As [`check_ownership`]; then writes a new generation, by which a copy of the database that was made before finds out
-/// that it is one.
+/// As [`check_ownership`]; then writes a new generation, by which a copy of the database that was
+/// made before finds out that it is one.
 pub async fn renew_generation(pool: &PgPool, storage: &Storage) -> Result<(), InstallationError> {
     let mut lock = postgres::begin(pool).await?;
     db::installation::lock_marker(&mut lock).await?;
     let marker = owned_marker(&mut lock, storage).await?;
     let next = Marker { generation: Uuid::new_v4(), ..marker };
-    // committed before the marker is written, so that the database knows every generation that the store may have
+    // committed before the marker is written, so that the database knows every generation that the
+    // store may have
     let mut connection = pool.acquire().await?;
-    db::installation::set_generation(&mut connection, next.generation, Some(marker.generation)).await?;
-    // without the new marker the database still knows the one that is there; a full disk must not prevent deletions
+    db::installation::set_generation(&mut connection, next.generation, Some(marker.generation))
+        .await?;
+    // without the new marker the database still knows the one that is there; a full disk must not
+    // prevent deletions
     if let Err(error) = storage.write_marker(next).await {
         tracing::warn!(%error, "cannot renew the marker");
     }
@@ -248,8 +265,12 @@ async fn count_missing(
     Ok(sizes.iter().filter(|size| size.is_none()).count())
 }
 
-/// Up to 100 originals of the store that are older than two days; young ones when there is no old one.
-async fn sample_objects(storage: &Storage, now: DateTime<Utc>) -> Result<Vec<StorageKey>, StorageError> {
+/// Up to 100 originals of the store that are older than two days; young ones when there is no old
+/// one.
+async fn sample_objects(
+    storage: &Storage,
+    now: DateTime<Utc>,
+) -> Result<Vec<StorageKey>, StorageError> {
     let is_old = |object: &ListedObject| object.last_modified < now - SAMPLE_AGE;
     let (mut old, mut young) = (Vec::new(), Vec::new());
     let mut listed = storage.list_originals().take(LISTED_FOR_SAMPLE);
@@ -266,8 +287,8 @@ async fn sample_objects(storage: &Storage, now: DateTime<Utc>) -> Result<Vec<Sto
     Ok(if old.is_empty() { young } else { old })
 }
 
-/// Those of the keys that nothing in the database names: no row, no upload that is under way, no job that is going to
-/// delete them.
+/// Those of the keys that nothing in the database names: no row, no upload that is under way, no
+/// job that is going to delete them.
 pub async fn unknown_objects(
     connection: &mut PgConnection,
     keys: Vec<StorageKey>,

@@ -1,7 +1,7 @@
 //! What the API asks the worker to do: the payloads, their queues, and how one is enqueued.
 //!
-//! A job is enqueued in the transaction that makes it necessary, so that it exists exactly when its cause does;
-//! the worker hears of it when that transaction commits.
+//! A job is enqueued in the transaction that makes it necessary, so that it exists exactly when its
+//! cause does; the worker hears of it when that transaction commits.
 
 use apalis::prelude::TaskId;
 use chrono::{DateTime, Utc};
@@ -79,14 +79,20 @@ impl std::fmt::Display for JobId {
     }
 }
 
-/// Adds the job to its queue as part of the caller's transaction. It is due at once by the database's clock.
-pub async fn enqueue<J: Job>(connection: &mut PgConnection, id: JobId, job: &J) -> sqlx::Result<()> {
+/// Adds the job to its queue as part of the caller's transaction. It is due at once by the
+/// database's clock.
+pub async fn enqueue<J: Job>(
+    connection: &mut PgConnection,
+    id: JobId,
+    job: &J,
+) -> sqlx::Result<()> {
     let payload = serde_json::to_vec(job).map_err(|error| sqlx::Error::Encode(error.into()))?;
     db::queue::insert(connection, id, J::QUEUE, &payload, J::MAX_ATTEMPTS).await
 }
 
-/// Has at most `limit` thumbnails that failed, for this reason or for any, tried again; how many. Those of one image
-/// are made by one job, as a job takes the image's other pending thumbnails along.
+/// Has at most `limit` thumbnails that failed, for this reason or for any, tried again; how many.
+/// Those of one image are made by one job, as a job takes the image's other pending thumbnails
+/// along.
 pub async fn retry_failed_thumbnails(
     connection: &mut PgConnection,
     reason: Option<&str>,

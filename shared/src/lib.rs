@@ -1,5 +1,5 @@
-//! What the API and the worker share: the domain, the database, the object store and the job payloads.
-//! The two meet here and nowhere else.
+//! What the API and the worker share: the domain, the database, the object store and the job
+//! payloads. The two meet here and nowhere else.
 
 pub mod backoff;
 pub mod clock;

@@ -24,13 +24,17 @@ pub enum PublicUrlError {
     #[error("The URL has to start with http:// or https://, as in {EXAMPLE}.")]
     Scheme,
     /// A user name or a password, which would be in every link.
-    #[error("The URL has a user name or a password. Give the scheme and the host only, as in {EXAMPLE}.")]
+    #[error(
+        "The URL has a user name or a password. Give the scheme and the host only, as in {EXAMPLE}."
+    )]
     Credentials,
     /// No host.
     #[error("The URL has no host. Give the scheme and the host, as in {EXAMPLE}.")]
     Host,
     /// A port that cannot be connected to.
-    #[error("The URL's port is not a number from 1 to 65535. Correct it, or leave it out with its colon.")]
+    #[error(
+        "The URL's port is not a number from 1 to 65535. Correct it, or leave it out with its colon."
+    )]
     Port,
     /// Anything after the host: pages and links start at the root of their host.
     #[error(
@@ -83,7 +87,11 @@ impl FromStr for PublicUrl {
             return Err(PublicUrlError::Path);
         }
         let host = authority.host().to_owned();
-        Ok(Self { origin: format!("{scheme}://{authority}"), host, is_https: *scheme == Scheme::HTTPS })
+        Ok(Self {
+            origin: format!("{scheme}://{authority}"),
+            host,
+            is_https: *scheme == Scheme::HTTPS,
+        })
     }
 }
 

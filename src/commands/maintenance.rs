@@ -32,7 +32,8 @@ pub(crate) async fn delete_unknown_originals(
         println!("The database names every original in {}.", context.storage.place());
         return Ok(ExitCode::SUCCESS);
     }
-    let question = format!("Delete these {} originals from {}?", unknown.len(), context.storage.place());
+    let question =
+        format!("Delete these {} originals from {}?", unknown.len(), context.storage.place());
     if !consent.to(&question)? {
         return Ok(ExitCode::FAILURE);
     }
@@ -84,7 +85,8 @@ pub(crate) async fn adopt_storage(
 ) -> anyhow::Result<ExitCode> {
     let Services { pool, storage, .. } = services(config, database).await?;
     let images = db::installation::count_images(&mut *pool.acquire().await?).await?;
-    let originals = storage.list_originals().try_fold(0_u64, |count, _| async move { Ok(count + 1) }).await?;
+    let originals =
+        storage.list_originals().try_fold(0_u64, |count, _| async move { Ok(count + 1) }).await?;
     let marker = match storage.read_marker().await {
         Ok(None) => "no marker".to_owned(),
         Ok(Some(marker)) => format!("the marker of installation {}", marker.installation),
@@ -94,7 +96,9 @@ pub(crate) async fn adopt_storage(
     println!("The database has {images} images.");
     println!("{} has {originals} originals and {marker}.", storage.place());
     println!("Compared: {}.", installation::compare(&pool, &storage).await?);
-    println!("Cleanups of this database will delete thumbnails from the storage that it does not know.");
+    println!(
+        "Cleanups of this database will delete thumbnails from the storage that it does not know."
+    );
     if !consent.to("Does this storage belong to this database?")? {
         return Ok(ExitCode::FAILURE);
     }

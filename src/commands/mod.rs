@@ -41,7 +41,9 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Cleanup { originals: true, yes }) => {
             maintenance::delete_unknown_originals(config, database, Consent::of(*yes)).await
         }
-        Some(Role::Repair { yes }) => maintenance::repair(config, database, Consent::of(*yes)).await,
+        Some(Role::Repair { yes }) => {
+            maintenance::repair(config, database, Consent::of(*yes)).await
+        }
         Some(Role::RetryFailed { reason }) => {
             maintenance::retry_failed(config, database, reason.as_deref()).await.map(done)
         }
@@ -52,7 +54,9 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::CreateAdmin { username, tier }) => {
             admins::create(config, database, username, tier).await.map(done)
         }
-        Some(Role::LoadTiers { file, yes }) => tiers::load(config, database, file, Consent::of(*yes)).await,
+        Some(Role::LoadTiers { file, yes }) => {
+            tiers::load(config, database, file, Consent::of(*yes)).await
+        }
         Some(Role::Healthcheck { .. }) => healthcheck::worker(database).await,
         Some(Role::Openapi) => Ok(ExitCode::SUCCESS),
     }
@@ -64,7 +68,8 @@ async fn services(config: &Config, database: &Database) -> anyhow::Result<Servic
     service::open_services(config, pool).await
 }
 
-/// An address on this machine that reaches a listener; one on all addresses cannot be connected to by its own.
+/// An address on this machine that reaches a listener; one on all addresses cannot be connected to
+/// by its own.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());

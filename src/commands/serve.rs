@@ -44,7 +44,9 @@ fn http_config(config: &HttpConfig) -> HttpConfig {
         http.http_connections = fitting;
     }
     if http.behind_proxy && http.public_url.is_none() {
-        tracing::warn!("Set PUBLIC_URL: behind a proxy, requests for any host name are answered without it.");
+        tracing::warn!(
+            "Set PUBLIC_URL: behind a proxy, requests for any host name are answered without it."
+        );
     }
     http
 }
@@ -90,7 +92,8 @@ async fn open_for_requests(config: &Config, database: &Database) -> anyhow::Resu
     Process::open(config, pool).await
 }
 
-/// Binds the address, unless that would let strangers log in with the password that everybody knows.
+/// Binds the address, unless that would let strangers log in with the password that everybody
+/// knows.
 async fn listen(config: &Config, pool: &PgPool) -> anyhow::Result<TcpListener> {
     let bind = config.http.bind;
     let admins = db::users::admins_with_default_password(&mut *pool.acquire().await?).await?;
@@ -102,7 +105,9 @@ async fn listen(config: &Config, pool: &PgPool) -> anyhow::Result<TcpListener> {
             Password::DEFAULT,
         );
     }
-    TcpListener::bind(bind).await.with_context(|| format!("listening on {bind}; is another process there?"))
+    TcpListener::bind(bind)
+        .await
+        .with_context(|| format!("listening on {bind}; is another process there?"))
 }
 
 /// The end of the start-up: where the service is, and how to log in.

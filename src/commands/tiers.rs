@@ -21,15 +21,16 @@ pub(crate) async fn load(
     consent: Consent,
 ) -> anyhow::Result<ExitCode> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let specs: Vec<TierSpec> =
-        serde_json::from_str(&text).with_context(|| format!("{} is no list of tiers", file.display()))?;
+    let specs: Vec<TierSpec> = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no list of tiers", file.display()))?;
     let services = services(config, database).await?;
     let existing = db::tiers::all(&mut *services.connection().await?).await?;
     let plan = tiers::plan_changes(&existing, specs.clone())?;
     for change in &plan {
         tell(change);
     }
-    let overwrites = plan.iter().filter(|change| matches!(change, TierChange::Overwrite { .. })).count();
+    let overwrites =
+        plan.iter().filter(|change| matches!(change, TierChange::Overwrite { .. })).count();
     if overwrites > 0 && !consent.to(&format!("Overwrite {overwrites} tier(s)?"))? {
         return Ok(ExitCode::FAILURE);
     }
@@ -50,8 +51,10 @@ fn tell(change: &TierChange) {
 
 fn describe(spec: &TierSpec) -> String {
     let heights: Vec<_> = spec.thumbnail_heights.iter().map(|height| height.to_string()).collect();
-    let mut parts =
-        vec![format!("{} px", if heights.is_empty() { "0".to_owned() } else { heights.join(", ") })];
+    let mut parts = vec![format!(
+        "{} px",
+        if heights.is_empty() { "0".to_owned() } else { heights.join(", ") }
+    )];
     parts.extend(spec.original_access.then(|| "original".to_owned()));
     parts.extend(spec.expiring_links.then(|| "expiring links".to_owned()));
     parts.push(format!("uploads up to {} bytes", spec.max_upload_bytes.as_u64()));

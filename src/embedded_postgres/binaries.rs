@@ -63,11 +63,15 @@ fn usual_folders() -> Vec<PathBuf> {
             .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
             .collect();
         versions.sort_by_key(|version| Reverse(*version));
-        folders.extend(versions.iter().map(|version| Path::new(parent).join(format!("{version}/bin"))));
+        folders.extend(
+            versions.iter().map(|version| Path::new(parent).join(format!("{version}/bin"))),
+        );
     }
     for homebrew in ["/opt/homebrew/opt", "/usr/local/opt"] {
         folders.extend(
-            (15..=20).rev().map(|version| PathBuf::from(format!("{homebrew}/postgresql@{version}/bin"))),
+            (15..=20)
+                .rev()
+                .map(|version| PathBuf::from(format!("{homebrew}/postgresql@{version}/bin"))),
         );
     }
     folders.push("/usr/local/pgsql/bin".into());

@@ -13,7 +13,8 @@ use super::{Durability, EmbeddedError, Identity, PORT, process};
 
 /// How the names of folders begin in which a cluster is being made.
 pub(super) const UNFINISHED: &str = "cluster.new";
-/// What Postgres takes for the modes of a data folder: nothing for others, for the group at most reading.
+/// What Postgres takes for the modes of a data folder: nothing for others, for the group at most
+/// reading.
 const FORBIDDEN_MODES: u32 = 0o027;
 
 /// The major version that made the cluster; `None` when there is none.
@@ -23,7 +24,9 @@ pub(super) fn major_version(pgdata: &Path) -> Result<Option<String>, EmbeddedErr
             Ok(Some(version.trim().to_owned()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_empty(pgdata)? => Ok(None),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EmbeddedError::of_folder(pgdata)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(EmbeddedError::of_folder(pgdata)(error))
+        }
         _ => Err(EmbeddedError::NotACluster(pgdata.to_owned())),
     }
 }
@@ -47,8 +50,9 @@ pub(super) fn make_private(pgdata: &Path) -> Result<(), EmbeddedError> {
     private().map_err(EmbeddedError::of_folder(pgdata))
 }
 
-/// Makes the cluster beside its place and moves it there: a kill in the middle leaves nothing half made. The folder has
-/// a name of its own, as what a killed start began may still be going on, and removes its files in the end.
+/// Makes the cluster beside its place and moves it there: a kill in the middle leaves nothing half
+/// made. The folder has a name of its own, as what a killed start began may still be going on, and
+/// removes its files in the end.
 pub(super) fn create(
     binaries: &Path,
     pgdata: &Path,
@@ -63,19 +67,24 @@ pub(super) fn create(
     };
     identity.own(beside.path())?;
     let mut output = initdb(binaries, beside.path(), identity, durability, CTYPE)?;
-    if !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("invalid locale") {
+    if !output.status.success()
+        && String::from_utf8_lossy(&output.stderr).contains("invalid locale")
+    {
         output = initdb(binaries, beside.path(), identity, durability, "C")?;
     }
     if !output.status.success() {
-        return Err(EmbeddedError::Initdb(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(EmbeddedError::Initdb(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
     }
     fs::rename(beside.path(), pgdata).map_err(unusable)?;
     let _ = beside.keep();
     Ok(())
 }
 
-/// What a letter is, and which is its capital, as Unicode says: names are compared without regard to case, and titles
-/// searched by their letters. Not every system has it; with C, which has the letters of English only, all else works.
+/// What a letter is, and which is its capital, as Unicode says: names are compared without regard
+/// to case, and titles searched by their letters. Not every system has it; with C, which has the
+/// letters of English only, all else works.
 const CTYPE: &str = "C.UTF-8";
 
 fn initdb(
@@ -86,13 +95,22 @@ fn initdb(
     ctype: &str,
 ) -> io::Result<Output> {
     let mut command = Command::new(binaries.join("initdb"));
-    command.arg("-D").arg(pgdata).args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-instructions"]);
+    command.arg("-D").arg(pgdata).args([
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-instructions",
+    ]);
     // texts are ordered by their bytes, which no update of the system changes under an index
     command.arg("--no-locale").arg(format!("--lc-ctype={ctype}"));
     if durability == Durability::Ephemeral {
         command.arg("--no-sync");
     }
-    // by its working directory it is known when its owner is killed; it would take note of a milder signal only in the end
+    // by its working directory it is known when its owner is killed; it would take note of a milder
+    // signal only in the end
     command.current_dir(pgdata).stdin(Stdio::null());
     process::assume(&mut command, identity, Signal::KILL);
     command.output()
@@ -113,7 +131,8 @@ pub(super) fn postmaster(pgdata: &Path) -> Option<Pid> {
     if pid > 0 { Pid::from_raw(pid) } else { None }
 }
 
-/// The process that the lock file names as one without a postmaster, with which the data are repaired by hand.
+/// The process that the lock file names as one without a postmaster, with which the data are
+/// repaired by hand.
 pub(super) fn single_user(pgdata: &Path) -> Option<Pid> {
     // such a process writes the negative of its number
     let pid: i32 = lock_file_line(pgdata, PID_LINE)?.parse().ok()?;

@@ -36,7 +36,9 @@ pub enum EmbeddedError {
     )]
     NotACluster(PathBuf),
     /// The folder cannot be used.
-    #[error("{path} cannot be used: {error}. Choose another folder with --data-dir, or set DATABASE_URL.")]
+    #[error(
+        "{path} cannot be used: {error}. Choose another folder with --data-dir, or set DATABASE_URL."
+    )]
     Folder {
         /// Which folder.
         path: PathBuf,
@@ -83,7 +85,11 @@ pub enum EmbeddedError {
 }
 
 fn quoted(words: &[String]) -> String {
-    if words.is_empty() { String::new() } else { format!(" Its last lines:\n    {}\n", words.join("\n    ")) }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(" Its last lines:\n    {}\n", words.join("\n    "))
+    }
 }
 
 impl EmbeddedError {

@@ -1,4 +1,5 @@
-//! As whom the server runs. Postgres refuses user 0, also where there is no other: in a container, on a build machine.
+//! As whom the server runs. Postgres refuses user 0, also where there is no other: in a container,
+//! on a build machine.
 
 use std::{
     ffi::OsStr,
@@ -43,11 +44,15 @@ impl Identity {
             return Ok(Self::Own);
         }
         // a cluster keeps the owner that it was made with
-        let owner = fs::metadata(root.join("cluster")).ok().map(|metadata| (metadata.uid(), metadata.gid()));
+        let owner = fs::metadata(root.join("cluster"))
+            .ok()
+            .map(|metadata| (metadata.uid(), metadata.gid()));
         let given_away = owner.filter(|(uid, _)| *uid != 0);
         // initdb wants its user to have a name
-        let (uid, gid) =
-            given_away.or_else(|| user("postgres")).or_else(|| user("nobody")).unwrap_or((NOBODY, NOBODY));
+        let (uid, gid) = given_away
+            .or_else(|| user("postgres"))
+            .or_else(|| user("nobody"))
+            .unwrap_or((NOBODY, NOBODY));
         let namespace = Self::Namespace { uid, gid };
         if given_away.is_none() && namespace.can("-w", root) {
             return Ok(namespace);
@@ -84,7 +89,8 @@ impl Identity {
     /// Whether two paths lead to the same folder, as far as this identity can see.
     pub(super) fn is_same_folder(self, one: &Path, other: &Path) -> bool {
         // what we cannot look at ourselves, only another identity can
-        matches!(self, Self::Other { .. }) && self.test(&[one.as_os_str(), "-ef".as_ref(), other.as_os_str()])
+        matches!(self, Self::Other { .. })
+            && self.test(&[one.as_os_str(), "-ef".as_ref(), other.as_os_str()])
     }
 
     fn can(self, test: &str, path: &Path) -> bool {

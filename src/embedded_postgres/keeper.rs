@@ -1,4 +1,5 @@
-//! The thread that keeps a server: it starts it, starts it again when it ends by itself, and ends it.
+//! The thread that keeps a server: it starts it, starts it again when it ends by itself, and ends
+//! it.
 
 use std::{
     collections::hash_map::RandomState,
@@ -22,14 +23,15 @@ use super::{
 };
 
 const POLL: Duration = Duration::from_millis(5);
-/// How long a server that ended is left alone before the first new start; it doubles with each that fails.
+/// How long a server that ended is left alone before the first new start; it doubles with each that
+/// fails.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
 /// A server that ran this long has started well: the next delay is the first one.
 const STEADY: Duration = Duration::from_mins(1);
 
-/// The thread that started the server. The system ends the server when the THREAD that started it ends, so one has
-/// to live as long as the process.
+/// The thread that started the server. The system ends the server when the THREAD that started it
+/// ends, so one has to live as long as the process.
 #[derive(Debug)]
 pub(super) struct Keeper {
     events: Sender<Event>,
@@ -44,7 +46,8 @@ enum Event {
 }
 
 impl Keeper {
-    /// Starts the server and waits until it takes connections. `lock` is held until the server has ended.
+    /// Starts the server and waits until it takes connections. `lock` is held until the server has
+    /// ended.
     pub(super) fn start(start: Start, lock: File) -> Result<Self, EmbeddedError> {
         let (ready, is_ready) = mpsc::channel();
         let (events, received) = mpsc::channel();
@@ -169,8 +172,13 @@ impl Line {
         }
     }
 
-    /// Returns whether it is ready, and not to be stopped; an error is the reason why it will not be.
-    fn wait_until_ready(&self, server: &mut Running, limit: Option<Duration>) -> Result<bool, String> {
+    /// Returns whether it is ready, and not to be stopped; an error is the reason why it will not
+    /// be.
+    fn wait_until_ready(
+        &self,
+        server: &mut Running,
+        limit: Option<Duration>,
+    ) -> Result<bool, String> {
         report_end(server.pid(), self.sender.clone()).map_err(|error| error.to_string())?;
         let started = Instant::now();
         while !self.start.is_ready(server) {
@@ -188,12 +196,13 @@ impl Line {
     }
 }
 
-/// Sends an event when this child ends. The child is left to be waited for, so nobody gets its number before.
+/// Sends an event when this child ends. The child is left to be waited for, so nobody gets its
+/// number before.
 fn report_end(child: Pid, events: Sender<Event>) -> io::Result<()> {
     let wait = move || {
-        while let Err(Errno::INTR) = waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
-        {
-        }
+        while let Err(Errno::INTR) =
+            waitid(WaitId::Pid(child), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        {}
         // an error says that the keeper has ended
         let _ = events.send(Event::ChildEnded);
     };

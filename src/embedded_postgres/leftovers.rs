@@ -1,8 +1,9 @@
-//! What earlier runs left: processes that still work in our folders, and lock files that name others.
+//! What earlier runs left: processes that still work in our folders, and lock files that name
+//! others.
 //!
-//! A server changes into its data folder when it starts, and so do the processes that create one. So a process is ours
-//! when it has the name of a program of Postgres' and works in a folder of ours. No other process gets a signal,
-//! whatever number a lock file names.
+//! A server changes into its data folder when it starts, and so do the processes that create one.
+//! So a process is ours when it has the name of a program of Postgres' and works in a folder of
+//! ours. No other process gets a signal, whatever number a lock file names.
 
 use std::{
     fs, io,
@@ -26,9 +27,11 @@ struct Patience {
     kill: Duration,
 }
 /// For a server that may still write what it has in memory.
-const FOR_SERVERS: Patience = Patience { quit: Duration::from_secs(10), kill: Duration::from_secs(20) };
+const FOR_SERVERS: Patience =
+    Patience { quit: Duration::from_secs(10), kill: Duration::from_secs(20) };
 /// For processes whose server is gone. They end by themselves as soon as they notice it.
-const FOR_ORPHANS: Patience = Patience { quit: Duration::from_secs(1), kill: Duration::from_secs(2) };
+const FOR_ORPHANS: Patience =
+    Patience { quit: Duration::from_secs(1), kill: Duration::from_secs(2) };
 /// For processes that create a folder which nobody wants any more.
 const FOR_INITDB: Patience = Patience { quit: Duration::ZERO, kill: Duration::ZERO };
 /// After this time a process that does not end is reported.
@@ -39,14 +42,16 @@ const PROGRAMS: [&str; 2] = ["postgres", "initdb"];
 
 /// Ends every server of the data folder. The caller holds the lock, so their owners are gone.
 ///
-/// Returns whether it is certain that none is left, which is not the case where processes cannot be looked at.
+/// Returns whether it is certain that none is left, which is not the case where processes cannot be
+/// looked at.
 pub(super) fn end_servers(pgdata: &Path, identity: Identity) -> Result<bool, EmbeddedError> {
     let started = Instant::now();
     while let Some(found) = working_in(pgdata, identity) {
         let Some(first) = found.first() else {
             return Ok(true);
         };
-        let in_use = |pid: Pid| EmbeddedError::InUse { pid: pid.as_raw_pid(), folder: pgdata.to_owned() };
+        let in_use =
+            |pid: Pid| EmbeddedError::InUse { pid: pid.as_raw_pid(), folder: pgdata.to_owned() };
         let lone = cluster::single_user(pgdata);
         if let Some(lone) = found.iter().find(|process| Some(process.pid) == lone) {
             // an operator repairs the data by hand
@@ -68,8 +73,8 @@ pub(super) fn end_servers(pgdata: &Path, identity: Identity) -> Result<bool, Emb
 
 /// Removes the lock files of servers that were killed. The caller has made certain that none lives.
 ///
-/// Postgres does the same, but not when the file is empty or damaged, or when its process number belongs to another
-/// process of the same user by now: then it refuses to start.
+/// Postgres does the same, but not when the file is empty or damaged, or when its process number
+/// belongs to another process of the same user by now: then it refuses to start.
 pub(super) fn remove_locks(pgdata: &Path, socket_dir: &Path) -> Result<(), EmbeddedError> {
     for file in [pgdata.join("postmaster.pid"), socket_dir.join(format!(".s.PGSQL.{PORT}.lock"))] {
         match fs::remove_file(&file) {
@@ -133,13 +138,15 @@ impl Process {
     }
 }
 
-/// The processes of Postgres' programs that work in a folder; `None` where processes cannot be looked at.
+/// The processes of Postgres' programs that work in a folder; `None` where processes cannot be
+/// looked at.
 fn working_in(folder: &Path, identity: Identity) -> Option<Vec<Process>> {
     let Ok(wanted) = fs::metadata(folder) else {
         // nothing works in a folder that does not exist
         return Some(Vec::new());
     };
-    let is_wanted = |found: &fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
+    let is_wanted =
+        |found: &fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
     if !Path::new("/proc/self/cwd").exists() {
         let listed = list_open_files()?.into_iter();
         let ours = listed.filter(|(_, cwd)| fs::metadata(cwd).is_ok_and(|found| is_wanted(&found)));
@@ -154,7 +161,8 @@ fn working_in(folder: &Path, identity: Identity) -> Option<Vec<Process>> {
         if !is_program(&entry.path()) {
             continue;
         }
-        // before the next look: if the number changes hands now, the handle is of the process that ended
+        // before the next look: if the number changes hands now, the handle is of the process that
+        // ended
         let handle = handles::open(pid);
         let cwd = entry.path().join("cwd");
         let is_ours = match fs::metadata(&cwd) {
@@ -268,7 +276,8 @@ mod tests {
 
     #[test]
     fn only_postgres_in_the_folder_itself_is_ours() {
-        let (ours, others) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (ours, others) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let server = process("postgres", ours.path());
         let initdb = process("initdb", ours.path());
         let _elsewhere = process("postgres", others.path());

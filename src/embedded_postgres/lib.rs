@@ -1,11 +1,11 @@
 //! A private Postgres under the data directory, for when no database is configured.
 //!
-//! * It listens on a unix socket in a directory that only its owner can enter, so nobody else can connect and no
-//!   password is needed.
-//! * It ends with the process that started it, also when that is killed. When it ends by itself, it is started again on
-//!   the same socket.
-//! * A second process on the same directory is its guest: it uses the server that runs, and leaves it running. When
-//!   the owner stops, the guest's connections fail until it is started again.
+//! * It listens on a unix socket in a directory that only its owner can enter, so nobody else can
+//!   connect and no password is needed.
+//! * It ends with the process that started it, also when that is killed. When it ends by itself, it
+//!   is started again on the same socket.
+//! * A second process on the same directory is its guest: it uses the server that runs, and leaves
+//!   it running. When the owner stops, the guest's connections fail until it is started again.
 //! * Postgres refuses to run as root: a root process gives it another identity.
 
 mod binaries;
@@ -44,7 +44,8 @@ const SOCKET_PATH_MAX_BYTES: usize = 107;
 /// Which server to run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The folder of the server: `cluster/` has the database, `run/` the socket, `log` what the server says.
+    /// The folder of the server: `cluster/` has the database, `run/` the socket, `log` what the
+    /// server says.
     pub root: PathBuf,
     /// Whether what was committed survives a power cut.
     pub durability: Durability,
@@ -72,8 +73,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server, or becomes the guest of the process that has started it. `progress` gets a line for what
-    /// takes long: creating the database, and waiting for another process to do so.
+    /// Starts the server, or becomes the guest of the process that has started it. `progress` gets
+    /// a line for what takes long: creating the database, and waiting for another process to do so.
     pub fn start(config: &Config, progress: &dyn Fn(&str)) -> Result<Self, EmbeddedError> {
         let root = open_root(&config.root)?;
         let socket_dir = socket_dir(&root)?;
@@ -124,7 +125,12 @@ fn lock_or_wait(
 ) -> Result<Option<File>, EmbeddedError> {
     let path = root.join("lock");
     let unusable = |error| EmbeddedError::Folder { path: path.clone(), error };
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(unusable)?;
     let started = Instant::now();
     let mut is_announced = false;
     loop {
@@ -142,9 +148,15 @@ fn lock_or_wait(
             is_announced = true;
         }
         if started.elapsed() > START_TIMEOUT {
-            let reason =
-                format!("another process holds {} and its server does not get ready", path.display());
-            return Err(EmbeddedError::NotReady { reason, words: Vec::new(), log: root.join("log") });
+            let reason = format!(
+                "another process holds {} and its server does not get ready",
+                path.display()
+            );
+            return Err(EmbeddedError::NotReady {
+                reason,
+                words: Vec::new(),
+                log: root.join("log"),
+            });
         }
         thread::sleep(POLL);
     }
@@ -164,8 +176,8 @@ fn create_private(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// `run/` in the server's folder, or, where that path is too long for a socket, a folder of the system's for
-/// temporary files.
+/// `run/` in the server's folder, or, where that path is too long for a socket, a folder of the
+/// system's for temporary files.
 fn socket_dir(root: &Path) -> Result<PathBuf, EmbeddedError> {
     let near = root.join("run");
     let lock_file = near.join(format!(".s.PGSQL.{PORT}.lock"));
@@ -181,7 +193,10 @@ fn socket_dir(root: &Path) -> Result<PathBuf, EmbeddedError> {
     let metadata = fs::symlink_metadata(&folder).map_err(unusable)?;
     let me = rustix::process::geteuid();
     if !metadata.is_dir() || !(me.is_root() || metadata.uid() == me.as_raw()) {
-        return Err(unusable(io::Error::new(io::ErrorKind::PermissionDenied, "it is somebody else's")));
+        return Err(unusable(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it is somebody else's",
+        )));
     }
     fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(unusable)?;
     Ok(folder)

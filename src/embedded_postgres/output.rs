@@ -38,7 +38,12 @@ pub(super) fn open_log(path: &Path) -> Result<Option<File>, EmbeddedError> {
             let _ = writeln!(log, "---- start");
             Ok(Some(log))
         }
-        Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ) =>
+        {
             Ok(None)
         }
         Err(error) => Err(EmbeddedError::of_folder(path)(error)),

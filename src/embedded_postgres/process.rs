@@ -11,7 +11,9 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, setsid};
 
-use super::{Config, Durability, EmbeddedError, Identity, Output, PORT, cluster, leftovers, output};
+use super::{
+    Config, Durability, EmbeddedError, Identity, Output, PORT, cluster, leftovers, output,
+};
 
 const POLL: Duration = Duration::from_millis(5);
 /// How long a server may take to end before it is told to drop everything.
@@ -49,12 +51,22 @@ impl Start {
         let log = output::open_log(&self.log())?;
         let pgdata = self.pgdata();
         let mut command = Command::new(self.binaries.join("postgres"));
-        command.arg("-D").arg(&pgdata).arg("-k").arg(&self.socket_dir).arg("-p").arg(PORT.to_string());
+        command
+            .arg("-D")
+            .arg(&pgdata)
+            .arg("-k")
+            .arg(&self.socket_dir)
+            .arg("-p")
+            .arg(PORT.to_string());
         for (name, value) in self.settings() {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         // by its working directory it is known from its first moment
-        command.current_dir(&pgdata).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .current_dir(&pgdata)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         assume(&mut command, self.identity, Signal::INT);
         let mut child = command.spawn()?;
         let output = match child.stderr.take() {
@@ -150,8 +162,8 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Lets the command run under an identity, in a session of its own (a terminal's Ctrl-C is for us to handle), and end
-/// with the thread that starts it, by this signal.
+/// Lets the command run under an identity, in a session of its own (a terminal's Ctrl-C is for us
+/// to handle), and end with the thread that starts it, by this signal.
 pub(super) fn assume(command: &mut Command, identity: Identity, end: Signal) {
     if let Identity::Other { uid, gid } = identity {
         command.uid(uid).gid(gid);
@@ -168,9 +180,12 @@ pub(super) fn assume(command: &mut Command, identity: Identity, end: Signal) {
         }
         linux::end_with_parent(parent, end)
     };
-    #[expect(unsafe_code, reason = "only a closure between fork and exec can change what the child is")]
-    // SAFETY: the closure makes system calls on memory that was allocated before the fork; it neither allocates nor
-    // takes a lock, so it is sound in a child of a process with many threads.
+    #[expect(
+        unsafe_code,
+        reason = "only a closure between fork and exec can change what the child is"
+    )]
+    // SAFETY: the closure makes system calls on memory that was allocated before the fork; it
+    // neither allocates nor takes a lock, so it is sound in a child of a process with many threads.
     unsafe {
         command.pre_exec(between_fork_and_exec);
     }
@@ -188,7 +203,10 @@ mod linux {
 
     /// Calls our user and group 0 by other numbers, as `user_namespaces(7)` describes.
     pub(super) fn enter_user_namespace(users: &[u8], groups: &[u8]) -> io::Result<()> {
-        #[expect(unsafe_code, reason = "rustix marks all of unshare unsafe for the sake of CLONE_FILES")]
+        #[expect(
+            unsafe_code,
+            reason = "rustix marks all of unshare unsafe for the sake of CLONE_FILES"
+        )]
         // SAFETY: a new user namespace shares no file descriptors in another way than before.
         unsafe {
             rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)?;
@@ -207,8 +225,10 @@ mod linux {
     /// Has the system send this signal to this process when the thread that forked it ends.
     pub(super) fn end_with_parent(parent: u32, end: Signal) -> io::Result<()> {
         set_parent_process_death_signal(Some(end))?;
-        let is_orphan = getppid().is_none_or(|pid| pid.as_raw_nonzero().get().unsigned_abs() != parent);
-        // the parent may have died before it was asked for: an error without a message needs no memory
+        let is_orphan =
+            getppid().is_none_or(|pid| pid.as_raw_nonzero().get().unsigned_abs() != parent);
+        // the parent may have died before it was asked for: an error without a message needs no
+        // memory
         if is_orphan { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 }

@@ -1,4 +1,5 @@
-//! Every page can be used by everybody, as far as a program can tell: in light and dark colours, wide and narrow.
+//! Every page can be used by everybody, as far as a program can tell: in light and dark colours,
+//! wide and narrow.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -58,7 +59,7 @@ async fn fill(app: &mut TestApp, username: &str) {
 async fn everybody_can_use_the_pages_of_a_visitor() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Enterprise").await;
-    let Some(ada) = Browser::start(&app.origin).await else { return };
+    let ada = Browser::start(&app.origin).await;
     look_at(&ada, &[("login", "/login")]).await;
     ada.expect_status("/login", 401);
     ada.log_in("ada", "wrong horse").await;
@@ -98,9 +99,10 @@ async fn everybody_can_use_the_forms_of_an_image() {
     let mut app = TestApp::start().await;
     let id = app.create_user("ada", "Enterprise").await;
     app.logged_in("ada").await.uploaded("Rome.png", pictures::png(600, 400)).await;
-    let default = sqlx::query("UPDATE users SET password_is_default = true WHERE id = $1").bind(id.0);
+    let default =
+        sqlx::query("UPDATE users SET password_is_default = true WHERE id = $1").bind(id.0);
     default.execute(&app.pool).await.expect("a default password");
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open("/images/1").await;
     ada.fill("Title 1 to 255 characters", "").await;
     ada.skip_validation().await;
@@ -117,7 +119,8 @@ async fn everybody_can_use_the_forms_of_an_image() {
 
     let no_heights = Vec::new().try_into().expect("no heights");
     app.change_tier("Enterprise", |tier| {
-        (tier.thumbnail_heights, tier.original_access, tier.expiring_links) = (no_heights, false, false);
+        (tier.thumbnail_heights, tier.original_access, tier.expiring_links) =
+            (no_heights, false, false);
     })
     .await;
     look_at(&ada, &[("gallery-nothing", "/"), ("image-nothing", "/images/1")]).await;
@@ -139,7 +142,7 @@ async fn everybody_can_use_the_tables_of_the_administration() {
     let dead = "INSERT INTO apalis.jobs (id, job_type, job, status, attempts, max_attempts, done_at, last_result, metadata)
         VALUES (apalis.generate_ulid(), 'clean-up', 'a payload', 'Killed', 5, 5, now(), '{\"Err\": \"it is dead\"}', '')";
     sqlx::query(dead).execute(&app.pool).await.expect("a dead job");
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open("/admin/users").await;
     ada.click("input[aria-label=bob]").await;
     ada.select("Move the selected ones to", "Premium").await;
@@ -166,7 +169,7 @@ async fn everybody_can_use_the_tables_of_the_administration() {
 async fn everybody_can_use_the_forms_of_the_administration() {
     let app = TestApp::start().await;
     app.create_admin("ada", "Premium").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open("/admin/tiers").await;
     ada.click_text("Copy Premium").await;
     ada.click_text("Add").await;
@@ -181,10 +184,15 @@ async fn everybody_can_use_the_forms_of_the_administration() {
     ada.click_text("Delete Premium").await;
     ada.wait_for_text("These users have it.").await;
     look(&ada, "admin-tier-delete-in-use").await;
-    look_at(&ada, &[("admin-tier-new", "/admin/tiers/new"), ("admin-user-new", "/admin/users/new")]).await;
+    look_at(
+        &ada,
+        &[("admin-tier-new", "/admin/tiers/new"), ("admin-user-new", "/admin/users/new")],
+    )
+    .await;
     look_at_complaints(&ada, "admin-tier-complaints", "/admin/tiers/new", "Add").await;
     look_at_complaints(&ada, "admin-user-complaints", "/admin/users/new", "Add").await;
-    look_at_complaints(&ada, "admin-password-complaint", "/admin/users/1", "Set the password").await;
+    look_at_complaints(&ada, "admin-password-complaint", "/admin/users/1", "Set the password")
+        .await;
     look_at(&ada, &[("admin-user", "/admin/users/1")]).await;
     ada.close().await;
 }

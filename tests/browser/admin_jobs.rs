@@ -6,7 +6,8 @@ use reqwest::StatusCode;
 
 use crate::harness::{Browser, Client, TestApp, pictures};
 
-/// Uploads so many images and asks for a thumbnail of each, which nobody makes yet; the thumbnails' links.
+/// Uploads so many images and asks for a thumbnail of each, which nobody makes yet; the thumbnails'
+/// links.
 async fn ask_for_thumbnails(client: &Client, count: usize) -> Vec<String> {
     let mut urls = Vec::new();
     for _ in 0..count {
@@ -29,7 +30,7 @@ async fn jobs_that_were_given_up_are_retried() {
     let old = "UPDATE apalis.jobs SET created_at = now() - interval '1 day', max_attempts = 1";
     sqlx::query(old).execute(&app.pool).await.expect("old jobs");
     app.run_jobs().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.wait_for_text("The storage could not be reached for 24 hours.").await;
     ada.click_text("Admin").await;
     ada.click_text("Jobs").await;
@@ -67,7 +68,7 @@ async fn a_job_that_waits_is_discarded() {
     let app = TestApp::start().await;
     app.create_admin("ada", "Basic").await;
     ask_for_thumbnails(&app.logged_in("ada").await, 2).await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open("/admin/jobs").await;
     ada.select("Queue", "thumbnails").await;
     ada.click_text("Filter").await;

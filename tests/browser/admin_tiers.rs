@@ -15,7 +15,7 @@ async fn is_ticked(visitor: &Browser, name: &str) -> bool {
 async fn only_administrators_see_their_pages() {
     let app = TestApp::start().await;
     app.create_user("bob", "Basic").await;
-    let Some(bob) = Browser::logged_in(&app, "bob").await else { return };
+    let bob = Browser::logged_in(&app, "bob").await;
     bob.wait_for("nav a[href='/account']").await;
     assert_eq!(bob.count("a[href^='/admin']").await, 0);
     for path in ["/admin", "/admin/users"] {
@@ -32,8 +32,8 @@ async fn a_new_tier_is_what_its_users_have_at_once() {
     app.create_admin("ada", "Basic").await;
     app.create_user("bob", "Basic").await;
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    let bob = Browser::logged_in(&app, "bob").await.expect("a second browser");
+    let ada = Browser::logged_in(&app, "ada").await;
+    let bob = Browser::logged_in(&app, "bob").await;
     ada.click_text("Admin").await;
     ada.click_text("Tiers").await;
     ada.click_text("Add a tier").await;
@@ -45,7 +45,10 @@ async fn a_new_tier_is_what_its_users_have_at_once() {
     ada.fill(SPACE, "1 GiB").await;
     ada.expect_status("/admin/tiers/new", 422);
     ada.click_text("Add").await;
-    assert_eq!(ada.text("#thumbnail_heights-complaint").await, "a height is 1 to 4000 px, not 4001");
+    assert_eq!(
+        ada.text("#thumbnail_heights-complaint").await,
+        "a height is 1 to 4000 px, not 4001"
+    );
     for (field, typed) in [
         ("name", "Portrait"),
         ("thumbnail_heights", "150, 4001"),
@@ -81,7 +84,7 @@ async fn a_tier_in_use_stays_and_its_copy_goes() {
     let app = TestApp::start().await;
     app.create_admin("ada", "Premium").await;
     app.create_user("bob", "Premium").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open("/admin/tiers").await;
     ada.click_text("Delete Premium").await;
     ada.wait_for_text("These users have it. A tier in use cannot be deleted").await;

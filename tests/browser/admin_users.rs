@@ -13,8 +13,8 @@ const TO_LOG_IN: &str = "/login?next=%2Faccount";
 async fn a_new_user_logs_in_and_one_who_is_deactivated_does_not() {
     let app = TestApp::start().await;
     app.create_admin("ada", "Basic").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    let bob = Browser::start(&app.origin).await.expect("a second browser");
+    let ada = Browser::logged_in(&app, "ada").await;
+    let bob = Browser::start(&app.origin).await;
     ada.open("/admin/users").await;
     ada.click_text("Add a user").await;
     ada.fill(NAME, "ada").await;
@@ -56,7 +56,7 @@ async fn a_new_user_logs_in_and_one_who_is_deactivated_does_not() {
 async fn the_last_administrator_stays_one() {
     let app = TestApp::start().await;
     let id = app.create_admin("ada", "Basic").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     let path = format!("/admin/users/{id}");
     ada.open(&path).await;
     ada.click("input[name=is_admin]").await;
@@ -74,8 +74,8 @@ async fn an_administrator_ends_sessions_and_sets_passwords() {
     let app = TestApp::start().await;
     app.create_admin("ada", "Basic").await;
     let id = app.create_user("bob", "Basic").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    let bob = Browser::logged_in(&app, "bob").await.expect("a second browser");
+    let ada = Browser::logged_in(&app, "ada").await;
+    let bob = Browser::logged_in(&app, "bob").await;
     app.logged_in("bob").await;
     let path = format!("/admin/users/{id}");
     ada.open(&path).await;
@@ -113,11 +113,12 @@ async fn an_administrator_ends_sessions_and_sets_passwords() {
 async fn what_is_shown_of_the_users_stands_in_the_url() {
     let app = TestApp::start().await;
     app.create_admin("ada", "Basic").await;
-    for (name, tier) in [("bob", "Premium"), ("bobby", "Premium"), ("abob", "Premium"), ("bobette", "Basic")]
+    for (name, tier) in
+        [("bob", "Premium"), ("bobby", "Premium"), ("abob", "Premium"), ("bobette", "Basic")]
     {
         app.create_user(name, tier).await;
     }
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open("/admin/users").await;
     ada.fill("Name contains", "BOB").await;
     ada.select("Tier", "Premium").await;
@@ -127,9 +128,11 @@ async fn what_is_shown_of_the_users_stands_in_the_url() {
     let tier = ada.execute("return document.querySelector('#tier').value").await;
     let tier = tier.as_str().expect("a number");
     ada.click_text("Filter").await;
-    let path = format!("/admin/users?search=BOB&tier={tier}&active=yes&admin=no&sort=name_descending");
+    let path =
+        format!("/admin/users?search=BOB&tier={tier}&active=yes&admin=no&sort=name_descending");
     ada.wait_for_path(&path).await;
-    let names = "return [...document.querySelectorAll('tbody th')].map(name => name.innerText).join()";
+    let names =
+        "return [...document.querySelectorAll('tbody th')].map(name => name.innerText).join()";
     assert_eq!(ada.execute(names).await, "bobby,bob,abob");
 
     // the same after something was done

@@ -11,7 +11,7 @@ async fn an_image_is_renamed() {
     let image = app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
     let path = format!("/images/{}", image["pk"]);
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open(&path).await;
     ada.wait_until_loaded("img.thumbnail").await;
     ada.fill("Title 1 to 255 characters", "").await;
@@ -43,7 +43,7 @@ async fn an_image_is_deleted_once_what_goes_with_it_was_read() {
     client.post(generator, json!({"valid_for": 300})).await;
     let path = format!("/images/{}", image["pk"]);
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.wait_until_loaded("img.thumbnail").await;
     ada.open(&path).await;
     ada.wait_until_loaded("img.thumbnail").await;
@@ -73,13 +73,15 @@ async fn the_list_goes_on_until_every_image_stands_there_once() {
     let app = TestApp::start().await;
     let owner = app.create_user("ada", "Basic").await;
     // tiles without pictures: none of these images has a file
-    app.change_tier("Basic", |tier| tier.thumbnail_heights = Vec::new().try_into().expect("no heights"))
-        .await;
+    app.change_tier("Basic", |tier| {
+        tier.thumbnail_heights = Vec::new().try_into().expect("no heights");
+    })
+    .await;
     let images =
         "INSERT INTO images (owner_id, original_id, title, format, width, height, bytes, uploaded_at)
         SELECT $1, gen_random_uuid(), 'image ' || n, 'png', 4, 3, 1, now() FROM generate_series(1, 110) AS n";
     sqlx::query(images).bind(owner.0).execute(&app.pool).await.expect("images");
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     assert_eq!(ada.count(".tile").await, 48, "no more than is nearly in view");
     ada.remember_page().await;
     let to_the_end = "scrollTo(0, document.body.scrollHeight)";
@@ -88,7 +90,8 @@ async fn the_list_goes_on_until_every_image_stands_there_once() {
     ada.execute(to_the_end).await;
     ada.wait_for(".tile:nth-child(110)").await;
     ada.wait_until_gone("[data-more]").await;
-    let titles = "return [...document.querySelectorAll('.tile .title')].map(title => title.textContent)";
+    let titles =
+        "return [...document.querySelectorAll('.tile .title')].map(title => title.textContent)";
     let expected: Vec<_> = (1..=110).rev().map(|number| format!("image {number}")).collect();
     assert_eq!(ada.execute(titles).await, json!(expected));
     ada.expect_same_page().await;

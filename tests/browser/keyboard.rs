@@ -40,7 +40,7 @@ async fn uploads_and_links_are_reached_with_tab() {
     app.create_user("ada", "Premium").await;
     app.start_worker().await;
     app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
-    let Some(ada) = Browser::start(&app.origin).await else { return };
+    let ada = Browser::start(&app.origin).await;
     ada.open("/login").await;
     ada.press("ada").await;
     ada.press(Key::Tab + PASSWORD).await;
@@ -77,7 +77,7 @@ async fn the_forms_of_an_image_and_of_the_administration_are_reached_with_tab() 
     app.create_admin("ada", "Enterprise").await;
     app.start_worker().await;
     app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.wait_until_loaded("img.thumbnail").await;
     for (path, reached) in [
         ("/images/1", ["target", "valid_for", "Create", "title", "Delete this image…"]),
@@ -89,7 +89,10 @@ async fn the_forms_of_an_image_and_of_the_administration_are_reached_with_tab() 
         ada.open(path).await;
         let passed = walk(&ada).await;
         for name in reached {
-            assert!(passed.iter().any(|passed| passed == name), "{name} of {path} is not in {passed:?}");
+            assert!(
+                passed.iter().any(|passed| passed == name),
+                "{name} of {path} is not in {passed:?}"
+            );
         }
     }
     ada.close().await;
@@ -100,7 +103,7 @@ async fn the_forms_of_an_image_and_of_the_administration_are_reached_with_tab() 
 async fn the_skip_link_leads_past_the_navigation() {
     let app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.press(Key::Tab + "").await;
     ada.press(Key::Enter + "").await;
     ada.wait_until_true("return location.hash === '#main'").await;

@@ -18,7 +18,7 @@ async fn a_link_is_copied_with_a_button() {
     app.create_user("ada", "Premium").await;
     let image = app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.allow_clipboard().await;
     ada.wait_until_loaded(".tile img.thumbnail").await;
     // the button says so for a moment only
@@ -41,7 +41,7 @@ async fn a_link_lives_as_long_as_was_said_and_not_less_than_may_be() {
     let image = app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
     let path = format!("/images/{}", image["pk"]);
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open(&path).await;
     ada.wait_until_loaded("img.thumbnail").await;
     ada.click_text("5 minutes").await;
@@ -57,9 +57,15 @@ async fn a_link_lives_as_long_as_was_said_and_not_less_than_may_be() {
     ada.skip_validation().await;
     ada.expect_status(&format!("{path}/links#links"), 422);
     ada.click_text("Create").await;
-    assert_eq!(ada.text("#valid_for-complaint").await, "A link lives 300 to 30000 seconds, not 299.");
+    assert_eq!(
+        ada.text("#valid_for-complaint").await,
+        "A link lives 300 to 30000 seconds, not 299."
+    );
     assert_eq!(ada.attribute("#valid_for", "value").await.as_deref(), Some("299"));
-    assert_eq!(ada.attribute("#valid_for", "aria-describedby").await.as_deref(), Some("valid_for-complaint"));
+    assert_eq!(
+        ada.attribute("#valid_for", "aria-describedby").await.as_deref(),
+        Some("valid_for-complaint")
+    );
     assert_eq!(ada.selected("#target").await, "400 px");
     assert_eq!(ada.count("[data-expiring]").await, 2);
     ada.close().await;
@@ -73,8 +79,8 @@ async fn a_link_shows_strangers_the_picture_until_it_is_revoked_or_expires() {
     let image = app.logged_in("ada").await.uploaded("Rome.png", pictures::png(300, 300)).await;
     let path = format!("/images/{}", image["pk"]);
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
-    let stranger = Browser::start(&app.origin).await.expect("a second browser");
+    let ada = Browser::logged_in(&app, "ada").await;
+    let stranger = Browser::start(&app.origin).await;
     ada.open(&path).await;
     ada.click_text("5 minutes").await;
     let left = "const parts = document.querySelector('time[data-left]').textContent.split(' ');

@@ -4,7 +4,8 @@ use crate::harness::{Browser, TestApp, pictures};
 
 const NAME: &str = "<img src=x onerror=alert(1)>";
 
-/// The page shows the name, and did not make an element of it; one that it made would be on the console as well.
+/// The page shows the name, and did not make an element of it; one that it made would be on the
+/// console as well.
 async fn expect_text(visitor: &Browser) {
     visitor.wait_for_text(NAME).await;
     assert_eq!(visitor.count("img[src=x], [onerror]").await, 0);
@@ -15,7 +16,7 @@ async fn a_name_that_looks_like_html_is_text_on_every_page() {
     let mut app = TestApp::start().await;
     app.create_admin("ada", "Enterprise").await;
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     let file = format!("{NAME}.png");
     ada.expect_status("/api/images", 415);
     ada.upload(&[(&file, b"no picture".to_vec())]).await;

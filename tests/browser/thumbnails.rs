@@ -9,7 +9,7 @@ async fn a_tile_says_why_its_thumbnail_failed_and_tries_again() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.remember_page().await;
     ada.upload(&[("Rome.png", pictures::png_with_damaged_pixels())]).await;
     let why = ada.text(".tile .failed").await;
@@ -34,7 +34,7 @@ async fn a_tile_says_why_its_thumbnail_failed_and_tries_again() {
 async fn a_thumbnail_that_failed_is_made_once_the_reason_is_gone() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.remember_page().await;
     ada.upload(&[("Rome.png", pictures::png(300, 300))]).await;
     app.wait_for_open_jobs(1).await;
@@ -43,8 +43,7 @@ async fn a_thumbnail_that_failed_is_made_once_the_reason_is_gone() {
     fs::rename(&original, &elsewhere).expect("a moved file");
     // a day of looking for it passes
     app.start_worker().await;
-    let looked =
-        "SELECT coalesce(bool_and(transient_failures > 0 AND status = 'Failed'), false) FROM apalis.jobs";
+    let looked = "SELECT coalesce(bool_and(transient_failures > 0 AND status = 'Failed'), false) FROM apalis.jobs";
     app.wait_until(looked).await;
     let day = "UPDATE apalis.jobs SET run_at = now(), created_at = now() - interval '1 day'";
     sqlx::query(day).execute(&app.pool).await.expect("an older job");
@@ -67,9 +66,10 @@ async fn the_page_of_an_image_tells_when_another_of_its_thumbnails_is_made() {
     let image = client.uploaded("Rome.png", pictures::png(600, 600)).await;
     client.get(image["file_urls"]["400 px high"].as_str().expect("a link")).await;
     app.run_jobs().await;
-    let fail = "UPDATE thumbnails SET state = 'failed', failure_reason = 'bad luck' WHERE height = 200";
+    let fail =
+        "UPDATE thumbnails SET state = 'failed', failure_reason = 'bad luck' WHERE height = 200";
     sqlx::query(fail).execute(&app.pool).await.expect("a failed thumbnail");
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.open(&format!("/images/{}", image["pk"])).await;
     ada.wait_until_loaded(".picture img.thumbnail").await;
     ada.wait_for_text("bad luck").await;

@@ -8,7 +8,7 @@ use crate::harness::{Browser, PASSWORD, TestApp, pictures};
 async fn a_login_leads_to_where_one_wanted_to_go() {
     let app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    let Some(ada) = Browser::start(&app.origin).await else { return };
+    let ada = Browser::start(&app.origin).await;
     ada.open("/").await;
     ada.wait_for_path("/login").await;
     ada.open("/account?from=mail").await;
@@ -33,7 +33,7 @@ async fn a_login_leads_to_where_one_wanted_to_go() {
 async fn chosen_files_become_pictures_without_another_page() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     ada.wait_for_text("No images yet.").await;
     ada.wait_for_text("0 B of").await;
     ada.remember_page().await;
@@ -47,13 +47,15 @@ async fn chosen_files_become_pictures_without_another_page() {
     ada.wait_until_loaded(".tile img.thumbnail").await;
 
     let photo = pictures::jpeg(1600, 1200);
-    let files = [("Rome.jpg", photo.clone()), ("Lima.png", pictures::png(900, 1600)), ("Bern.jpg", photo)];
+    let files =
+        [("Rome.jpg", photo.clone()), ("Lima.png", pictures::png(900, 1600)), ("Bern.jpg", photo)];
     ada.upload(&files).await;
     ada.wait_for(".tile:nth-child(4)").await;
     ada.wait_until_gone("[data-awaited]").await;
     ada.wait_until_loaded(".tile img.thumbnail").await;
     ada.wait_until_gone(".uploads li, .placeholder").await;
-    ada.wait_until_true("return !document.querySelector('.quota').innerText.includes('\\n0 B of')").await;
+    ada.wait_until_true("return !document.querySelector('.quota').innerText.includes('\\n0 B of')")
+        .await;
     let titles = "return [...document.querySelectorAll('.tile:has(img.thumbnail) .title')]
         .map(title => title.textContent).sort()";
     assert_eq!(ada.execute(titles).await, json!(["Bern", "Lima", "Oslo", "Rome"]));
@@ -67,7 +69,7 @@ async fn a_refused_file_has_the_reason_beside_its_name() {
     let mut app = TestApp::start_with(|config| config.limits.upload_max_bytes = 100_000).await;
     app.create_user("ada", "Basic").await;
     app.start_worker().await;
-    let Some(ada) = Browser::logged_in(&app, "ada").await else { return };
+    let ada = Browser::logged_in(&app, "ada").await;
     let mut half = pictures::png(300, 200);
     half.truncate(half.len() / 2);
     ada.expect_status("/api/images", 415);

@@ -7,7 +7,7 @@ async fn images_are_kept_shown_and_deleted_without_scripts() {
     let mut app = TestApp::start().await;
     app.create_user("ada", "Enterprise").await;
     app.start_worker().await;
-    let Some(ada) = Browser::start(&app.origin).await else { return };
+    let ada = Browser::start(&app.origin).await;
     ada.disable_javascript().await;
     ada.open("/").await;
     ada.log_in("ada", crate::harness::PASSWORD).await;
@@ -15,7 +15,8 @@ async fn images_are_kept_shown_and_deleted_without_scripts() {
     ada.upload(&[("<b>.png", b"no picture".to_vec()), ("Rome.png", pictures::png(600, 400))]).await;
     ada.expect_status("/images", 422);
     ada.click_text("Upload").await;
-    ada.wait_for_text("<b>.png The file is neither PNG nor JPEG. Save the picture as one of them.").await;
+    ada.wait_for_text("<b>.png The file is neither PNG nor JPEG. Save the picture as one of them.")
+        .await;
     ada.wait_until_loaded(".tile img.thumbnail").await;
     ada.upload(&[("Oslo.png", pictures::png(600, 400))]).await;
     ada.click_text("Upload").await;
@@ -53,7 +54,7 @@ async fn a_failed_thumbnail_is_tried_again_without_scripts() {
     let image = client.uploaded("Rome.png", pictures::png_with_damaged_pixels()).await;
     client.get(image["file_urls"]["200 px high"].as_str().expect("a link")).await;
     app.run_jobs().await;
-    let Some(ada) = Browser::start(&app.origin).await else { return };
+    let ada = Browser::start(&app.origin).await;
     ada.disable_javascript().await;
     ada.open("/").await;
     ada.log_in("ada", crate::harness::PASSWORD).await;

@@ -1,4 +1,5 @@
-//! Distinct pictures, and the thumbnails that the deterministic encoder makes of them when nothing is harmed.
+//! Distinct pictures, and the thumbnails that the deterministic encoder makes of them when nothing
+//! is harmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,9 +47,11 @@ impl Album {
                 (pictures::jpeg(width, height), "jpg")
             }
         });
-        let large = (0..LARGE)
-            .map(|n| (pictures::png(2400 + 100 * u32::try_from(n).unwrap_or_default(), 1800), "png"));
-        let pictures = small.chain(large).map(|(bytes, extension)| Picture::new(bytes, extension)).collect();
+        let large = (0..LARGE).map(|n| {
+            (pictures::png(2400 + 100 * u32::try_from(n).unwrap_or_default(), 1800), "png")
+        });
+        let pictures =
+            small.chain(large).map(|(bytes, extension)| Picture::new(bytes, extension)).collect();
         Self { pictures }
     }
 
@@ -94,7 +97,11 @@ impl Picture {
             );
             for thumbnail in made.expect("a thumbnail").thumbnails {
                 let height = thumbnail.requested_height;
-                assert_eq!(pictures::size(&thumbnail.bytes).1, height, "the reference has the height");
+                assert_eq!(
+                    pictures::size(&thumbnail.bytes).1,
+                    height,
+                    "the reference has the height"
+                );
                 thumbnails.entry(height).or_default().insert(sha(&thumbnail.bytes));
             }
         }

@@ -110,7 +110,8 @@ impl Clusters {
             "--checkpoint=fast",
             "--no-sync",
         ]);
-        let output = backup.arg("-p").arg(primary.port.to_string()).output().expect("pg_basebackup");
+        let output =
+            backup.arg("-p").arg(primary.port.to_string()).output().expect("pg_basebackup");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.server(folder, port, &[])
     }
@@ -185,13 +186,20 @@ impl Postgres {
             command.uid(user);
         }
         let (out, err) = (log.try_clone().expect("a log"), log.try_clone().expect("a log"));
-        command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn().expect("postgres")
+        command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0)
+            .spawn()
+            .expect("postgres")
     }
 
     /// The eighth line of postmaster.pid is the status (src/include/utils/pidfile.h of PostgreSQL).
     fn is_ready(&self) -> bool {
         let text = fs::read_to_string(self.folder.join("postmaster.pid")).unwrap_or_default();
-        let is_up = text.lines().nth(7).is_some_and(|status| ["ready", "standby"].contains(&status.trim()));
+        let is_up =
+            text.lines().nth(7).is_some_and(|status| ["ready", "standby"].contains(&status.trim()));
         is_up && TcpStream::connect(self.address()).is_ok()
     }
 
@@ -223,7 +231,8 @@ impl Postgres {
         if let Some(user) = self.user {
             promote.uid(user);
         }
-        let output = promote.arg("-D").arg(&self.folder).args(["-w", "promote"]).current_dir("/").output();
+        let output =
+            promote.arg("-D").arg(&self.folder).args(["-w", "promote"]).current_dir("/").output();
         let output = output.expect("pg_ctl");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
@@ -284,13 +293,15 @@ pub(crate) fn free_port() -> u16 {
 
 fn children(parent: Pid) -> Vec<Pid> {
     let is_child = |stat: &str| {
-        // pid (name) state ppid … (proc(5)); a name may contain anything but ends at the last bracket
+        // pid (name) state ppid … (proc(5)); a name may contain anything but ends at the last
+        // bracket
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         fields.split_whitespace().nth(1) == Some(&parent.as_raw_nonzero().get().to_string())
     };
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let pid =
+            entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         found.extend(pid.filter(|_| is_child(&stat)));
     }
@@ -305,7 +316,8 @@ fn server_user() -> u32 {
 
 /// Where bin/postgres-binaries finds or puts them.
 fn find_programs() -> PathBuf {
-    let mut folders: Vec<PathBuf> = option_env!("PG_BIN_DIR").map(PathBuf::from).into_iter().collect();
+    let mut folders: Vec<PathBuf> =
+        option_env!("PG_BIN_DIR").map(PathBuf::from).into_iter().collect();
     folders.push(Path::new(env!("CARGO_MANIFEST_DIR")).join(".vendor/postgres/bin"));
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     folders.extend(installed.map(|entry| entry.path().join("bin")));

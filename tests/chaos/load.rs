@@ -1,4 +1,5 @@
-//! Clients: uploads that are remembered once they are acknowledged, and requests of their thumbnails.
+//! Clients: uploads that are remembered once they are acknowledged, and requests of their
+//! thumbnails.
 
 use std::{
     collections::BTreeMap,
@@ -103,7 +104,8 @@ impl Front {
         let answer = match request.timeout(patience).send().await {
             Ok(answer) => answer,
             Err(error) => {
-                let why = if error.is_timeout() { "no answer in time" } else { "connection failed" };
+                let why =
+                    if error.is_timeout() { "no answer in time" } else { "connection failed" };
                 self.note_failure(why);
                 return Err(NoReply::Lost(why.to_owned()));
             }
@@ -120,7 +122,9 @@ impl Front {
             }
             Err(error) => {
                 self.note_failure("body cut short");
-                Err(NoReply::CutShort(format!("a body of {length:?} bytes was not sent whole: {error:?}")))
+                Err(NoReply::CutShort(format!(
+                    "a body of {length:?} bytes was not sent whole: {error:?}"
+                )))
             }
         }
     }
@@ -148,7 +152,8 @@ impl Front {
         let file = plan.album.picture(picture);
         let name = format!("picture-{picture}.{}", file.extension);
         let part = Part::bytes(file.bytes.clone()).file_name(name);
-        let request = self.request(Method::POST, "/api/images").multipart(Form::new().part("file", part));
+        let request =
+            self.request(Method::POST, "/api/images").multipart(Form::new().part("file", part));
         let reply = self.send(request, PATIENCE * 2).await.ok()?;
         if reply.status != StatusCode::CREATED {
             return None;
@@ -197,8 +202,8 @@ impl Front {
         }
     }
 
-    /// From `since` until the bytes of each of these thumbnails, for which nobody asked before; `None` for one that
-    /// did not come within `limit`.
+    /// From `since` until the bytes of each of these thumbnails, for which nobody asked before;
+    /// `None` for one that did not come within `limit`.
     pub(crate) async fn recover(
         &self,
         plan: &Plan,
@@ -208,7 +213,8 @@ impl Front {
     ) -> Vec<Option<Duration>> {
         let requests = uploads.iter().map(|upload| async move {
             while since.elapsed() < limit {
-                let reply = self.fetch(&upload.thumbnails[&HEIGHTS[0]], Some(Duration::from_secs(5))).await;
+                let reply =
+                    self.fetch(&upload.thumbnails[&HEIGHTS[0]], Some(Duration::from_secs(5))).await;
                 if let Ok(reply) = reply
                     && reply.status == StatusCode::OK
                 {
@@ -229,7 +235,12 @@ fn parse_upload(image: &Value, picture: PictureId) -> Option<Upload> {
     let path = |name: &str| path_of(urls[name].as_str()?);
     let thumbnails: Option<_> =
         HEIGHTS.iter().map(|height| Some((*height, path(&format!("{height} px high"))?))).collect();
-    Some(Upload { pk: image["pk"].as_i64()?, picture, original: path("original")?, thumbnails: thumbnails? })
+    Some(Upload {
+        pk: image["pk"].as_i64()?,
+        picture,
+        original: path("original")?,
+        thumbnails: thumbnails?,
+    })
 }
 
 /// The path of an absolute URL.
@@ -255,10 +266,16 @@ pub(crate) struct Rate {
 }
 
 impl Load {
-    pub(crate) fn start(front: &Arc<Front>, plan: &Arc<Plan>, rate: Rate, random: &mut Rng) -> Self {
+    pub(crate) fn start(
+        front: &Arc<Front>,
+        plan: &Arc<Plan>,
+        rate: Rate,
+        random: &mut Rng,
+    ) -> Self {
         let stop = CancellationToken::new();
         let clients = (0..rate.clients).map(|_| {
-            let (front, plan, stop, random) = (front.clone(), plan.clone(), stop.clone(), random.fork());
+            let (front, plan, stop, random) =
+                (front.clone(), plan.clone(), stop.clone(), random.fork());
             tokio::spawn(work(front, plan, stop, rate, random))
         });
         Self { clients: clients.collect(), stop }
@@ -273,7 +290,13 @@ impl Load {
     }
 }
 
-async fn work(front: Arc<Front>, plan: Arc<Plan>, stop: CancellationToken, rate: Rate, mut random: Rng) {
+async fn work(
+    front: Arc<Front>,
+    plan: Arc<Plan>,
+    stop: CancellationToken,
+    rate: Rate,
+    mut random: Rng,
+) {
     let mean = u64::try_from(rate.pause.as_millis()).unwrap_or(u64::MAX);
     while !stop.is_cancelled() {
         let number = random.usize(..);

@@ -1,5 +1,5 @@
-//! Harms the running program in every way of a table and checks afterwards that nothing was lost, doubled or damaged.
-//! `bin/chaos` runs the short form, `bin/chaos --long` everything at full size.
+//! Harms the running program in every way of a table and checks afterwards that nothing was lost,
+//! doubled or damaged. `bin/chaos` runs the short form, `bin/chaos --long` everything at full size.
 
 mod album;
 #[path = "../harness/client.rs"]
@@ -54,11 +54,13 @@ use crate::{
 
 const THREADS: usize = 4;
 
-/// Harms the running program and checks that nothing was lost, doubled or damaged; exit code 1 if anything was.
+/// Harms the running program and checks that nothing was lost, doubled or damaged; exit code 1 if
+/// anything was.
 #[derive(Parser)]
 #[command(name = "chaos")]
 struct Options {
-    /// Run every harm at full size (hours of work in about an hour) instead of the short form (about two minutes)
+    /// Run every harm at full size (hours of work in about an hour) instead of the short form
+    /// (about two minutes)
     #[arg(long)]
     long: bool,
     /// Run only the harms whose name contains this text
@@ -87,15 +89,22 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> bool {
-    let is_wanted =
-        |harm: &&Harm| options.only.is_empty() || options.only.iter().any(|text| harm.name.contains(text));
+    let is_wanted = |harm: &&Harm| {
+        options.only.is_empty() || options.only.iter().any(|text| harm.name.contains(text))
+    };
     let wanted: Vec<_> = HARMS.iter().filter(is_wanted).collect();
     assert!(!wanted.is_empty(), "no harm has such a name: see --list");
     let plan = Arc::new(Plan::new(options.long, options.seed));
-    println!("chaos: {} form, seed {}, {} harms", plan.pick("short", "long"), options.seed, wanted.len());
+    println!(
+        "chaos: {} form, seed {}, {} harms",
+        plan.pick("short", "long"),
+        options.seed,
+        wanted.len()
+    );
     let mut report = Report::default();
     // a harm that mostly waits shares that time with the others of its kind
-    let (waiting, busy): (Vec<&Harm>, Vec<&Harm>) = wanted.into_iter().partition(|harm| harm.mostly_waits);
+    let (waiting, busy): (Vec<&Harm>, Vec<&Harm>) =
+        wanted.into_iter().partition(|harm| harm.mostly_waits);
     run_all(&waiting, plan.waiting_at_once(), &plan, &mut report);
     run_all(&busy, 1, &plan, &mut report);
     report.print();
@@ -113,8 +122,9 @@ fn run_all(harms: &[&Harm], at_a_time: usize, plan: &Arc<Plan>, report: &mut Rep
                 let done = done;
                 while let Some(harm) = harms.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let run = AssertUnwindSafe(|| run_one(harm, plan.clone()));
-                    let crashed =
-                        |_| (Outcome::broken("the harm panicked; see above".to_owned()), Duration::ZERO);
+                    let crashed = |_| {
+                        (Outcome::broken("the harm panicked; see above".to_owned()), Duration::ZERO)
+                    };
                     let (outcome, took) = catch_unwind(run).unwrap_or_else(crashed);
                     done.send((harm.name, outcome, took)).expect("somebody who reports");
                 }
@@ -146,8 +156,9 @@ fn run_one(harm: &Harm, plan: Arc<Plan>) -> (Outcome, Duration) {
     let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let outcome = runtime.block_on(async { tokio::time::timeout(limit, (harm.run)(plan)).await });
-    let outcome = outcome
-        .unwrap_or_else(|_| Outcome::broken(format!("the harm did not end within {} s", limit.as_secs())));
+    let outcome = outcome.unwrap_or_else(|_| {
+        Outcome::broken(format!("the harm did not end within {} s", limit.as_secs()))
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     (outcome, started.elapsed())
 }

@@ -29,7 +29,8 @@ pub(crate) fn on_disk(root: &Path) -> io::Result<Objects> {
 pub(crate) async fn in_bucket(server: SocketAddr, bucket: &str) -> reqwest::Result<Objects> {
     let mut found = Objects::new();
     loop {
-        let after = found.last_key_value().map(|(key, _)| key.replace('/', "%2F")).unwrap_or_default();
+        let after =
+            found.last_key_value().map(|(key, _)| key.replace('/', "%2F")).unwrap_or_default();
         let url = format!("http://{server}/{bucket}?list-type=2&start-after={after}");
         let xml = reqwest::get(url).await?.error_for_status()?.text().await?;
         let before = found.len();

@@ -21,7 +21,13 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) fn new(is_long: bool, seed: u64) -> Self {
-        Self { is_long, seed, clusters: Clusters::create(), album: Album::make(), s3: OnceCell::new() }
+        Self {
+            is_long,
+            seed,
+            clusters: Clusters::create(),
+            album: Album::make(),
+            s3: OnceCell::new(),
+        }
     }
 
     /// The value for this size of run.
@@ -31,8 +37,9 @@ impl Plan {
 
     /// Random choices of a harm, the same for the same seed.
     pub(crate) fn random(&self, harm: &str) -> Rng {
-        let name =
-            harm.bytes().fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let name = harm
+            .bytes()
+            .fold(self.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         Rng::with_seed(name)
     }
 

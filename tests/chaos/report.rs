@@ -158,7 +158,9 @@ fn percentile(times: &[Duration], percent: usize) -> String {
     times.sort_unstable();
     // rounded up, so that the 99th of few is the longest
     let index = (times.len() * percent).div_ceil(100).max(1) - 1;
-    times.get(index).map_or_else(|| "-".to_owned(), |time| format!("{:.0} ms", time.as_secs_f64() * 1e3))
+    times
+        .get(index)
+        .map_or_else(|| "-".to_owned(), |time| format!("{:.0} ms", time.as_secs_f64() * 1e3))
 }
 
 /// Equal texts with how often they occur, for a note.

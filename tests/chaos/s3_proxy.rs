@@ -129,27 +129,24 @@ impl State {
         let fault = *self.fault.lock().expect("a fault");
         let mut random = self.random.lock().expect("random numbers");
         let is_write = [Method::PUT, Method::POST, Method::DELETE].contains(method);
-        let fate = match fault {
-            Fault::Away => Fate::Reset,
-            Fault::Errors(percent) if random.u8(..100) < percent => match random.u8(..3) {
-                0 => Fate::Answer(StatusCode::INTERNAL_SERVER_ERROR),
-                1 => Fate::Answer(StatusCode::SERVICE_UNAVAILABLE),
-                _ => Fate::Reset,
-            },
-            Fault::CutBodies(percent) if random.u8(..100) < percent => {
-                if method == Method::GET {
-                    Fate::CutDownload
-                } else {
-                    Fate::CutUpload
+        let fate =
+            match fault {
+                Fault::Away => Fate::Reset,
+                Fault::Errors(percent) if random.u8(..100) < percent => match random.u8(..3) {
+                    0 => Fate::Answer(StatusCode::INTERNAL_SERVER_ERROR),
+                    1 => Fate::Answer(StatusCode::SERVICE_UNAVAILABLE),
+                    _ => Fate::Reset,
+                },
+                Fault::CutBodies(percent) if random.u8(..100) < percent => {
+                    if method == Method::GET { Fate::CutDownload } else { Fate::CutUpload }
                 }
-            }
-            // a full store still deletes
-            Fault::Full if is_write && method != Method::DELETE => {
-                Fate::Answer(StatusCode::INSUFFICIENT_STORAGE)
-            }
-            Fault::ReadOnly if is_write => Fate::Answer(StatusCode::FORBIDDEN),
-            _ => Fate::Forward,
-        };
+                // a full store still deletes
+                Fault::Full if is_write && method != Method::DELETE => {
+                    Fate::Answer(StatusCode::INSUFFICIENT_STORAGE)
+                }
+                Fault::ReadOnly if is_write => Fate::Answer(StatusCode::FORBIDDEN),
+                _ => Fate::Forward,
+            };
         if !matches!(fate, Fate::Forward) {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
@@ -168,7 +165,9 @@ impl State {
                 *response.status_mut() = status;
                 Ok(response)
             }
-            Fate::Forward | Fate::CutUpload | Fate::CutDownload => self.forward(request, fate).await,
+            Fate::Forward | Fate::CutUpload | Fate::CutDownload => {
+                self.forward(request, fate).await
+            }
         }
     }
 
@@ -178,8 +177,9 @@ impl State {
         let url = format!("http://{}{}", self.server, head.uri);
         let mut upstream = self.http.request(head.method.clone(), url).headers(head.headers);
         if matches!(fate, Fate::CutUpload) && !body.is_empty() {
-            upstream =
-                upstream.header(CONTENT_LENGTH, body.len()).body(reqwest::Body::wrap_stream(half(&body)));
+            upstream = upstream
+                .header(CONTENT_LENGTH, body.len())
+                .body(reqwest::Body::wrap_stream(half(&body)));
             let _ = upstream.send().await;
             return Err(io::ErrorKind::ConnectionReset.into());
         }

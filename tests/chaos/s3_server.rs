@@ -29,7 +29,14 @@ impl S3Server {
         let folder = tempfile::tempdir().expect("a folder");
         let [master, volume, filer, s3] = [(); 4].map(|()| grpc_port());
         let mut command = Command::new(program);
-        command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-volume.max=100"]);
+        command.args([
+            "server",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-filer",
+            "-s3",
+            "-volume.max=100",
+        ]);
         command.args(["-master.volumeSizeLimitMB=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
         command.arg(format!("-dir={}", folder.path().display()));
         command.arg(format!("-master.port={master}")).arg(format!("-volume.port={volume}"));

@@ -86,7 +86,12 @@ pub(crate) struct Site {
 
 impl Site {
     /// The usual installation with so many API and worker processes.
-    pub(crate) async fn start(plan: &Arc<Plan>, harm: &'static str, apis: usize, workers: usize) -> Self {
+    pub(crate) async fn start(
+        plan: &Arc<Plan>,
+        harm: &'static str,
+        apis: usize,
+        workers: usize,
+    ) -> Self {
         Self::start_with(plan, harm, Setup::usual(plan), apis, workers).await
     }
 
@@ -99,7 +104,8 @@ impl Site {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = setup.database.unwrap_or_else(|| setup.postgres.address());
-        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy(&cluster::url(database));
+        let pool =
+            PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy(&cluster::url(database));
         let mut site = Self {
             harm,
             plan: plan.clone(),
@@ -119,8 +125,10 @@ impl Site {
             site.start_api(&[]).await;
         }
         let login = format!("{}/api/session", site.apis[0].origin);
-        let login =
-            site.front.client.post(&login, serde_json::json!({"username": "admin", "password": "admin"}));
+        let login = site
+            .front
+            .client
+            .post(&login, serde_json::json!({"username": "admin", "password": "admin"}));
         login.await.expect(StatusCode::OK);
         for _ in 0..workers {
             site.start_worker(&[]);
@@ -165,7 +173,11 @@ impl Site {
         self.run_with(arguments, &[]).await
     }
 
-    pub(crate) async fn run_with(&self, arguments: &[&str], environment: &[(&str, String)]) -> Output {
+    pub(crate) async fn run_with(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> Output {
         let program = with(self.pictier(arguments), environment);
         tokio::task::spawn_blocking(move || program.output()).await.expect("an output")
     }
@@ -194,7 +206,8 @@ impl Site {
         worker.kill();
     }
 
-    /// Kills the oldest API process. Clients go on asking there until another is started in its place.
+    /// Kills the oldest API process. Clients go on asking there until another is started in its
+    /// place.
     pub(crate) fn kill_api(&mut self) {
         let api = self.apis.remove(0);
         self.said.extend(api.running.said());
@@ -229,7 +242,8 @@ impl Site {
     pub(crate) async fn wait_for_count(&self, query: &str, wanted: i64, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         loop {
-            let counted = sqlx::query_scalar::<_, i64>(AssertSqlSafe(query)).fetch_one(&self.pool).await;
+            let counted =
+                sqlx::query_scalar::<_, i64>(AssertSqlSafe(query)).fetch_one(&self.pool).await;
             if counted.is_ok_and(|count| count == wanted) {
                 return true;
             }
@@ -244,15 +258,19 @@ impl Site {
     pub(crate) async fn objects(&self) -> Objects {
         match &self.store {
             Store::Disk => objects::on_disk(&self.data.join("media")).expect("a listing"),
-            Store::S3 { server, bucket, .. } => objects::in_bucket(*server, bucket).await.expect("a listing"),
+            Store::S3 { server, bucket, .. } => {
+                objects::in_bucket(*server, bucket).await.expect("a listing")
+            }
         }
     }
 
     /// Puts copies of an image's original on the disk, by their ids.
     pub(crate) async fn link_originals(&self, image: i64, ids: &[String]) {
         let name = "SELECT original_id::text || CASE format WHEN 'png' THEN '.png' ELSE '.jpg' END FROM images WHERE id = $1";
-        let name: String = sqlx::query_scalar(name).bind(image).fetch_one(&self.pool).await.expect("a name");
-        let (source, extension) = (name.clone(), name.rsplit('.').next().unwrap_or_default().to_owned());
+        let name: String =
+            sqlx::query_scalar(name).bind(image).fetch_one(&self.pool).await.expect("a name");
+        let (source, extension) =
+            (name.clone(), name.rsplit('.').next().unwrap_or_default().to_owned());
         let path = |name: &str| self.data.join("media/originals").join(&name[..2]).join(name);
         for id in ids {
             let target = path(&format!("{id}.{extension}"));
@@ -271,7 +289,8 @@ impl Site {
     fn keep_log(&self) {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("chaos");
         let log = folder.join(format!("{}.log", self.harm));
-        let kept = fs::create_dir_all(&folder).and_then(|()| fs::write(&log, self.said().join("\n")));
+        let kept =
+            fs::create_dir_all(&folder).and_then(|()| fs::write(&log, self.said().join("\n")));
         kept.expect("a log that can be kept");
     }
 }

@@ -1,4 +1,5 @@
-//! One address for a service that moves: connections go to whichever address is the target when they are made.
+//! One address for a service that moves: connections go to whichever address is the target when
+//! they are made.
 
 use std::{
     io,
@@ -30,7 +31,8 @@ impl TcpProxy {
     pub(crate) async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let target = Arc::new(Mutex::new(Target { address: target, cut: CancellationToken::new() }));
+        let target =
+            Arc::new(Mutex::new(Target { address: target, cut: CancellationToken::new() }));
         let accepting = tokio::spawn(accept(listener, target.clone()));
         Ok(Self { address, target, accepting })
     }

@@ -62,20 +62,30 @@ impl Site {
         self.note_figures(outcome).await;
     }
 
-    async fn check_originals(&self, uploads: &[Upload], deadline: Instant, findings: &mut Findings) {
+    async fn check_originals(
+        &self,
+        uploads: &[Upload],
+        deadline: Instant,
+        findings: &mut Findings,
+    ) {
         let checks = uploads.iter().map(|upload| async move {
             match self.fetch_until(&upload.original, None, deadline).await {
                 Fetched::Whole(reply) if is_original(&self.plan, upload, &reply.body) => None,
-                Fetched::Whole(reply) => {
-                    Some(format!("image {} is served as {} other bytes", upload.pk, reply.body.len()))
-                }
+                Fetched::Whole(reply) => Some(format!(
+                    "image {} is served as {} other bytes",
+                    upload.pk,
+                    reply.body.len()
+                )),
                 Fetched::CutShort(why) | Fetched::Refused(why) | Fetched::Late(why) => {
                     Some(format!("image {}: {why}", upload.pk))
                 }
             }
         });
-        let lost: Vec<_> =
-            stream::iter(checks).buffer_unordered(FETCHES).filter_map(std::future::ready).collect().await;
+        let lost: Vec<_> = stream::iter(checks)
+            .buffer_unordered(FETCHES)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
         for case in lost {
             findings.lose(case);
         }
@@ -87,8 +97,9 @@ impl Site {
             .fetch_all(&self.pool)
             .await
             .expect("the thumbnails");
-        let key =
-            |row: &Value| Some((row["image_id"].as_i64()?, u32::try_from(row["height"].as_i64()?).ok()?));
+        let key = |row: &Value| {
+            Some((row["image_id"].as_i64()?, u32::try_from(row["height"].as_i64()?).ok()?))
+        };
         rows.into_iter().filter_map(|row| Some((key(&row)?, row))).collect()
     }
 
@@ -99,9 +110,9 @@ impl Site {
         deadline: Instant,
         findings: &mut Findings,
     ) {
-        let wanted = uploads
-            .iter()
-            .flat_map(|upload| upload.thumbnails.iter().map(move |(height, path)| (upload, *height, path)));
+        let wanted = uploads.iter().flat_map(|upload| {
+            upload.thumbnails.iter().map(move |(height, path)| (upload, *height, path))
+        });
         let requests = wanted.map(|(upload, height, path)| async move {
             (upload, height, path, self.fetch_until(path, Some(WAIT), deadline).await)
         });
@@ -110,7 +121,8 @@ impl Site {
         for (upload, height, path, fetched) in fetched {
             let case = format!("image {} at {height} px", upload.pk);
             let row = rows.get(&(upload.pk, height));
-            let before = rows_before.get(&(upload.pk, height)).map_or(&Value::Null, |row| &row["state"]);
+            let before =
+                rows_before.get(&(upload.pk, height)).map_or(&Value::Null, |row| &row["state"]);
             match fetched {
                 Fetched::Whole(reply) => {
                     let fault = self.fault(upload, height, &reply, row, &objects);
@@ -122,10 +134,14 @@ impl Site {
                         findings.find_wrong(format!("{case}: {fault}"));
                     }
                 }
-                Fetched::CutShort(why) => findings.find_wrong(format!("{case}: {why}; {}", facts(row))),
+                Fetched::CutShort(why) => {
+                    findings.find_wrong(format!("{case}: {why}; {}", facts(row)));
+                }
                 Fetched::Refused(why) | Fetched::Late(why) => {
-                    findings
-                        .find_stuck(format!("{case}, {before} when the harm ended: {why}; {}", facts(row)));
+                    findings.find_stuck(format!(
+                        "{case}, {before} when the harm ended: {why}; {}",
+                        facts(row)
+                    ));
                 }
             }
         }
@@ -152,12 +168,18 @@ impl Site {
             ("its object", objects.get(&key).copied()),
         ];
         let differs = sizes.iter().find(|(_, size)| *size != Some(served));
-        differs.map(|(whose, size)| format!("{whose} says {size:?} bytes and {served} were served ({key})"))
+        differs.map(|(whose, size)| {
+            format!("{whose} says {size:?} bytes and {served} were served ({key})")
+        })
     }
 
     async fn fault_of_second(&self, path: &str, first: &Reply) -> Option<String> {
         match self.front.fetch(path, None).await {
-            Ok(second) if second.status == StatusCode::OK && sha(&second.body) == sha(&first.body) => None,
+            Ok(second)
+                if second.status == StatusCode::OK && sha(&second.body) == sha(&first.body) =>
+            {
+                None
+            }
             Ok(second) => Some(format!("a second request got {} and other bytes", second.status)),
             Err(NoReply::Lost(why) | NoReply::CutShort(why)) => {
                 Some(format!("a second request got nothing: {why}"))
@@ -174,7 +196,8 @@ impl Site {
                 Ok(reply) => {
                     let text = format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body));
                     let may_change = reply.status.is_server_error()
-                        || [StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS].contains(&reply.status);
+                        || [StatusCode::ACCEPTED, StatusCode::TOO_MANY_REQUESTS]
+                            .contains(&reply.status);
                     if !may_change {
                         return Fetched::Refused(text);
                     }
@@ -233,7 +256,11 @@ impl Site {
             counts.filter_map(|line| line.split_whitespace().last()?.parse::<usize>().ok()).sum();
         if !audit.status.success() {
             findings.audit += found.max(1);
-            findings.evidence.push(format!("audit: {}{}", text, String::from_utf8_lossy(&audit.stderr)));
+            findings.evidence.push(format!(
+                "audit: {}{}",
+                text,
+                String::from_utf8_lossy(&audit.stderr)
+            ));
         }
     }
 
@@ -248,12 +275,14 @@ impl Site {
             self.leftovers().await,
         ));
         if !failures.is_empty() {
-            let seen: Vec<_> = failures.iter().map(|(what, count)| format!("{count} × {what}")).collect();
+            let seen: Vec<_> =
+                failures.iter().map(|(what, count)| format!("{count} × {what}")).collect();
             outcome.notes.push(format!("clients saw {}", seen.join(", ")));
         }
         let said = self.said();
-        let levels =
-            said.iter().filter_map(|line| ["ERROR", "WARN"].into_iter().find(|level| line.contains(level)));
+        let levels = said
+            .iter()
+            .filter_map(|line| ["ERROR", "WARN"].into_iter().find(|level| line.contains(level)));
         let levels = tally(levels);
         if !levels.is_empty() {
             outcome.notes.push(format!("logged {levels}"));
@@ -266,21 +295,27 @@ impl Site {
         let sizes: BTreeMap<&str, u64> =
             objects.iter().filter_map(|(key, size)| Some((stem(key)?, *size))).collect();
         let ready = rows.values().filter(|row| row["state"] == "ready");
-        ready.filter(|row| sizes.get(name_of(row).as_str()).copied() != row["bytes"].as_u64()).count()
+        ready
+            .filter(|row| sizes.get(name_of(row).as_str()).copied() != row["bytes"].as_u64())
+            .count()
     }
 
-    /// Objects that no row names: leftovers of killed attempts, which the cleanup deletes when they are old.
+    /// Objects that no row names: leftovers of killed attempts, which the cleanup deletes when they
+    /// are old.
     async fn leftovers(&self) -> usize {
         let images: Vec<Value> = sqlx::query_scalar("SELECT to_jsonb(images) FROM images")
             .fetch_all(&self.pool)
             .await
             .expect("images");
-        let mut named: BTreeSet<String> =
-            images.iter().filter_map(|row| row["original_id"].as_str().map(str::to_owned)).collect();
+        let mut named: BTreeSet<String> = images
+            .iter()
+            .filter_map(|row| row["original_id"].as_str().map(str::to_owned))
+            .collect();
         let ready = self.rows().await;
         named.extend(ready.values().filter(|row| row["state"] == "ready").map(name_of));
         let objects = self.objects().await;
-        let is_left = |key: &&String| key.contains('/') && stem(key).is_none_or(|name| !named.contains(name));
+        let is_left =
+            |key: &&String| key.contains('/') && stem(key).is_none_or(|name| !named.contains(name));
         objects.keys().filter(is_left).count()
     }
 }
@@ -289,7 +324,8 @@ fn id_of(row: &Value) -> String {
     row["id"].as_str().unwrap_or_default().to_owned()
 }
 
-/// The name of the object that a thumbnail's row stands for: attempts have a suffix, the first edition had none.
+/// The name of the object that a thumbnail's row stands for: attempts have a suffix, the first
+/// edition had none.
 fn name_of(row: &Value) -> String {
     match row["attempt"].as_i64() {
         None | Some(0) => id_of(row),
@@ -313,13 +349,18 @@ fn parse_thumbnail(key: &str) -> Option<(String, i64)> {
     const ID: usize = 36;
     let name = stem(key.strip_prefix("thumbnails/")?)?;
     let attempt = name.get(ID..)?;
-    Some((name[..ID].to_owned(), attempt.strip_prefix('-').map_or(Some(0), |attempt| attempt.parse().ok())?))
+    Some((
+        name[..ID].to_owned(),
+        attempt.strip_prefix('-').map_or(Some(0), |attempt| attempt.parse().ok())?,
+    ))
 }
 
 fn facts(row: Option<&Value>) -> String {
     let Some(row) = row else { return "it has no row".to_owned() };
     let facts = ["id", "state", "attempt", "bytes", "failure_reason", "job_id"];
-    let facts =
-        facts.iter().filter(|fact| !row[**fact].is_null()).map(|fact| format!("{fact} {}", row[*fact]));
+    let facts = facts
+        .iter()
+        .filter(|fact| !row[**fact].is_null())
+        .map(|fact| format!("{fact} {}", row[*fact]));
     facts.collect::<Vec<_>>().join(", ")
 }

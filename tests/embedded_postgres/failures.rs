@@ -31,7 +31,9 @@ async fn a_start_that_fails_shows_the_last_words_of_the_server_and_where_its_log
     assert!(said.contains("first_nonsense") && said.contains("FATAL"), "{said}");
     let log = data.path().join("postgres/log").canonicalize().expect("a log");
     assert!(said.contains(&log.display().to_string()), "{said}");
-    let text = fs::read_to_string(&settings).expect("settings").replace("first_nonsense", "second_nonsense");
+    let text = fs::read_to_string(&settings)
+        .expect("settings")
+        .replace("first_nonsense", "second_nonsense");
     fs::write(&settings, text).expect("settings");
     let said = failure(Pictier::new(data.path()));
     assert!(said.contains("second_nonsense") && !said.contains("first_nonsense"), "{said}");
@@ -65,9 +67,11 @@ async fn a_folder_that_was_moved_while_stopped_is_found_whole() {
 async fn a_copy_that_lost_its_modes_starts() {
     let (data, copy) = (folder(), folder());
     stopped_database(data.path()).await;
-    let copied = Command::new("cp").arg("-r").arg(data.path().join("postgres")).arg(copy.path()).status();
+    let copied =
+        Command::new("cp").arg("-r").arg(data.path().join("postgres")).arg(copy.path()).status();
     assert!(copied.expect("a copy").success());
-    let modes = Command::new("chmod").args(["-R", "a+rX"]).arg(copy.path().join("postgres")).status();
+    let modes =
+        Command::new("chmod").args(["-R", "a+rX"]).arg(copy.path().join("postgres")).status();
     assert!(modes.expect("other modes").success());
     let mut process = Pictier::new(copy.path()).start();
     process.origin().await;
@@ -188,9 +192,11 @@ async fn data_that_root_created_are_refused_to_others_with_their_path() {
     process.origin().await;
     assert!(process.stop().await.success());
     // the outer folder is given away, the data in it are not
-    std::os::unix::fs::chown(data.join("postgres"), Some(NOBODY), Some(NOBODY)).expect("another owner");
+    std::os::unix::fs::chown(data.join("postgres"), Some(NOBODY), Some(NOBODY))
+        .expect("another owner");
     for file in ["lock", "log", "run"] {
-        let _ = std::os::unix::fs::chown(data.join("postgres").join(file), Some(NOBODY), Some(NOBODY));
+        let _ =
+            std::os::unix::fs::chown(data.join("postgres").join(file), Some(NOBODY), Some(NOBODY));
     }
     let said = failure(Pictier::from(&program, &data).user(NOBODY).in_folder(folder.path()));
     assert!(said.contains("data/postgres/cluster") && said.contains("ermission denied"), "{said}");

@@ -7,7 +7,8 @@ const KILLS: u32 = 30;
 /// Kills in a row on one folder, before the start that has to work.
 const KILLS_IN_A_ROW: u32 = 3;
 
-/// Starts, and kills after `delay` from the moment at which the database begins to be created, or is found.
+/// Starts, and kills after `delay` from the moment at which the database begins to be created, or
+/// is found.
 async fn killed_start(data: &Path, delay: Duration) {
     let mut process = Pictier::new(data).start();
     if !data.join("postgres/cluster").exists() {
@@ -87,7 +88,8 @@ async fn an_orphaned_initdb_is_ended_and_its_folder_removed() {
 fn initdb_in(data: &Path) -> Option<Pid> {
     let root = data.join("postgres").canonicalize().ok()?;
     let processes = fs::read_dir("/proc").ok()?.flatten();
-    let mut pids = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    let mut pids =
+        processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     pids.find(|pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();
@@ -104,13 +106,18 @@ async fn two_processes_that_start_at_the_same_instant_share_one_server_ten_times
             let origin = process.origin().await;
             Client::new(&origin).log_in("admin", "admin").await.expect(StatusCode::OK);
         }
-        let created =
-            pair.iter().flat_map(Running::said).filter(|line| line.contains("creating the database"));
+        let created = pair
+            .iter()
+            .flat_map(Running::said)
+            .filter(|line| line.contains("creating the database"));
         assert_eq!(created.count(), 1, "round {round}");
         // the process that owns the server goes last, as its guests need it
         let [one, two] = pair;
-        let (owner, guest) =
-            if one.said().iter().any(|line| line.contains("creating")) { (one, two) } else { (two, one) };
+        let (owner, guest) = if one.said().iter().any(|line| line.contains("creating")) {
+            (one, two)
+        } else {
+            (two, one)
+        };
         assert!(guest.stop().await.success());
         assert!(owner.stop().await.success());
     }

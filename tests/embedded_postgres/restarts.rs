@@ -10,7 +10,8 @@ fn kill_9(server: Pid) {
 async fn next_server(data: &Path, last: Pid) -> Pid {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let status = fs::read_to_string(data.join("postgres/cluster/postmaster.pid")).unwrap_or_default();
+        let status =
+            fs::read_to_string(data.join("postgres/cluster/postmaster.pid")).unwrap_or_default();
         if let Some(server) = postmaster(data)
             && server != last
             && status.lines().nth(7).is_some_and(|line| line.trim() == "ready")
@@ -22,7 +23,8 @@ async fn next_server(data: &Path, last: Pid) -> Pid {
     }
 }
 
-/// Uploads a picture and waits for its thumbnail, over failures of the database that are still felt.
+/// Uploads a picture and waits for its thumbnail, over failures of the database that are still
+/// felt.
 async fn expect_service(admin: &Client) {
     let deadline = Instant::now() + PATIENCE;
     let image = loop {
@@ -74,7 +76,8 @@ async fn a_killed_server_is_started_again_and_uploads_and_thumbnails_work() {
     assert!(!data.path().join("postgres/cluster/postmaster.pid").exists());
 }
 
-/// A backend that computes does not notice that its postmaster is gone, and holds the shared memory.
+/// A backend that computes does not notice that its postmaster is gone, and holds the shared
+/// memory.
 #[tokio::test]
 async fn children_that_outlive_a_killed_server_do_not_prevent_the_next() {
     let data = folder();
@@ -103,7 +106,8 @@ fn works(process: Pid) -> bool {
 fn children(parent: Pid) -> Vec<Pid> {
     let file = format!("/proc/{parent}/task/{parent}/children");
     let text = fs::read_to_string(file).expect("a list");
-    let pids: Vec<_> = text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
+    let pids: Vec<_> =
+        text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
     assert!(!pids.is_empty());
     pids
 }

@@ -49,7 +49,11 @@ fn write_stale_locks(data: &Path, pid: &str) {
     let cluster = folder.join("cluster");
     let run = folder.join("run");
     let lock = |shared_memory| {
-        format!("{pid}\n{}\n1700000000\n5432\n{}\n{shared_memory}", cluster.display(), run.display())
+        format!(
+            "{pid}\n{}\n1700000000\n5432\n{}\n{shared_memory}",
+            cluster.display(),
+            run.display()
+        )
     };
     fs::write(cluster.join("postmaster.pid"), lock("\n  1234 5\nready   \n")).expect("a lock file");
     fs::write(run.join(".s.PGSQL.5432.lock"), lock("\n")).expect("a lock file");
@@ -80,10 +84,13 @@ async fn starts_with_lock_files_that_no_server_would_take() {
     let data = folder();
     stopped_database(data.path()).await;
     let stranger = Stranger::sleep(geteuid().as_raw());
-    for text in ["", "\0\0\0\0", "0", "soon", "99999999999999999999", &format!("-{}", stranger.pid())] {
+    for text in
+        ["", "\0\0\0\0", "0", "soon", "99999999999999999999", &format!("-{}", stranger.pid())]
+    {
         write_stale_locks(data.path(), text);
         if text.is_empty() {
-            fs::write(data.path().join("postgres/cluster/postmaster.pid"), "").expect("a lock file");
+            fs::write(data.path().join("postgres/cluster/postmaster.pid"), "")
+                .expect("a lock file");
         }
         assert!(expect_a_start(data.path()).await.stop().await.success(), "{text:?}");
     }
@@ -97,8 +104,8 @@ async fn leaves_the_server_of_another_folder_alone() {
     let mut other = Pictier::new(theirs.path()).start();
     let other_origin = other.origin().await;
     let other_server = postmaster(theirs.path()).expect("a server");
-    let text =
-        fs::read_to_string(theirs.path().join("postgres/cluster/postmaster.pid")).expect("a lock file");
+    let text = fs::read_to_string(theirs.path().join("postgres/cluster/postmaster.pid"))
+        .expect("a lock file");
     fs::write(ours.path().join("postgres/cluster/postmaster.pid"), text).expect("a lock file");
     write_socket_lock(ours.path(), other_server);
     let _process = expect_a_start(ours.path()).await;
@@ -108,7 +115,8 @@ async fn leaves_the_server_of_another_folder_alone() {
 
 fn write_socket_lock(data: &Path, pid: Pid) {
     let lock = data.join("postgres/run/.s.PGSQL.5432.lock");
-    fs::write(lock, format!("{pid}\n/elsewhere\n1700000000\n5432\n/elsewhere\n\n")).expect("a lock file");
+    fs::write(lock, format!("{pid}\n/elsewhere\n1700000000\n5432\n/elsewhere\n\n"))
+        .expect("a lock file");
 }
 
 #[tokio::test]
@@ -149,11 +157,15 @@ async fn refuses_a_folder_that_a_server_without_postmaster_uses() {
     }
     let output = Pictier::from(&program, &data).user(NOBODY).in_folder(folder.path()).output();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains(&format!("(process {})", by_hand.pid())) && said.contains("Stop it"), "{said}");
+    assert!(
+        said.contains(&format!("(process {})", by_hand.pid())) && said.contains("Stop it"),
+        "{said}"
+    );
     assert!(by_hand.lives() && lock.exists());
 }
 
-/// As in most containers, where root has fewer rights and no user namespaces, and the server is another user's.
+/// As in most containers, where root has fewer rights and no user namespaces, and the server is
+/// another user's.
 #[tokio::test]
 async fn ends_what_is_left_of_another_users_server_without_the_right_to_look_at_it() {
     if !geteuid().is_root() {

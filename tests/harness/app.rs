@@ -1,5 +1,5 @@
-//! A running service: the API on a port of its own, a database and a data folder of its own, and a worker when a test
-//! asks for one. Dropping it fails the test if a job is left behind.
+//! A running service: the API on a port of its own, a database and a data folder of its own, and a
+//! worker when a test asks for one. Dropping it fails the test if a job is left behind.
 
 use std::{
     path::{Path, PathBuf},
@@ -32,8 +32,8 @@ pub(crate) const PASSWORD: &str = "correct horse";
 /// Connections of the API, and as many of the worker: many tests share one server.
 const CONNECTIONS: u32 = 11;
 
-/// A schedule without a tick during any test. Workers tick by the system's clock, not by the one that tests advance, so a
-/// test across a full hour would get a cleanup that it did not ask for.
+/// A schedule without a tick during any test. Workers tick by the system's clock, not by the one
+/// that tests advance, so a test across a full hour would get a cleanup that it did not ask for.
 const NEVER: &str = "0 0 0 1 1 * 2099";
 
 pub(crate) struct TestApp {
@@ -120,11 +120,13 @@ impl TestApp {
 
     async fn insert_user(&self, name: &str, tier: &str, is_admin: bool) -> UserId {
         let mut connection = self.pool.acquire().await.expect("a connection");
-        let tier = db::tiers::by_name(&mut connection, tier).await.expect("a query").expect("the tier");
+        let tier =
+            db::tiers::by_name(&mut connection, tier).await.expect("a query").expect("the tier");
         let password = Password::chosen(PASSWORD.to_owned()).expect("a password");
         let user = NewUser {
             username: &name.parse::<Username>().expect("a name"),
-            password_hash: &passwords::hash(&password, &mut passwords::Memory::default()).expect("a hash"),
+            password_hash: &passwords::hash(&password, &mut passwords::Memory::default())
+                .expect("a hash"),
             password_is_default: false,
             tier: tier.id,
             is_admin,
@@ -135,7 +137,8 @@ impl TestApp {
     /// Changes a tier, as an administrator would.
     pub(crate) async fn change_tier(&self, name: &str, change: impl FnOnce(&mut TierSpec)) {
         let mut connection = self.pool.acquire().await.expect("a connection");
-        let mut tier = db::tiers::by_name(&mut connection, name).await.expect("a query").expect("the tier");
+        let mut tier =
+            db::tiers::by_name(&mut connection, name).await.expect("a query").expect("the tier");
         change(&mut tier.spec);
         db::tiers::update(&mut connection, tier.id, &tier.spec).await.expect("a changed tier");
     }
@@ -148,7 +151,8 @@ impl TestApp {
 
     /// Starts a worker that works until the test ends.
     pub(crate) async fn start_worker(&mut self) {
-        let pool = service::connect_for_queue(&self.config, self.database.clone()).await.expect("a pool");
+        let pool =
+            service::connect_for_queue(&self.config, self.database.clone()).await.expect("a pool");
         let stop = CancellationToken::new();
         let running = self.process().worker(pool.clone()).expect("a worker").run(stop.clone());
         let handle = tokio::spawn(async move {
@@ -187,7 +191,10 @@ impl TestApp {
     pub(crate) async fn wait_for_open_jobs(&self, count: i64) {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         while self.open_jobs().await != count {
-            assert!(tokio::time::Instant::now() < deadline, "not {count} jobs are open after a minute");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not {count} jobs are open after a minute"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -203,7 +210,8 @@ impl TestApp {
 
     /// Jobs that were ever enqueued in a queue and are still in its table.
     pub(crate) async fn jobs_in(&self, queue: &str) -> i64 {
-        let count = sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = $1").bind(queue);
+        let count =
+            sqlx::query_scalar("SELECT count(*) FROM apalis.jobs WHERE job_type = $1").bind(queue);
         count.fetch_one(&self.pool).await.expect("a count")
     }
 
@@ -224,7 +232,8 @@ impl TestApp {
     /// The one thumbnail that is ready.
     pub(crate) async fn only_ready_thumbnail(&self) -> (ThumbnailId, Attempt) {
         let ready = sqlx::query_as("SELECT id, attempt FROM thumbnails WHERE state = 'ready'");
-        let (id, attempt): (uuid::Uuid, i32) = ready.fetch_one(&self.pool).await.expect("a ready thumbnail");
+        let (id, attempt): (uuid::Uuid, i32) =
+            ready.fetch_one(&self.pool).await.expect("a ready thumbnail");
         (ThumbnailId(id), Attempt(attempt.try_into().expect("an attempt")))
     }
 
@@ -251,7 +260,8 @@ impl TestApp {
 fn test_config(data: &Path) -> Config {
     let mut config: Config = config::defaults();
     // whatever the environment says of another storage
-    config.storage = StorageConfig { data_dir: data.to_owned(), s3_bucket: None, s3_allow_http: false };
+    config.storage =
+        StorageConfig { data_dir: data.to_owned(), s3_bucket: None, s3_allow_http: false };
     config.database.database_connections = CONNECTIONS;
     config.worker.worker_concurrency = Some(2);
     config.worker.worker_heartbeat_seconds = 1;
@@ -290,13 +300,19 @@ impl Drop for TestApp {
         }
         let database = self.database.clone();
         let left = thread::spawn(move || {
-            let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 let pool = postgres::connect(database, 1).await.expect("a connection");
                 count_open_jobs(&pool).await
             })
         });
-        assert_eq!(left.join().expect("a count"), 0, "the test left jobs behind: run them, or say why not");
+        assert_eq!(
+            left.join().expect("a count"),
+            0,
+            "the test left jobs behind: run them, or say why not"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Somebody at a browser: headless Chromium with a profile of its own. What a test asks for it waits for, and what the
-//! console says fails the test unless the test said that it would.
+//! Somebody at a browser: headless Chromium with a profile of its own. What a test asks for it
+//! waits for, and what the console says fails the test unless the test said that it would.
 
 mod visits;
 
@@ -49,9 +49,9 @@ const OPTION: &str = "
     const selects = all('label').filter(label => shown(label) && labelText(label) === words(arguments[0]));
     return [...selects[0]?.control?.options ?? []].find(option => words(option.text) === words(arguments[1]))";
 
-/// axe-core, when it is installed.
-static AXE: LazyLock<Option<String>> = LazyLock::new(|| {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".vendor/axe.min.js")).ok()
+static AXE: LazyLock<String> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".vendor/axe.min.js");
+    fs::read_to_string(path).expect("axe-core, which bin/browser-tools installs")
 });
 const RUN_AXE: &str = "
     const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
@@ -75,18 +75,17 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// A new visitor of this service; nobody where Chromium or its driver is not installed.
-    pub(crate) async fn start(origin: &str) -> Option<Self> {
-        let chromium = CHROMIUM.as_ref()?;
+    /// A new visitor of this service.
+    pub(crate) async fn start(origin: &str) -> Self {
         let turn = turn().await;
         let profile = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let chromedriver = Chromedriver::start();
-        let capabilities = capabilities(chromium, profile.path()).expect("capabilities");
-        // reqwest leaves the choice of the TLS provider to the process; a second call changes nothing
+        let capabilities = capabilities(&CHROMIUM, profile.path()).expect("capabilities");
+        // reqwest leaves the choice of the TLS provider to the process
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let driver = WebDriver::builder(chromedriver.url(), capabilities).client(http).await;
-        Some(Self {
+        Self {
             origin: origin.to_owned(),
             driver: driver.expect("a session"),
             wanted: Mutex::default(),
@@ -95,7 +94,7 @@ impl Browser {
             _chromedriver: chromedriver,
             profile,
             _turn: turn,
-        })
+        }
     }
 
     /// Ends the visit; the console has to be clean.
@@ -147,7 +146,8 @@ impl Browser {
 
     /// Chooses files in a file input, which may be hidden behind a nicer button.
     pub(crate) async fn choose_file(&self, css: &str, files: &[PathBuf]) {
-        let files: Vec<_> = files.iter().map(|file| file.to_str().expect("a path in UTF-8")).collect();
+        let files: Vec<_> =
+            files.iter().map(|file| file.to_str().expect("a path in UTF-8")).collect();
         self.with(FIRST, &[css], async |element| element.send_keys(files.join("\n")).await).await;
     }
 
@@ -203,7 +203,8 @@ impl Browser {
 
     /// Gives the page this many px, also fewer than a window can have.
     pub(crate) async fn resize(&self, width: u32, height: u32) {
-        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.cdp("Emulation.setDeviceMetricsOverride", size).await;
     }
 
@@ -234,7 +235,8 @@ impl Browser {
         clip["scale"] = json!(1);
         let how = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let taken = self.cdp("Page.captureScreenshot", how).await;
-        let png = BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        let png =
+            BASE64_STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
         fs::create_dir_all(&folder).expect("a folder");
         let file = folder.join(format!("{name}.png"));
@@ -247,38 +249,47 @@ impl Browser {
         self.wanted.lock().expect("texts").push(part.to_owned());
     }
 
-    /// Warnings and errors on the console so far that nobody wanted; refusals of the page's policy are among them.
+    /// Warnings and errors on the console so far that nobody wanted; refusals of the page's policy
+    /// are among them.
     pub(crate) async fn console_entries(&self) -> Vec<String> {
         let fresh = self.driver.browser_log().await.expect("the console");
-        let fresh = fresh.into_iter().filter(|entry| ["WARNING", "SEVERE"].contains(&&*entry.level));
+        let fresh =
+            fresh.into_iter().filter(|entry| ["WARNING", "SEVERE"].contains(&&*entry.level));
         let mut entries = self.entries.lock().expect("entries");
-        entries.extend(
-            fresh.map(|entry| {
-                format!("{} {}: {}", entry.level, entry.source.unwrap_or_default(), entry.message)
-            }),
-        );
+        entries.extend(fresh.map(|entry| {
+            format!("{} {}: {}", entry.level, entry.source.unwrap_or_default(), entry.message)
+        }));
         let wanted = self.wanted.lock().expect("texts");
-        entries.iter().filter(|entry| !wanted.iter().any(|part| entry.contains(part))).cloned().collect()
+        entries
+            .iter()
+            .filter(|entry| !wanted.iter().any(|part| entry.contains(part)))
+            .cloned()
+            .collect()
     }
 
     /// The console has no warning and no error besides the wanted ones.
     pub(crate) async fn expect_clean_console(&self) {
         let entries = self.console_entries().await;
-        assert!(entries.is_empty(), "the console of {} says:\n{}", self.path().await, entries.join("\n"));
+        let path = self.path().await;
+        assert!(entries.is_empty(), "the console of {path} says:\n{}", entries.join("\n"));
     }
 
-    /// What axe-core finds serious or critical; nothing where it is not installed.
-    pub(crate) async fn axe_violations(&self) -> Option<Vec<String>> {
-        let axe = AXE.as_ref()?;
-        let script = format!("{axe}; return (async () => {{ {RUN_AXE} }})()");
+    /// What axe-core finds serious or critical.
+    pub(crate) async fn axe_violations(&self) -> Vec<String> {
+        let script = format!("{}; return (async () => {{ {RUN_AXE} }})()", *AXE);
         let found = self.run(&script, &[]).await.expect("a page that axe-core can read");
-        Some(serde_json::from_value(found).expect("a list of texts"))
+        serde_json::from_value(found).expect("a list of texts")
     }
 
     /// Anybody can use the page as far as axe-core can tell.
     pub(crate) async fn expect_accessible(&self) {
-        let found = self.axe_violations().await.unwrap_or_default();
-        assert!(found.is_empty(), "{} is not for everybody:\n{}", self.path().await, found.join("\n"));
+        let found = self.axe_violations().await;
+        assert!(
+            found.is_empty(),
+            "{} is not for everybody:\n{}",
+            self.path().await,
+            found.join("\n")
+        );
     }
 
     /// Does something with the element that a script finds, as soon as both work.
@@ -305,8 +316,12 @@ impl Browser {
         self.until(what, attempt).await;
     }
 
-    /// Tries until it works. Errors count as not yet: an element may go while it is looked at, with its page.
-    async fn until<T>(&self, what: &str, attempt: impl AsyncFn() -> WebDriverResult<Option<T>>) -> T {
+    /// Tries until it works. Errors count as not yet: an element may go together with its page.
+    async fn until<T>(
+        &self,
+        what: &str,
+        attempt: impl AsyncFn() -> WebDriverResult<Option<T>>,
+    ) -> T {
         let started = Instant::now();
         loop {
             let last = match attempt().await {
@@ -316,9 +331,12 @@ impl Browser {
             };
             if started.elapsed() > PATIENCE {
                 let shown = self.run("return document.body.innerText", &[]).await;
-                let shown = shown.map_or_else(|error| without_stack(&error), |text| text.to_string());
+                let shown =
+                    shown.map_or_else(|error| without_stack(&error), |text| text.to_string());
                 let (path, console) = (self.path().await, self.console_entries().await);
-                panic!("waited in vain for {what}{last}; {path} shows {shown}, the console {console:?}");
+                panic!(
+                    "waited in vain for {what}{last}; {path} shows {shown}, the console {console:?}"
+                );
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -1,4 +1,5 @@
-//! The program that drives Chromium, one process for each browser, and whose turn it is to have browsers.
+//! The program that drives Chromium, one process for each browser, and whose turn it is to have
+//! browsers.
 
 use std::{
     cell::RefCell,
@@ -15,9 +16,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// How long Chromium may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where Chromium is, when it and its driver are installed.
-pub(super) static CHROMIUM: LazyLock<Option<String>> =
-    LazyLock::new(|| found("chromedriver").and_then(|_| found("chromium")));
+/// Where Chromium is.
+pub(super) static CHROMIUM: LazyLock<String> = LazyLock::new(|| {
+    found("chromedriver")
+        .and_then(|_| found("chromium"))
+        .expect("chromium and chromedriver, which bin/browser-tools installs")
+});
 
 fn found(program: &str) -> Option<String> {
     let output = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().ok()?;
@@ -57,7 +61,8 @@ impl Chromedriver {
     fn shut_down(&self) -> std::io::Result<()> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
+        stream
+            .write_all(b"GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
         stream.read_to_end(&mut Vec::new()).map(drop)
     }
 
@@ -78,7 +83,8 @@ fn port_of(stdout: &mut BufReader<ChildStdout>) -> u16 {
     let mut said = String::new();
     while stdout.read_line(&mut said).expect("a line") > 0 {
         let port = said.rsplit_once("started successfully on port ").map(|(_, port)| port);
-        if let Some(port) = port.and_then(|port| port.trim_end().trim_end_matches('.').parse().ok()) {
+        if let Some(port) = port.and_then(|port| port.trim_end().trim_end_matches('.').parse().ok())
+        {
             return port;
         }
     }

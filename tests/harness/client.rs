@@ -1,5 +1,5 @@
-//! A client of the service that keeps cookies, and its answers. Every problem that a test meets is held against the
-//! description of the API.
+//! A client of the service that keeps cookies, and its answers. Every problem that a test meets is
+//! held against the description of the API.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,8 @@ use reqwest::{
 use serde_json::{Value, json};
 
 /// What browsers accept where a page is to be shown.
-const BROWSER_ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
+const BROWSER_ACCEPT: &str =
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
 
 /// Somebody with a cookie jar.
 #[derive(Clone)]
@@ -31,15 +32,18 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn new(origin: &str) -> Self {
-        // reqwest leaves the choice of the TLS provider to the process; a second call changes nothing
+        // reqwest leaves the choice of the TLS provider to the process; a second call changes
+        // nothing
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
+        let http =
+            reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
         Self { origin: origin.to_owned(), http: http.build().expect("a client") }
     }
 
     /// A request to a path or to a whole URL.
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
-        let url = if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
+        let url =
+            if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
         self.http.request(method, url)
     }
 
@@ -49,7 +53,8 @@ impl Client {
 
     pub(crate) async fn get_with(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
         let request = self.request(Method::GET, url);
-        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+            .await
     }
 
     pub(crate) async fn delete(&self, url: &str) -> Answer {
@@ -85,7 +90,8 @@ impl Client {
 
     /// Uploads a file under a name.
     pub(crate) async fn upload(&self, name: &str, bytes: Vec<u8>) -> Answer {
-        self.upload_form(Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned()))).await
+        self.upload_form(Form::new().part("file", Part::bytes(bytes).file_name(name.to_owned())))
+            .await
     }
 
     pub(crate) async fn upload_form(&self, form: Form) -> Answer {
@@ -111,7 +117,13 @@ pub(crate) async fn send(request: RequestBuilder) -> Answer {
 impl Answer {
     #[track_caller]
     pub(crate) fn expect(self, status: StatusCode) -> Self {
-        assert_eq!(self.status, status, "{:?}: {}", self.request, String::from_utf8_lossy(&self.body));
+        assert_eq!(
+            self.status,
+            status,
+            "{:?}: {}",
+            self.request,
+            String::from_utf8_lossy(&self.body)
+        );
         self
     }
 
@@ -173,7 +185,9 @@ impl Answer {
     #[track_caller]
     fn expect_described(&self, status: u16, code: &str) {
         let (method, path) = &self.request;
-        let Some(operation) = described(path).map(|path| &path[method.as_str().to_ascii_lowercase()]) else {
+        let Some(operation) =
+            described(path).map(|path| &path[method.as_str().to_ascii_lowercase()])
+        else {
             return;
         };
         if operation.is_null() {
@@ -182,7 +196,10 @@ impl Answer {
         }
         let description =
             operation["responses"][status.to_string()]["description"].as_str().unwrap_or_default();
-        assert!(description.contains(&format!("`{code}`")), "{method} {path} does not say {status} {code}");
+        assert!(
+            description.contains(&format!("`{code}`")),
+            "{method} {path} does not say {status} {code}"
+        );
     }
 }
 
@@ -193,7 +210,10 @@ fn described(path: &str) -> Option<&'static Value> {
     let matches = |template: &str| {
         let template: Vec<_> = template.split('/').collect();
         template.len() == segments.len()
-            && template.iter().zip(&segments).all(|(part, segment)| part.starts_with('{') || part == segment)
+            && template
+                .iter()
+                .zip(&segments)
+                .all(|(part, segment)| part.starts_with('{') || part == segment)
     };
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     paths.iter().find(|(template, _)| matches(template)).map(|(_, path)| path)

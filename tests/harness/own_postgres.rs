@@ -44,7 +44,8 @@ impl OwnPostgres {
     pub(crate) fn freeze(&self) -> Frozen {
         let pidfile = self.folder.path().join("postgres/cluster/postmaster.pid");
         let pidfile = fs::read_to_string(pidfile).expect("a pid file");
-        let postmaster: i32 = pidfile.lines().next().expect("a line").trim().parse().expect("a pid");
+        let postmaster: i32 =
+            pidfile.lines().next().expect("a line").trim().parse().expect("a pid");
         let mut pids = vec![postmaster];
         // first the parent, so that no child is missed
         signal(&pids, Signal::STOP);

@@ -28,12 +28,8 @@ pub(crate) struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts it in this mode; nothing where it is not installed.
-    pub(crate) async fn start(database: &PgConnectOptions, pool_mode: &str) -> Option<Self> {
-        if !fs::exists(PROGRAM).expect("a look at the disk") {
-            eprintln!("PgBouncer is not installed: this test is left out.");
-            return None;
-        }
+    /// Starts it in this mode.
+    pub(crate) async fn start(database: &PgConnectOptions, pool_mode: &str) -> Self {
         let proxy = Proxy::start(database).await;
         let port = free_port();
         let folder = tempfile::tempdir().expect("a folder");
@@ -45,17 +41,23 @@ impl PgBouncer {
         );
         let file = folder.path().join("pgbouncer.ini");
         fs::write(&file, configuration).expect("a configuration");
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("a folder for all");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
+            .expect("a folder for all");
         let mut command = Command::new(PROGRAM);
         if rustix::process::geteuid().is_root() {
             command.args(["-u", "nobody"]);
         }
-        command.arg("-q").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("PgBouncer");
+        command
+            .arg("-q")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let child = command.spawn().expect("PgBouncer, which bin/pgbouncer installs");
         let database = database.get_database().expect("a name").to_owned();
         let mut started = Self { child, port, database, _folder: folder, _proxy: proxy };
         started.wait_until_ready().await;
-        Some(started)
+        started
     }
 
     async fn wait_until_ready(&mut self) {

@@ -16,8 +16,9 @@ pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
 
 fn encode(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     let level = |x: u32| u8::try_from(x * 255 / width.max(1)).expect("a level");
-    let picture =
-        RgbImage::from_fn(width, height, |x, y| Rgb([255 - level(x), level(y * width / height), level(x)]));
+    let picture = RgbImage::from_fn(width, height, |x, y| {
+        Rgb([255 - level(x), level(y * width / height), level(x)])
+    });
     let mut bytes = Vec::new();
     DynamicImage::ImageRgb8(picture)
         .write_to(&mut Cursor::new(&mut bytes), format)
@@ -28,7 +29,8 @@ fn encode(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
 /// A PNG of this size in px that cannot be compressed: 3 bytes for each pixel.
 pub(crate) fn noise_png(width: u32, height: u32) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(1);
-    let picture = RgbImage::from_fn(width, height, |_, _| Rgb([random.u8(..), random.u8(..), random.u8(..)]));
+    let picture =
+        RgbImage::from_fn(width, height, |_, _| Rgb([random.u8(..), random.u8(..), random.u8(..)]));
     let mut bytes = Vec::new();
     picture.write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).expect("an encoded picture");
     bytes
@@ -40,7 +42,8 @@ pub(crate) fn size(bytes: &[u8]) -> (u32, u32) {
     (picture.width(), picture.height())
 }
 
-/// A PNG whose structure is whole and whose pixels are not: it is taken at the upload and fails in the worker.
+/// A PNG whose structure is whole and whose pixels are not: it is taken at the upload and fails in
+/// the worker.
 pub(crate) fn png_with_damaged_pixels() -> Vec<u8> {
     let mut bytes = png(64, 64);
     let data = bytes.windows(4).position(|chunk| chunk == b"IDAT").expect("pixels") + 4;

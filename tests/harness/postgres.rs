@@ -1,4 +1,5 @@
-//! One private Postgres for the whole run, and a database for each test, copied from a migrated template.
+//! One private Postgres for the whole run, and a database for each test, copied from a migrated
+//! template.
 
 use std::{
     fs,
@@ -38,10 +39,12 @@ pub(crate) fn binaries() -> Option<PathBuf> {
 }
 
 fn migrate_template(server: &Server) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         create_database(&server.options("postgres"), TEMPLATE).await.expect("the template");
-        let pool = postgres::connect_unlimited(server.options(TEMPLATE), 2).await.expect("a connection");
+        let pool =
+            postgres::connect_unlimited(server.options(TEMPLATE), 2).await.expect("a connection");
         postgres::migrate(&pool).await.expect("the schema");
         // a template that anybody is connected to cannot be copied
         pool.close().await;
@@ -62,9 +65,13 @@ fn sweep_dead_runs(folder: &Path) {
 /// How to connect to a new database with an up-to-date schema and nothing in it.
 pub(crate) async fn fresh_database() -> PgConnectOptions {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let mut connection = PgConnection::connect_with(&SERVER.options("postgres")).await.expect("a connection");
+    let mut connection =
+        PgConnection::connect_with(&SERVER.options("postgres")).await.expect("a connection");
     let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY");
-    sqlx::query(AssertSqlSafe(copy)).execute(&mut connection).await.expect("a copy of the template");
+    sqlx::query(AssertSqlSafe(copy))
+        .execute(&mut connection)
+        .await
+        .expect("a copy of the template");
     connection.close().await.expect("a closed connection");
     SERVER.options(&name)
 }

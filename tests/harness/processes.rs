@@ -35,9 +35,16 @@ impl Pictier {
     /// A copy of the program elsewhere.
     pub(crate) fn from(program: &Path, data_dir: &Path) -> Self {
         let mut command = Command::new(program);
-        command.env_clear().env("DATA_DIR", data_dir).env("BIND", "127.0.0.1:0").stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("DATA_DIR", data_dir)
+            .env("BIND", "127.0.0.1:0")
+            .stdin(Stdio::null());
         for kept in ["PATH", "HOME", "PG_BIN_DIR"] {
-            #[expect(clippy::disallowed_methods, reason = "a child needs them as this process has them")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a child needs them as this process has them"
+            )]
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }
@@ -100,7 +107,8 @@ impl Pictier {
 
     /// Starts it with a log that nobody reads after the line with this text.
     pub(crate) fn start_reading_until(mut self, last: Option<&'static str>) -> Running {
-        let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
+        let mut child =
+            self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (heard, stderr) = (lines.clone(), child.stderr.take().expect("a pipe"));
         thread::spawn(move || {
@@ -191,8 +199,9 @@ pub(crate) fn for_other_user(uid: u32) -> (tempfile::TempDir, PathBuf, PathBuf) 
     let world = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(folder.path(), world).expect("a folder for all");
     let (program, data) = (folder.path().join("pictier"), folder.path().join("data"));
-    // a process of its own writes it: a child that another test forks meanwhile would inherit a file that is open for
-    // writing here, and as long as it has it the program cannot be run (ETXTBSY, execve(2))
+    // a process of its own writes it: a child that another test forks meanwhile would inherit a
+    // file that is open for writing here, and as long as it has it the program cannot be run
+    // (ETXTBSY, execve(2))
     let copy = Command::new("cp").arg(PROGRAM).arg(&program).status().expect("cp");
     assert!(copy.success(), "{copy}");
     std::fs::create_dir(&data).expect("a folder");

@@ -1,5 +1,5 @@
-//! A way to the database that can go silent: what is sent over it arrives no more, and nobody closes it. It also counts
-//! the queries.
+//! A way to the database that can go silent: what is sent over it arrives no more, and nobody
+//! closes it. It also counts the queries.
 
 use std::{
     io,

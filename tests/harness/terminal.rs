@@ -19,8 +19,10 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts a command as script(1) does.
     pub(crate) fn start(command: &Command) -> Self {
-        let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
-        let line = words.iter().map(|word| word.to_str().expect("text")).collect::<Vec<_>>().join(" ");
+        let words: Vec<_> =
+            std::iter::once(command.get_program()).chain(command.get_args()).collect();
+        let line =
+            words.iter().map(|word| word.to_str().expect("text")).collect::<Vec<_>>().join(" ");
         let mut script = Command::new("script");
         script.args(["-qec", &line, "/dev/null"]).env_clear();
         script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -31,7 +33,10 @@ impl Terminal {
         thread::spawn(move || {
             let mut piece = [0; 1024];
             while let Ok(length @ 1..) = output.read(&mut piece) {
-                shown.lock().expect("a screen").push_str(&String::from_utf8_lossy(&piece[..length]));
+                shown
+                    .lock()
+                    .expect("a screen")
+                    .push_str(&String::from_utf8_lossy(&piece[..length]));
             }
         });
         Self { child, screen }

@@ -1,5 +1,5 @@
-//! The differences between two tellings of the story, and the table that lists them. A cell of the table may have
-//! asterisks, which stand for any text.
+//! The differences between two tellings of the story, and the table that lists them. A cell of the
+//! table may have asterisks, which stand for any text.
 
 use std::collections::BTreeSet;
 
@@ -42,8 +42,9 @@ pub(super) fn compare(
     here: &[(String, Observation)],
     listed: &[Listed],
 ) -> Vec<String> {
-    let steps =
-        |told: &[(String, Observation)]| told.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>();
+    let steps = |told: &[(String, Observation)]| {
+        told.iter().map(|(step, _)| step.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(steps(there), steps(here), "one story");
     let mut occurred = BTreeSet::new();
     let mut complaints = Vec::new();
@@ -59,8 +60,11 @@ pub(super) fn compare(
         }
     }
     let gone = (0..listed.len()).filter(|line| !occurred.contains(line));
-    complaints
-        .extend(gone.map(|line| format!("listed, but no longer occurs: {}", listed[line].cells.join(" | "))));
+    complaints.extend(
+        gone.map(|line| {
+            format!("listed, but no longer occurs: {}", listed[line].cells.join(" | "))
+        }),
+    );
     complaints
 }
 
@@ -73,7 +77,8 @@ fn differences(step: &str, there: &Observation, here: &Observation) -> Vec<Diffe
             (Some(theirs), Some(ours)) if agree(name, theirs, ours) => return None,
             (Some(theirs), Some(ours)) => (theirs.value.clone(), ours.value.clone()),
             (theirs, ours) => {
-                let kind = |seen: Option<&Seen>| seen.map_or(ABSENT.to_owned(), |seen| seen.kind.clone());
+                let kind =
+                    |seen: Option<&Seen>| seen.map_or(ABSENT.to_owned(), |seen| seen.kind.clone());
                 (kind(theirs), kind(ours))
             }
         };
@@ -91,7 +96,10 @@ fn agree(name: &str, theirs: &Seen, ours: &Seen) -> bool {
 impl Listed {
     fn covers(&self, difference: &Difference) -> bool {
         let Difference { step, what, there, here } = difference;
-        self.cells.iter().zip([step, what, there, here]).all(|(pattern, text)| matches(pattern, text))
+        self.cells
+            .iter()
+            .zip([step, what, there, here])
+            .all(|(pattern, text)| matches(pattern, text))
     }
 }
 

@@ -1,5 +1,5 @@
-//! What of an answer is compared: the status, some headers, and each value of the body. What differs from run to run
-//! (origins, ids, times) is replaced by a name in braces.
+//! What of an answer is compared: the status, some headers, and each value of the body. What
+//! differs from run to run (origins, ids, times) is replaced by a name in braces.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -45,7 +45,8 @@ pub(super) enum BodyKind {
     Picture,
 }
 
-/// A value as it is compared, and its kind, which is all that counts where only one of the servers has it.
+/// A value as it is compared, and its kind, which is all that counts where only one of the servers
+/// has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) kind: String,
@@ -67,7 +68,8 @@ impl Observation {
             seen.body = if is_success { BodyKind::Json } else { BodyKind::Problem };
             seen.put_json("body", json, &|text| stable(text, origin));
         } else if let Ok(format) = image::guess_format(&answer.body) {
-            let (width, height) = image::load_from_memory(&answer.body).expect("a picture").dimensions();
+            let (width, height) =
+                image::load_from_memory(&answer.body).expect("a picture").dimensions();
             let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
             seen.body = BodyKind::Picture;
             seen.put("body", "picture", &format!("{name} of {width} × {height} px"));
@@ -76,7 +78,8 @@ impl Observation {
     }
 
     fn put(&mut self, name: &str, kind: &str, value: &dyn fmt::Display) {
-        self.values.insert(name.to_owned(), Seen { kind: kind.to_owned(), value: format!("{value}") });
+        self.values
+            .insert(name.to_owned(), Seen { kind: kind.to_owned(), value: format!("{value}") });
     }
 
     fn put_json(&mut self, path: &str, json: Ordered, stable: &dyn Fn(&str) -> String) {
@@ -98,7 +101,8 @@ impl Observation {
             }
             Ordered::Object(members) => {
                 if self.body == BodyKind::Json {
-                    let keys: Vec<_> = members.iter().map(|(key, _)| format!("\"{key}\"")).collect();
+                    let keys: Vec<_> =
+                        members.iter().map(|(key, _)| format!("\"{key}\"")).collect();
                     self.put(&format!("{path} keys"), "keys", &keys.join(" "));
                 }
                 for (key, value) in members {
@@ -128,7 +132,10 @@ fn stable(text: &str, origin: &str) -> String {
         Uuid::try_parse(text.get(start..start + UUID_CHARS)?).ok().map(|uuid| (start, uuid))
     };
     while let Some((start, uuid)) = (0..text.len()).find_map(|start| uuid(start, &text)) {
-        text.replace_range(start..start + UUID_CHARS, &format!("{{uuid{}}}", uuid.get_version_num()));
+        text.replace_range(
+            start..start + UUID_CHARS,
+            &format!("{{uuid{}}}", uuid.get_version_num()),
+        );
     }
     text
 }

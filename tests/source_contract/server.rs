@@ -61,7 +61,8 @@ impl Server {
         if let Side::Source(_) = self.side {
             person.token = token(&person.client.get(path).await).expect("a token");
         }
-        let fields = [("username", name), ("password", PASSWORD), ("csrfmiddlewaretoken", &person.token)];
+        let fields =
+            [("username", name), ("password", PASSWORD), ("csrfmiddlewaretoken", &person.token)];
         let answer = send(person.client.request(Method::POST, path).form(&fields)).await;
         assert!(matches!(answer.status, StatusCode::OK | StatusCode::FOUND), "{}", answer.html());
         person.token = token(&answer).unwrap_or_default();
@@ -89,8 +90,7 @@ impl Server {
         match &self.side {
             Side::Source(peer) => peer.manage(&["move", "--account", account, "--tier", tier]),
             Side::Ours(app) => {
-                let update =
-                    "UPDATE users SET tier_id = tiers.id FROM tiers WHERE username = $1 AND name = $2";
+                let update = "UPDATE users SET tier_id = tiers.id FROM tiers WHERE username = $1 AND name = $2";
                 let update = sqlx::query(update).bind(account).bind(tier);
                 assert_eq!(update.execute(&app.pool).await.expect("an update").rows_affected(), 1);
             }
@@ -132,7 +132,9 @@ impl Person {
 
 /// The token against forged requests that an answer sets.
 fn token(answer: &Answer) -> Option<String> {
-    let cookies = answer.headers.get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
-    let mut tokens = cookies.filter_map(|cookie| cookie.strip_prefix("csrftoken=")?.split(';').next());
+    let cookies =
+        answer.headers.get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
+    let mut tokens =
+        cookies.filter_map(|cookie| cookie.strip_prefix("csrftoken=")?.split(';').next());
     tokens.next().map(ToOwned::to_owned)
 }

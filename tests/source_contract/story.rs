@@ -1,5 +1,5 @@
-//! The story: everything that the contract says, in one order of calls. Each step's name stands in the table of
-//! differences.
+//! The story: everything that the contract says, in one order of calls. Each step's name stands in
+//! the table of differences.
 
 use reqwest::{
     RequestBuilder,
@@ -41,7 +41,10 @@ fn with_file(request: RequestBuilder, name: &str, bytes: Vec<u8>) -> RequestBuil
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no {pointer} in {value}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no {pointer} in {value}"))
 }
 
 async fn without_login(server: &mut Server) {
@@ -59,7 +62,8 @@ async fn uploads(server: &mut Server, owner: Person) -> Album {
     server.ask("list of no images", owner.get("/api/images")).await;
     let png = with_file(owner.post("/api/images"), "IMG_2034.edited.png", pictures::png(100, 80));
     let png = server.ask("upload of a PNG", png).await.json();
-    let jpeg = with_file(owner.post("/api/images"), "Holiday in Rome.jpg", pictures::jpeg(800, 600));
+    let jpeg =
+        with_file(owner.post("/api/images"), "Holiday in Rome.jpg", pictures::jpeg(800, 600));
     let jpeg = server.ask("upload of a JPEG", jpeg).await.json();
     let other = with_file(owner.post("/api/images/"), "Ümläut.jpeg", pictures::jpeg(20, 20));
     server.ask("upload of a .jpeg, with a slash", other).await;
@@ -97,9 +101,12 @@ async fn making_links(server: &mut Server, Album { owner, jpeg, .. }: &Album) {
     let link = owner.post(url).json(&json!({"valid_for": 300}));
     let link = server.ask("new link, as JSON", link).await.json();
     server.ask("link", server.nobody().get(text(&link, "/link"))).await;
-    let body = owner.post(url).header("content-type", "application/json").body("{\"valid_for\": 30000.0}");
+    let body =
+        owner.post(url).header("content-type", "application/json").body("{\"valid_for\": 30000.0}");
     server.ask("new link, as JSON with a decimal point", body).await;
-    server.ask("new link, as JSON with text", owner.post(url).json(&json!({"valid_for": "301"}))).await;
+    server
+        .ask("new link, as JSON with text", owner.post(url).json(&json!({"valid_for": "301"})))
+        .await;
     let fields = [("valid_for", "302"), ("csrfmiddlewaretoken", owner.token())];
     server.ask("new link, as a form", owner.post(url).form(&fields)).await;
     let form = Form::new().text("valid_for", "303");
@@ -110,8 +117,15 @@ async fn making_links(server: &mut Server, Album { owner, jpeg, .. }: &Album) {
 
 async fn bad_links(server: &mut Server, Album { owner, jpeg, .. }: &Album) {
     let url = text(jpeg, "/expiring_link_generator");
-    let durations =
-        [json!(299), json!(30001), json!(-1), json!(300.5), json!("soon"), json!(null), json!([300])];
+    let durations = [
+        json!(299),
+        json!(30001),
+        json!(-1),
+        json!(300.5),
+        json!("soon"),
+        json!(null),
+        json!([300]),
+    ];
     for valid_for in durations {
         let link = owner.post(url).json(&json!({"valid_for": valid_for}));
         server.ask(&format!("bad link: {valid_for}"), link).await;
@@ -122,7 +136,8 @@ async fn bad_links(server: &mut Server, Album { owner, jpeg, .. }: &Album) {
     }
     server.ask("bad link: no duration", owner.post(url).json(&json!({}))).await;
     server.ask("bad link: a list", owner.post(url).json(&json!([]))).await;
-    let broken = owner.post(url).header("content-type", "application/json").body("{valid_for: 300}");
+    let broken =
+        owner.post(url).header("content-type", "application/json").body("{valid_for: 300}");
     server.ask("bad link: broken JSON", broken).await;
     let plain = owner.post(url).header("content-type", "text/plain").body("300");
     server.ask("bad link: plain text", plain).await;

@@ -116,7 +116,9 @@ pub async fn audit(context: &Context) -> Result<AuditReport, JobError> {
             db::integrity::jobless_thumbnails(&mut connection, BATCH_ROWS).await?,
         ),
         temp_files: Findings::of(temp_files.iter().map(|file| file.display()).collect()),
-        miscounted_users: Findings::of(db::integrity::miscounted_users(&mut connection, BATCH_ROWS).await?),
+        miscounted_users: Findings::of(
+            db::integrity::miscounted_users(&mut connection, BATCH_ROWS).await?,
+        ),
     })
 }
 
@@ -144,7 +146,8 @@ pub(crate) async fn damaged_objects(context: &Context) -> Result<Vec<Damaged>, J
     let mut damaged = Vec::new();
     let mut after = Uuid::nil();
     loop {
-        let rows = db::integrity::originals(&mut *context.pool.acquire().await?, after, BATCH_ROWS).await?;
+        let rows = db::integrity::originals(&mut *context.pool.acquire().await?, after, BATCH_ROWS)
+            .await?;
         let Some(last) = rows.last() else { break };
         after = last.id;
         damaged.extend(damaged_among(context, rows).await?);
@@ -152,7 +155,8 @@ pub(crate) async fn damaged_objects(context: &Context) -> Result<Vec<Damaged>, J
     after = Uuid::nil();
     loop {
         let rows =
-            db::integrity::ready_thumbnails(&mut *context.pool.acquire().await?, after, BATCH_ROWS).await?;
+            db::integrity::ready_thumbnails(&mut *context.pool.acquire().await?, after, BATCH_ROWS)
+                .await?;
         let Some(last) = rows.last() else { break };
         after = last.id;
         damaged.extend(damaged_among(context, rows).await?);
@@ -160,7 +164,10 @@ pub(crate) async fn damaged_objects(context: &Context) -> Result<Vec<Damaged>, J
     Ok(damaged)
 }
 
-async fn damaged_among(context: &Context, rows: Vec<ExpectedObject>) -> Result<Vec<Damaged>, JobError> {
+async fn damaged_among(
+    context: &Context,
+    rows: Vec<ExpectedObject>,
+) -> Result<Vec<Damaged>, JobError> {
     let lookups = rows.into_iter().map(|ExpectedObject { key, bytes, .. }| async move {
         let found = context.storage.size(&key).await?;
         Ok::<_, StorageError>(Damaged { key, expected: bytes, found })

@@ -1,4 +1,5 @@
-//! Decoding takes a core for itself: so many at a time as the worker may use, on threads of their own.
+//! Decoding takes a core for itself: so many at a time as the worker may use, on threads of their
+//! own.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +23,8 @@ pub(crate) struct DecodePool {
 }
 
 impl DecodePool {
-    /// At most `size` decodes at a time, each within `limit` of CPU time, and together within `memory`.
+    /// At most `size` decodes at a time, each within `limit` of CPU time, and together within
+    /// `memory`.
     pub(crate) fn new(size: usize, memory: MemoryBudget, limit: Duration, limits: Limits) -> Self {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Self { permits: Arc::new(Semaphore::new(size as usize)), size, memory, limit, limits }
@@ -38,9 +40,11 @@ impl DecodePool {
         self.limit
     }
 
-    /// Thumbnails of these heights in px. The outer error is ours and worth another try, the inner one is the image's.
+    /// Thumbnails of these heights in px. The outer error is ours and worth another try, the inner
+    /// one is the image's.
     ///
-    /// A decode that takes too long is tried once more alone: beside others it may have waited for memory.
+    /// A decode that takes too long is tried once more alone: beside others it may have waited for
+    /// memory.
     pub(crate) async fn thumbnails(
         &self,
         original: Bytes,
@@ -74,7 +78,8 @@ impl DecodePool {
         let permit = permit.map_err(|closed| JobError::Failed(closed.to_string()))?;
         let (limit, limits) = (self.limit, self.limits);
         let decoding = tokio::task::spawn_blocking(move || {
-            // the request for it may be dropped, the thread cannot be stopped: the place is free when it ends
+            // the request for it may be dropped, the thread cannot be stopped: the place is free
+            // when it ends
             let _held = (permit, memory);
             let deadline = Deadline::after_on(thread_cpu_time, limit);
             imaging::thumbnails(&original, &heights, &Options::default(), &limits, &deadline)
@@ -83,7 +88,8 @@ impl DecodePool {
     }
 }
 
-/// The CPU time of this thread. While a process is frozen, or its core is given to others, it stands still.
+/// The CPU time of this thread. While a process is frozen, or its core is given to others, it
+/// stands still.
 fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()

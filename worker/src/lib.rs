@@ -1,5 +1,5 @@
-//! The worker: makes thumbnails, deletes files and cleans up, as the jobs in the queue say. Any number of workers
-//! share one database; none is told of the others.
+//! The worker: makes thumbnails, deletes files and cleans up, as the jobs in the queue say. Any
+//! number of workers share one database; none is told of the others.
 
 mod audit;
 mod decode_pool;
@@ -40,7 +40,8 @@ use crate::{
 /// A worker, ready to run.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// The database; of at least `concurrency` and [`shared::config::WORKER_EXTRA_CONNECTIONS`] connections.
+    /// The database; of at least `concurrency` and [`shared::config::WORKER_EXTRA_CONNECTIONS`]
+    /// connections.
     pub pool: PgPool,
     /// Where files are.
     pub storage: Storage,
@@ -82,12 +83,17 @@ impl Context {
 }
 
 impl Worker {
-    /// Works until `stop`; then jobs that run get 25 s to end. The database may be away meanwhile, however long.
+    /// Works until `stop`; then jobs that run get 25 s to end. The database may be away meanwhile,
+    /// however long.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let context = Context::new(self.pool, self.storage, self.clock, self.retention);
         let memory = MemoryBudget::new(self.memory_mib);
-        let decode_pool =
-            DecodePool::new(self.concurrency, memory, self.limits.decode_time(), self.limits.imaging());
+        let decode_pool = DecodePool::new(
+            self.concurrency,
+            memory,
+            self.limits.decode_time(),
+            self.limits.imaging(),
+        );
         tokio::spawn(context.clock.clone().follow(context.pool.clone(), stop.clone()));
         let queues = Queues::new(context.pool.clone(), self.heartbeat, stop.clone());
         tracing::info!(thumbnails_at_a_time = self.concurrency, "working");

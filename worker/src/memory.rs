@@ -33,12 +33,14 @@ impl MemoryBudget {
         Self { permits: Arc::new(permits), budget_mib, machine_mib }
     }
 
-    /// Waits until so many bytes are free. Who needs more than the budget waits for all of it, and runs alone; more than
-    /// the machine has is left to another worker.
+    /// Waits until so many bytes are free. Who needs more than the budget waits for all of it, and
+    /// runs alone; more than the machine has is left to another worker.
     pub(crate) async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, JobError> {
         let needed_mib = bytes.div_ceil(MIB);
         if needed_mib > self.machine_mib {
-            return Err(Trouble::TooLittleMemory { needed_mib, machine_mib: self.machine_mib }.into());
+            return Err(
+                Trouble::TooLittleMemory { needed_mib, machine_mib: self.machine_mib }.into()
+            );
         }
         let reserved = u32::try_from(needed_mib).unwrap_or(u32::MAX).min(self.budget_mib);
         let permit = self.permits.clone().acquire_many_owned(reserved).await;
@@ -123,7 +125,10 @@ mod tests {
 
     #[test]
     fn the_operating_system_says_how_much_there_is() {
-        assert_eq!(total_memory("MemTotal:       24683456 kB\nMemFree: 1 kB\n"), Some(24_683_456 * 1024));
+        assert_eq!(
+            total_memory("MemTotal:       24683456 kB\nMemFree: 1 kB\n"),
+            Some(24_683_456 * 1024)
+        );
         assert_eq!(
             cgroup_path("0::/system.slice/pictier.service\n"),
             Some("system.slice/pictier.service".into())

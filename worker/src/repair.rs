@@ -60,7 +60,11 @@ impl fmt::Display for RepairPlan {
             self.miscounted_users.join(", ")
         )?;
         writeln!(f, "{:>8} temporary files to delete", self.temp_files)?;
-        writeln!(f, "{:>8} originals missing or damaged; only a backup has them", self.lost_originals.len())?;
+        writeln!(
+            f,
+            "{:>8} originals missing or damaged; only a backup has them",
+            self.lost_originals.len()
+        )?;
         for original in self.lost_originals.iter().take(NAMED_ORIGINALS) {
             writeln!(f, "         {original}")?;
         }
@@ -68,7 +72,8 @@ impl fmt::Display for RepairPlan {
     }
 }
 
-/// Looks at every row and every object, and says what a repair would do. Fails when the store is away.
+/// Looks at every row and every object, and says what a repair would do. Fails when the store is
+/// away.
 pub async fn plan_repair(context: &Context) -> Result<RepairPlan, JobError> {
     context.storage.verify_now().await?;
     let mut plan = RepairPlan::default();
@@ -80,7 +85,8 @@ pub async fn plan_repair(context: &Context) -> Result<RepairPlan, JobError> {
     }
     plan.temp_files = abandoned_temp_files(context).await?.len();
     let mut connection = context.pool.acquire().await?;
-    plan.jobless_thumbnails = db::integrity::jobless_thumbnails(&mut connection, BATCH_ROWS).await?.len();
+    plan.jobless_thumbnails =
+        db::integrity::jobless_thumbnails(&mut connection, BATCH_ROWS).await?.len();
     plan.miscounted_users = db::integrity::miscounted_users(&mut connection, BATCH_ROWS).await?;
     Ok(plan)
 }
@@ -109,7 +115,8 @@ impl fmt::Display for Repaired {
     }
 }
 
-/// Carries a plan out. Workers make the thumbnails again; their damaged objects become orphans, which cleanups delete.
+/// Carries a plan out. Workers make the thumbnails again; their damaged objects become orphans,
+/// which cleanups delete.
 pub async fn repair(context: &Context, plan: &RepairPlan) -> Result<Repaired, JobError> {
     let mut repaired = Repaired::default();
     for &(id, attempt) in &plan.thumbnails {
@@ -123,7 +130,11 @@ pub async fn repair(context: &Context, plan: &RepairPlan) -> Result<Repaired, Jo
     Ok(repaired)
 }
 
-async fn make_again(context: &Context, id: ThumbnailId, attempt: Attempt) -> Result<bool, JobError> {
+async fn make_again(
+    context: &Context,
+    id: ThumbnailId,
+    attempt: Attempt,
+) -> Result<bool, JobError> {
     let mut tx = postgres::begin(&context.pool).await?;
     let job = JobId::fresh();
     let is_requested = db::thumbnails::discard_file(&mut tx, id, attempt).await?
@@ -135,12 +146,14 @@ async fn make_again(context: &Context, id: ThumbnailId, attempt: Attempt) -> Res
     Ok(is_requested)
 }
 
-/// Has thumbnails that failed, for this reason or for any, tried again; how many. One batch after the other.
+/// Has thumbnails that failed, for this reason or for any, tried again; how many. One batch after
+/// the other.
 pub async fn retry_failed(context: &Context, reason: Option<&str>) -> Result<u64, JobError> {
     let mut retried = 0;
     loop {
         let mut tx = postgres::begin(&context.pool).await?;
-        let batch = jobs::retry_failed_thumbnails(&mut tx, reason, BATCH_ROWS, context.clock.now()).await?;
+        let batch =
+            jobs::retry_failed_thumbnails(&mut tx, reason, BATCH_ROWS, context.clock.now()).await?;
         tx.commit().await?;
         retried += batch;
         if batch < BATCH_ROWS.unsigned_abs() {

@@ -1,5 +1,5 @@
-//! Jobs at set times. Every process ticks by itself; the key of the job that a tick enqueues is the tick's time, so the
-//! first process enqueues it and the others find it there.
+//! Jobs at set times. Every process ticks by itself; the key of the job that a tick enqueues is the
+//! tick's time, so the first process enqueues it and the others find it there.
 
 use std::str::FromStr;
 

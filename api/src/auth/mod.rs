@@ -47,8 +47,13 @@ pub(crate) fn session_layer(state: &AppState) -> SessionManagerLayer<PgSessionSt
         .with_expiry(Expiry::OnInactivity(Duration::days(SESSION_DAYS)))
 }
 
-/// Makes the session this user's, under a new id: one that was planted before the login is worth nothing.
-pub(crate) async fn log_in(session: &Session, login: Login, now: DateTime<Utc>) -> Result<(), Problem> {
+/// Makes the session this user's, under a new id: one that was planted before the login is worth
+/// nothing.
+pub(crate) async fn log_in(
+    session: &Session,
+    login: Login,
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
     session.clear().await;
     session.cycle_id().await?;
     session.insert(USER, login.user).await?;
@@ -57,7 +62,8 @@ pub(crate) async fn log_in(session: &Session, login: Login, now: DateTime<Utc>) 
     Ok(())
 }
 
-/// The user who is logged in, with the tier as it is now; without a login the request ends with 401.
+/// The user who is logged in, with the tier as it is now; without a login the request ends with
+/// 401.
 pub(crate) struct CurrentUser(pub(crate) User);
 
 impl FromRequestParts<AppState> for CurrentUser {

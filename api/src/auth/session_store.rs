@@ -15,7 +15,8 @@ use tower_sessions::{
     session_store::{Error, Result},
 };
 
-/// Sessions in Postgres. Whose they are stands in a column, so that all of a user's can be ended at once.
+/// Sessions in Postgres. Whose they are stands in a column, so that all of a user's can be ended at
+/// once.
 #[derive(Clone, Debug)]
 pub(crate) struct PgSessionStore {
     pool: PgPool,
@@ -48,8 +49,14 @@ impl PgSessionStore {
 
     fn encode(&self, record: &Record) -> Result<Encoded> {
         let user = record.data.get(super::USER).and_then(serde_json::Value::as_i64).map(UserId);
-        let data = serde_json::to_value(&record.data).map_err(|error| Error::Encode(error.to_string()))?;
-        Ok(Encoded { id: record.id.to_string(), user, data, expires_at: self.clock.now() + self.lifetime })
+        let data =
+            serde_json::to_value(&record.data).map_err(|error| Error::Encode(error.to_string()))?;
+        Ok(Encoded {
+            id: record.id.to_string(),
+            user,
+            data,
+            expires_at: self.clock.now() + self.lifetime,
+        })
     }
 }
 
@@ -57,7 +64,10 @@ impl PgSessionStore {
 impl SessionStore for PgSessionStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        while !db::sessions::insert(&mut connection, &self.encode(record)?.row()).await.map_err(backend)? {
+        while !db::sessions::insert(&mut connection, &self.encode(record)?.row())
+            .await
+            .map_err(backend)?
+        {
             record.id = Id::default();
         }
         Ok(())
@@ -70,8 +80,9 @@ impl SessionStore for PgSessionStore {
 
     async fn load(&self, id: &Id) -> Result<Option<Record>> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        let live =
-            db::sessions::live(&mut connection, &id.to_string(), self.clock.now()).await.map_err(backend)?;
+        let live = db::sessions::live(&mut connection, &id.to_string(), self.clock.now())
+            .await
+            .map_err(backend)?;
         let record = |(data, expires_at): (serde_json::Value, DateTime<Utc>)| {
             let undecodable = |error: &dyn std::error::Error| Error::Decode(error.to_string());
             Ok(Record {

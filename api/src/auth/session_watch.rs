@@ -1,5 +1,5 @@
-//! Ends what lasts longer than a request when its session ends: one query for all open streams of the process, each
-//! 2 s.
+//! Ends what lasts longer than a request when its session ends: one query for all open streams of
+//! the process, each 2 s.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -49,8 +49,9 @@ impl SessionWatch {
     /// Watches the session of this id.
     pub(crate) fn open(&self, id: String) -> OpenSession {
         let mut open = self.lock();
-        let watched =
-            open.entry(id.clone()).or_insert_with(|| Watched { end: CancellationToken::new(), streams: 0 });
+        let watched = open
+            .entry(id.clone())
+            .or_insert_with(|| Watched { end: CancellationToken::new(), streams: 0 });
         watched.streams += 1;
         let end = watched.end.clone();
         OpenSession { watch: self.clone(), id, end }
@@ -69,8 +70,10 @@ impl SessionWatch {
             if ids.is_empty() {
                 continue;
             }
-            let looking = async { db::sessions::ended(&mut *pool.acquire().await?, &ids, clock.now()).await };
-            // a look that failed is made again; what needs the database meanwhile reports its absence
+            let looking =
+                async { db::sessions::ended(&mut *pool.acquire().await?, &ids, clock.now()).await };
+            // a look that failed is made again; what needs the database meanwhile reports its
+            // absence
             if let Ok(Ok(ended)) = timeout(LOOK_LIMIT, looking).await {
                 let open = self.lock();
                 for watched in ended.iter().filter_map(|id| open.get(id)) {

@@ -50,7 +50,8 @@ pub(crate) fn problems(groups: &[&[ProblemCode]]) -> Vec<ProblemCode> {
 
 macro_rules! codes {
     ($($variant:ident $status:ident $text:literal $title:literal,)*) => {
-        /// Every way in which a request can fail, as clients see it; a code never changes its meaning.
+        /// Every way in which a request can fail, as clients see it; a code never changes its
+        /// meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum ProblemCode {
             $(#[doc = $title] #[serde(rename = $text)] $variant,)*

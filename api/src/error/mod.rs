@@ -1,5 +1,6 @@
-//! Errors as RFC 9457 problem details, each with a stable code. A handler returns a [`Problem`]; the layer in
-//! [`crate::problem_responses`] turns it into the response, as only that knows the request's id.
+//! Errors as RFC 9457 problem details, each with a stable code. A handler returns a [`Problem`];
+//! the layer in [`crate::problem_responses`] turns it into the response, as only that knows the
+//! request's id.
 
 mod code;
 
@@ -71,7 +72,8 @@ impl Problem {
         Self { fields, ..Self::new(ProblemCode::InvalidField, details.join("; ")) }
     }
 
-    /// What is wrong by field, as the source system's clients read it. Problems of an upload are about its file.
+    /// What is wrong by field, as the source system's clients read it. Problems of an upload are
+    /// about its file.
     pub(crate) fn by_field(&self) -> BTreeMap<String, Vec<String>> {
         let mut by_field = BTreeMap::<String, Vec<String>>::new();
         for error in &self.fields {
@@ -267,7 +269,10 @@ mod tests {
         assert_eq!(Problem::from(full()).code, ProblemCode::StorageFull);
         assert_eq!(Problem::from(StorageError::Io(full())).code, ProblemCode::StorageFull);
         let broken = Problem::from(io::Error::other("the disk is broken"));
-        assert_eq!((broken.code, broken.retry_after), (ProblemCode::Unavailable, Some(UNAVAILABLE_SECONDS)));
+        assert_eq!(
+            (broken.code, broken.retry_after),
+            (ProblemCode::Unavailable, Some(UNAVAILABLE_SECONDS))
+        );
     }
 
     #[test]

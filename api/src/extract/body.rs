@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Multipart, Request, multipart::MultipartError, rejection::BytesRejection},
+    extract::{
+        FromRequest, Multipart, Request, multipart::MultipartError, rejection::BytesRejection,
+    },
     http::{StatusCode, header},
 };
 use serde::de::DeserializeOwned;
@@ -15,15 +17,16 @@ use crate::error::{BODY, Problem, ProblemCode};
 
 /// The longest time to read a body of JSON or of a form's fields.
 const BODY_TIME: Duration = Duration::from_secs(20);
-/// A form's token against forged requests. Clients of the source system send it; here browsers' own headers count.
+/// A form's token against forged requests. Clients of the source system send it; here browsers' own
+/// headers count.
 const TOKEN_FIELD: &str = "csrfmiddlewaretoken";
 
 const JSON: &str = "application/json";
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data";
 
-/// A body of one object, as JSON or as a form of either kind. A malformed body and one that breaks a rule are different
-/// problems.
+/// A body of one object, as JSON or as a form of either kind. A malformed body and one that breaks
+/// a rule are different problems.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<S, T> FromRequest<S> for Body<T>
@@ -50,7 +53,8 @@ where
     }
 }
 
-/// A form's fields as an object of texts. Of a field that is sent twice the last counts, and an empty one was left out.
+/// A form's fields as an object of texts. Of a field that is sent twice the last counts, and an
+/// empty one was left out.
 fn form_object(pairs: Vec<(String, String)>) -> Value {
     let filled = pairs.into_iter().filter(|(name, value)| name != TOKEN_FIELD && !value.is_empty());
     Value::Object(filled.map(|(name, value)| (name, Value::String(value))).collect::<Map<_, _>>())
@@ -61,9 +65,9 @@ where
     S: Send + Sync,
 {
     let reading = async {
-        let mut form = Multipart::from_request(request, state)
-            .await
-            .map_err(|rejection| Problem::new(ProblemCode::MalformedMultipart, rejection.body_text()))?;
+        let mut form = Multipart::from_request(request, state).await.map_err(|rejection| {
+            Problem::new(ProblemCode::MalformedMultipart, rejection.body_text())
+        })?;
         let mut pairs = Vec::new();
         while let Some(field) = form.next_field().await.map_err(|error| broken_form(&error))? {
             let name = field.name().unwrap_or_default().to_owned();
@@ -77,8 +81,8 @@ where
     tokio::time::timeout(BODY_TIME, reading).await.map_err(|_| too_slow())?
 }
 
-/// The fields of a form that a page sent. What they say is for the domain's types to parse: a form's own type takes
-/// any text, so that it can be shown again as it was typed.
+/// The fields of a form that a page sent. What they say is for the domain's types to parse: a
+/// form's own type takes any text, so that it can be shown again as it was typed.
 pub(crate) struct Form<T>(pub(crate) T);
 
 impl<S, T> FromRequest<S> for Form<T>
@@ -98,7 +102,8 @@ where
 
 /// The media type that a request says its body has, without parameters.
 fn media_type(request: &Request) -> String {
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type =
+        request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned()
 }
 

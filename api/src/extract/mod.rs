@@ -1,4 +1,5 @@
-//! Extractors: what a handler gets is parsed, and what cannot be parsed is a problem with a stable code.
+//! Extractors: what a handler gets is parsed, and what cannot be parsed is a problem with a stable
+//! code.
 
 mod body;
 mod path;
@@ -6,6 +7,8 @@ mod query;
 mod whole_number;
 
 pub(crate) use body::{Body, Form};
-pub(crate) use path::{AnyLinkPath, FilePath, ImagePath, LinkPath, Path, ThumbnailPath, TierPath, UserPath};
+pub(crate) use path::{
+    AnyLinkPath, FilePath, ImagePath, LinkPath, Path, ThumbnailPath, TierPath, UserPath,
+};
 pub(crate) use query::Query;
 pub(crate) use whole_number::WholeNumber;

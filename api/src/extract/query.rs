@@ -24,7 +24,10 @@ where
 }
 
 /// Deserializes a query string or a URL-encoded form.
-pub(super) fn deserialize_fields<T: DeserializeOwned>(text: &[u8], whole: &str) -> Result<T, Problem> {
+pub(super) fn deserialize_fields<T: DeserializeOwned>(
+    text: &[u8],
+    whole: &str,
+) -> Result<T, Problem> {
     refuse_nul(&parse_pairs(text)?)?;
     deserialize(serde_html_form::Deserializer::from_bytes(text), whole)
 }
@@ -43,7 +46,8 @@ fn refuse_nul(pairs: &[(String, String)]) -> Result<(), Problem> {
     }
 }
 
-/// Deserializes, and names the field that breaks a rule; `whole` names what no field can be blamed for.
+/// Deserializes, and names the field that breaks a rule; `whole` names what no field can be blamed
+/// for.
 pub(super) fn deserialize<'de, D, T>(deserializer: D, whole: &str) -> Result<T, Problem>
 where
     D: Deserializer<'de, Error: Display>,

@@ -7,7 +7,8 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 
-/// A whole number as clients of the source system send it: a JSON number without a fraction, or text.
+/// A whole number as clients of the source system send it: a JSON number without a fraction, or
+/// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WholeNumber(pub(crate) i64);
 
@@ -60,14 +61,20 @@ mod tests {
     #[test]
     fn takes_a_number_without_a_fraction_however_it_is_written() {
         for json in ["300", "300.0", "3e2", "\"300\"", "\" 300 \""] {
-            assert_eq!(serde_json::from_str::<WholeNumber>(json).ok(), Some(WholeNumber(300)), "{json}");
+            assert_eq!(
+                serde_json::from_str::<WholeNumber>(json).ok(),
+                Some(WholeNumber(300)),
+                "{json}"
+            );
         }
         assert_eq!(serde_json::from_str::<WholeNumber>("-5").ok(), Some(WholeNumber(-5)));
     }
 
     #[test]
     fn refuses_anything_else() {
-        for json in ["300.5", "1e300", "99999999999999999999", "null", "true", "[300]", "\"soon\"", "\"\""] {
+        for json in
+            ["300.5", "1e300", "99999999999999999999", "null", "true", "[300]", "\"soon\"", "\"\""]
+        {
             assert!(serde_json::from_str::<WholeNumber>(json).is_err(), "{json}");
         }
     }

@@ -29,8 +29,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Hear of an image's thumbnails
 ///
-/// An event `thumbnail` for each one that becomes ready or fails, with the same JSON as the thumbnail's status. Those
-/// that are ready or failed already come first.
+/// An event `thumbnail` for each one that becomes ready or fails, with the same JSON as the
+/// thumbnail's status. Those that are ready or failed already come first.
 #[utoipa::path(
     get,
     path = "/api/images/{pk}/events",
@@ -51,15 +51,17 @@ pub(crate) async fn image_events(
     let subscription = state.thumbnail_events.subscribe();
     let image = images::find(&state.services, &user, id).await?.image;
     let (login, end) = end_of_session(&state, &session).await?;
-    let follower = Follower { state, login, urls, image, subscription, next: Some(ThumbnailEvent::Missed) };
-    let events = stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok).take_until(end);
+    let follower =
+        Follower { state, login, urls, image, subscription, next: Some(ThumbnailEvent::Missed) };
+    let events =
+        stream::unfold(follower, Follower::step).flat_map(stream::iter).map(Ok).take_until(end);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 /// Hear of all your thumbnails
 ///
-/// An event `thumbnail` for each one of yours that becomes ready or fails from now on. An event `missed` says that some may
-/// not have been told: ask for what you wait for.
+/// An event `thumbnail` for each one of yours that becomes ready or fails from now on. An event
+/// `missed` says that some may not have been told: ask for what you wait for.
 #[utoipa::path(
     get,
     path = "/api/events",
@@ -176,7 +178,10 @@ impl Follower {
         };
         let event = |thumbnail: &Thumbnail| {
             let json = ThumbnailJson::new(&self.image, thumbnail, &self.urls);
-            Event::default().event("thumbnail").json_data(json).map_err(|error| Problem::internal(&error))
+            Event::default()
+                .event("thumbnail")
+                .json_data(json)
+                .map_err(|error| Problem::internal(&error))
         };
         thumbnails.iter().filter(ended).map(event).collect()
     }

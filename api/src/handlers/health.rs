@@ -25,7 +25,8 @@ pub(crate) async fn is_alive() -> &'static str {
 
 /// Can the process work?
 ///
-/// Ready when the database and the storage answer, they belong together, and the service is not stopping.
+/// Ready when the database and the storage answer, they belong together, and the service is not
+/// stopping.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -41,7 +42,9 @@ pub(crate) async fn is_ready(State(state): State<AppState>) -> Result<&'static s
     }
     let looked = tokio::time::timeout(STORAGE_LIMIT, state.services.storage.verify()).await;
     if !looked.is_ok_and(|looked| looked.is_ok()) {
-        return Err(Problem::unavailable("The storage does not answer, or it belongs to another database."));
+        return Err(Problem::unavailable(
+            "The storage does not answer, or it belongs to another database.",
+        ));
     }
     Ok("ready\n")
 }

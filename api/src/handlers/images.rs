@@ -67,7 +67,10 @@ pub(crate) async fn list_images(
 ) -> Result<(HeaderMap, Json<Vec<ImageJson>>), Problem> {
     let limit = query.limit.unwrap_or(LIST_DEFAULT);
     if !(1..=LIST_MAX).contains(&limit) {
-        return Err(Problem::field("limit", format!("A page has 1 to {LIST_MAX} images, not {limit}.")));
+        return Err(Problem::field(
+            "limit",
+            format!("A page has 1 to {LIST_MAX} images, not {limit}."),
+        ));
     }
     let page = images::list(&state.services, &user, query.cursor.map(ImageId), limit).await?;
     let mut headers = HeaderMap::new();

@@ -11,7 +11,9 @@ use axum::{
 use imaging::Format;
 use shared::{
     db::{self, links::LiveLink, thumbnails::ServedThumbnail},
-    domain::{Image, LinkId, LinkTarget, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Title},
+    domain::{
+        Image, LinkId, LinkTarget, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Title,
+    },
     services::thumbnails,
 };
 use uuid::Uuid;
@@ -26,7 +28,7 @@ use crate::{
     urls::{Urls, header_value, parse_file_name},
 };
 
-/// The longest wait that a client may ask for (RFC 7240).
+/// The longest wait that a client may ask for (RFC 7240 section 4.3).
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long a browser's image waits by itself.
 const IMAGE_WAIT: Duration = Duration::from_secs(10);
@@ -61,16 +63,17 @@ pub(crate) async fn download_original(
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     let id = OriginalId(id);
     let found = db::images::by_original(&mut *state.services.connection().await?, id).await?;
-    let (image, tier) = found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
+    let (image, tier) =
+        found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
     tier.allows_original()?;
     respond_with_original(&state, &image, Cache::TierGated, None, &headers).await
 }
 
 /// A thumbnail
 ///
-/// Public to whoever has the URL, while the owner's tier includes this height. The first request has it made and
-/// answers 202; with `Prefer: wait=N` (RFC 7240, at most 30 seconds), and by itself for a browser's `<img>`, the
-/// request waits for the bytes.
+/// Public to whoever has the URL, while the owner's tier includes this height. The first request
+/// has it made and answers 202; with `Prefer: wait=N` (RFC 7240, at most 30 seconds), and by itself
+/// for a browser's `<img>`, the request waits for the bytes.
 #[utoipa::path(
     get,
     path = "/user_content/resized/{file}",
@@ -107,8 +110,7 @@ pub(crate) async fn download_thumbnail(
 
 /// The file behind a link that expires
 ///
-/// Public to whoever has the URL, until it expires or is revoked, while the owner's tier includes such links and what
-/// the link shows.
+/// Public to anyone who has the URL, until it expires or is revoked, while the owner's tier allows it.
 #[utoipa::path(
     get,
     path = "/user_content/expiring/{file}",
@@ -153,7 +155,7 @@ pub(crate) async fn download_expiring(
     }
 }
 
-/// A link that has not expired, as far as the owner's tier allows what it shows, and how long copies may be kept.
+/// A link that has not expired and that the tier allows, and how long copies may be kept.
 async fn live_link(state: &AppState, id: LinkId) -> Result<(LiveLink, Cache), Problem> {
     let now = state.services.clock.now();
     let found = db::links::live(&mut *state.services.connection().await?, id, now).await?;
@@ -179,13 +181,15 @@ struct Permitted {
 }
 
 impl Link {
-    /// The thumbnail, if its owner's tier allows it and the link has not expired, both as they are now.
+    /// The thumbnail, if at this moment its owner's tier allows it and the link has not expired.
     async fn look_up(&self, state: &AppState) -> Result<Permitted, Problem> {
         match *self {
             Self::Lasting(id, format) => {
                 let found =
-                    db::thumbnails::find_with_tier(&mut *state.services.connection().await?, id).await?;
-                let served = found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
+                    db::thumbnails::find_with_tier(&mut *state.services.connection().await?, id)
+                        .await?;
+                let served =
+                    found.filter(|served| served.format == format).ok_or_else(no_such_file)?;
                 served.tier.allows_height(served.thumbnail.height)?;
                 Ok(Permitted { served, cache: Cache::TierGated, file_name: None })
             }
@@ -195,10 +199,12 @@ impl Link {
                     return Err(no_such_file());
                 };
                 let mut connection = state.services.connection().await?;
-                let thumbnail = db::thumbnails::of_height(&mut connection, live.link.image, height).await?;
+                let thumbnail =
+                    db::thumbnails::of_height(&mut connection, live.link.image, height).await?;
                 let id = thumbnail.ok_or_else(no_such_file)?.id;
-                let served =
-                    db::thumbnails::find_with_tier(&mut connection, id).await?.ok_or_else(no_such_file)?;
+                let served = db::thumbnails::find_with_tier(&mut connection, id)
+                    .await?
+                    .ok_or_else(no_such_file)?;
                 let file_name = Some(save_as(&live.image.title, live.image.format));
                 Ok(Permitted { served, cache, file_name })
             }
@@ -219,7 +225,10 @@ async fn respond_with_original(
     }
     // a store that is away has no objects at all; only one that is there can have lost this one
     state.services.storage.verify_now().await?;
-    if db::images::by_original(&mut *state.services.connection().await?, image.original).await?.is_none() {
+    if db::images::by_original(&mut *state.services.connection().await?, image.original)
+        .await?
+        .is_none()
+    {
         // the image was deleted since its row was read
         return Err(no_such_file());
     }
@@ -236,11 +245,13 @@ async fn respond_with_thumbnail(
     let wait = Wait::of(request);
     let mut response = match ready_file(state, request, link, wait).await? {
         Made::File(response) => response,
-        Made::NotYet(thumbnail) => pending(&urls.thumbnail_status(thumbnail.image, thumbnail.height)),
+        Made::NotYet(thumbnail) => {
+            pending(&urls.thumbnail_status(thumbnail.image, thumbnail.height))
+        }
     };
     if let Wait::Preferred(patience) = wait {
-        let applied =
-            HeaderValue::from_str(&format!("wait={}", patience.as_secs())).expect("digits are a header");
+        let applied = HeaderValue::from_str(&format!("wait={}", patience.as_secs()))
+            .expect("digits are a header");
         response.headers_mut().insert(PREFERENCE_APPLIED, applied);
     }
     Ok(response)
@@ -252,8 +263,13 @@ enum Made {
     NotYet(Thumbnail),
 }
 
-/// The thumbnail's file. One that is absent, or whose object is missing, is requested and waited for.
-async fn ready_file(state: &AppState, request: &HeaderMap, link: &Link, wait: Wait) -> Result<Made, Problem> {
+/// The thumbnail's file. If it or its object is absent, requests it and waits.
+async fn ready_file(
+    state: &AppState,
+    request: &HeaderMap,
+    link: &Link,
+    wait: Wait,
+) -> Result<Made, Problem> {
     let deadline = wait.patience().map(|patience| Instant::now() + patience);
     loop {
         let Permitted { served, cache, file_name } = link.look_up(state).await?;
@@ -264,7 +280,8 @@ async fn ready_file(state: &AppState, request: &HeaderMap, link: &Link, wait: Wa
                 return Err(Problem::new(ProblemCode::ThumbnailFailed, reason));
             }
             ThumbnailState::Ready { bytes, .. } => {
-                let file = FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name);
+                let file =
+                    FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name);
                 match file.respond(&state.services.storage, request).await? {
                     Some(response) => return Ok(Made::File(response)),
                     None => thumbnails::remake(&state.services, id, attempt).await?,
@@ -274,14 +291,15 @@ async fn ready_file(state: &AppState, request: &HeaderMap, link: &Link, wait: Wa
             ThumbnailState::Pending => ThumbnailState::Pending,
         };
         let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let ended = match remaining.filter(|remaining| current.is_pending() && !remaining.is_zero()) {
+        let ended = match remaining.filter(|remaining| current.is_pending() && !remaining.is_zero())
+        {
             Some(remaining) => wait_for_thumbnail(state, id, remaining).await?,
             None => current,
         };
         if ended.is_pending() || matches!(ended, ThumbnailState::Absent) {
             return Ok(Made::NotYet(Thumbnail { state: ended, ..thumbnail }));
         }
-        // the attempt that ended names the object, and the tier may have changed while it was waited for
+        // the attempt that ended names the object, and the tier may have changed meanwhile
     }
 }
 
@@ -301,7 +319,6 @@ fn pending(status_url: &str) -> Response {
 /// How long a request waits for a thumbnail that is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
-    /// Not at all.
     No,
     /// As long as the client asked for.
     Preferred(Duration),
@@ -314,8 +331,9 @@ impl Wait {
         if let Some(seconds) = request.get_all(PREFER).iter().find_map(preferred_wait) {
             return Self::Preferred(Duration::from_secs(seconds).min(MAX_WAIT));
         }
-        let text =
-            |name: HeaderName| request.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = |name: HeaderName| {
+            request.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
         if text(SEC_FETCH_DEST) == "image" || text(header::ACCEPT).starts_with("image/") {
             return Self::ForImage;
         }

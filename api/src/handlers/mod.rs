@@ -1,6 +1,6 @@
-//! Handlers: each parses a request, calls a use case and represents its result. Their names are the operations'
-//! ids in the description of the API. `x-problems` lists the codes that a handler itself may answer with; those that
-//! every handler shares are added in [`crate::openapi`].
+//! Handlers: each parses a request, calls a use case and represents its result. Their names are the
+//! operations' ids in the description of the API. `x-problems` lists the codes that a handler
+//! itself may answer with; those that every handler shares are added in [`crate::openapi`].
 
 pub(crate) mod events;
 pub(crate) mod expiring_links;

@@ -27,7 +27,8 @@ pub(crate) struct LogIn {
 
 /// Log in
 ///
-/// Answers with the session cookie. Ten failed logins within 15 minutes close the account to the address.
+/// Answers with the session cookie. Ten failed logins within 15 minutes close the account to the
+/// address.
 #[utoipa::path(
     post,
     path = "/api/session",
@@ -71,7 +72,8 @@ pub(crate) async fn show_session(CurrentUser(user): CurrentUser) -> Json<Session
 
 /// Log out
 ///
-/// Ends the session on the server. Without a session there is nothing to do, and nothing goes wrong.
+/// Ends the session on the server. Without a session there is nothing to do, and nothing goes
+/// wrong.
 #[utoipa::path(
     delete,
     path = "/api/session",
@@ -119,7 +121,8 @@ pub(crate) async fn change_password(
     Body(body): Body<NewPassword>,
 ) -> Result<StatusCode, Problem> {
     let NewPassword { current_password, new_password } = body;
-    let changing = accounts::change_password(&state.services, from, &user, current_password, new_password);
+    let changing =
+        accounts::change_password(&state.services, from, &user, current_password, new_password);
     auth::log_in(&session, changing.await?, state.services.clock.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -31,8 +31,8 @@ pub(crate) struct UploadForm {
 
 /// Upload an image
 ///
-/// The limits are checked from the file's header; nothing is decoded. The thumbnails of the account's tier are made
-/// when they are first asked for.
+/// The limits are checked from the file's header; nothing is decoded. The thumbnails of the
+/// account's tier are made when they are first asked for.
 #[utoipa::path(
     post,
     path = "/api/images",

@@ -28,11 +28,18 @@ pub(crate) async fn show_account(
     show(&state, &visitor, FormErrors::default()).await
 }
 
-async fn show(state: &AppState, visitor: &Visitor, errors: FormErrors) -> Result<Response, Problem> {
+async fn show(
+    state: &AppState,
+    visitor: &Visitor,
+    errors: FormErrors,
+) -> Result<Response, Problem> {
     let user = &visitor.user;
     let max_upload_bytes = uploads::max_bytes(&state.services, user);
     let status = errors.status();
-    Ok(page(status, &AccountPage { layout: visitor.layout().await?, user, max_upload_bytes, errors }))
+    Ok(page(
+        status,
+        &AccountPage { layout: visitor.layout().await?, user, max_upload_bytes, errors },
+    ))
 }
 
 /// A new password, typed twice as nobody sees it.
@@ -56,7 +63,8 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     let PasswordForm { current, new, repeated } = form;
     let changed = if new == repeated {
-        let changing = accounts::change_password(&state.services, from, &visitor.user, current, new);
+        let changing =
+            accounts::change_password(&state.services, from, &visitor.user, current, new);
         changing.await.map_err(|error| match error {
             ServiceError::WrongCredentials => {
                 Problem::field("current_password", "This is not your current password.")
@@ -69,7 +77,9 @@ pub(crate) async fn change(
     match changed {
         Ok(login) => {
             auth::log_in(&visitor.session, login, state.services.clock.now()).await?;
-            visitor.go(page_paths::ACCOUNT, "Password changed. All your other sessions have ended.").await
+            visitor
+                .go(page_paths::ACCOUNT, "Password changed. All your other sessions have ended.")
+                .await
         }
         Err(problem) => show(&state, &visitor, FormErrors::of(problem)?).await,
     }

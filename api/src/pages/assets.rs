@@ -40,8 +40,8 @@ assets! {
     "uploads.js" "text/javascript; charset=utf-8",
 }
 
-/// Stands in the path of every asset and changes with any of them, so that browsers may keep them for ever. The scripts
-/// import each other by relative paths and so stay of one version.
+/// Stands in the path of every asset and changes with any of them, so that browsers may keep them
+/// for ever. The scripts import each other by relative paths and so stay of one version.
 pub(super) fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let mut hasher = DefaultHasher::new();
@@ -54,11 +54,14 @@ pub(super) fn version() -> &'static str {
 }
 
 /// `GET /assets/{version}/{name}`
-pub(crate) async fn show_asset(Path((asked, name)): Path<(String, String)>) -> Result<Response, Problem> {
+pub(crate) async fn show_asset(
+    Path((asked, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
     let asset = ASSETS.iter().find(|asset| asset.name == name);
     let asset = asset.ok_or_else(|| Problem::not_found("page"))?;
     // a page of another version gets what there is, but not for ever
-    let lifetime = if asked == version() { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let lifetime =
+        if asked == version() { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = [(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, lifetime)]
         .map(|(name, value)| (name, HeaderValue::from_static(value)));
     Ok((headers, asset.bytes).into_response())

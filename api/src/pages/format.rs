@@ -36,7 +36,8 @@ pub(super) fn span(span: TimeDelta) -> String {
 pub(super) fn in_words(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0).unsigned_abs();
     let units = [(seconds / 3600, "hour"), (seconds / 60 % 60, "minute"), (seconds % 60, "second")];
-    let words = units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| plural(*count, unit));
+    let words =
+        units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| plural(*count, unit));
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -83,7 +84,9 @@ mod tests {
 
     #[test]
     fn a_time_in_words_has_no_units_that_are_zero() {
-        for (seconds, words) in [(300, "5 minutes"), (3600, "1 hour"), (5401, "1 hour 30 minutes 1 second")] {
+        for (seconds, words) in
+            [(300, "5 minutes"), (3600, "1 hour"), (5401, "1 hour 30 minutes 1 second")]
+        {
             assert_eq!(in_words(TimeDelta::seconds(seconds)), words);
         }
     }

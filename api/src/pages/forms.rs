@@ -62,12 +62,16 @@ impl Choice {
         V: ToString,
         L: ToString,
     {
-        let options = options.into_iter().map(|(value, label)| (value.to_string(), label.to_string()));
-        options.map(|(value, label)| Self { is_selected: value == selected, value, label }).collect()
+        let options =
+            options.into_iter().map(|(value, label)| (value.to_string(), label.to_string()));
+        options
+            .map(|(value, label)| Self { is_selected: value == selected, value, label })
+            .collect()
     }
 }
 
-/// Parses a form's fields one by one and remembers every complaint, so that all of them are shown at once.
+/// Parses a form's fields one by one and remembers every complaint, so that all of them are shown
+/// at once.
 #[derive(Default)]
 pub(crate) struct Fields {
     errors: Vec<FieldError>,
@@ -75,7 +79,11 @@ pub(crate) struct Fields {
 
 impl Fields {
     /// The field's value, or a complaint under the field's name.
-    pub(crate) fn parse<T>(&mut self, field: &str, parsed: Result<T, ValidationError>) -> Option<T> {
+    pub(crate) fn parse<T>(
+        &mut self,
+        field: &str,
+        parsed: Result<T, ValidationError>,
+    ) -> Option<T> {
         parsed
             .map_err(|invalid| {
                 self.errors.push(FieldError { field: field.to_owned(), detail: invalid.message });

@@ -80,7 +80,8 @@ async fn show(
 ) -> Result<Response, Problem> {
     let user = &visitor.user;
     let listed = images::list(&state.services, user, cursor, PAGE_IMAGES).await?;
-    let pictures = listed.images.iter().map(|found| Picture::new(found, &user.tier, urls, Size::Tile));
+    let pictures =
+        listed.images.iter().map(|found| Picture::new(found, &user.tier, urls, Size::Tile));
     let status = if refused.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let gallery = GalleryPage {
         layout: visitor.layout().await?,
@@ -147,8 +148,9 @@ async fn store_files(
             continue;
         };
         if stored + refused.len() as u64 == FORM_MAX_FILES {
-            let reason =
-                format!("A form can have at most {FORM_MAX_FILES} files. Upload the others separately.");
+            let reason = format!(
+                "A form can have at most {FORM_MAX_FILES} files. Upload the others separately."
+            );
             refused.push(RefusedFile { name, reason });
             break;
         }
@@ -160,7 +162,12 @@ async fn store_files(
     Ok((stored, refused))
 }
 
-async fn store_file(state: &AppState, user: &User, file: FormFile<'_>, name: &str) -> Result<(), Problem> {
+async fn store_file(
+    state: &AppState,
+    user: &User,
+    file: FormFile<'_>,
+    name: &str,
+) -> Result<(), Problem> {
     uploads::count(&state.services, user).await?;
     let title = Title::from_file_name(name);
     let file = file.spool(&state.services.storage).await?;

@@ -71,8 +71,9 @@ pub(super) async fn show(
         Err(_) => Vec::new(),
     };
     let now = state.services.clock.now();
-    let (title, title_errors) =
-        refused.title.unwrap_or_else(|| (found.image.title.as_str().to_owned(), FormErrors::default()));
+    let (title, title_errors) = refused
+        .title
+        .unwrap_or_else(|| (found.image.title.as_str().to_owned(), FormErrors::default()));
     let (link_form, link_errors) = refused.link.unwrap_or_default();
     let status = [&title_errors, &link_errors].map(FormErrors::status);
     let image_page = ImagePage {
@@ -116,8 +117,10 @@ pub(crate) async fn rename_image(
     match renamed {
         Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Existing links keep working.").await,
         Err(problem) => {
-            let refused =
-                Refused { title: Some((form.title, FormErrors::of(problem)?)), ..Refused::default() };
+            let refused = Refused {
+                title: Some((form.title, FormErrors::of(problem)?)),
+                ..Refused::default()
+            };
             show(&state, &visitor, &urls, id, refused).await
         }
     }

@@ -54,8 +54,10 @@ pub(super) fn target_name(target: impl Borrow<LinkTarget>) -> String {
 /// What a link of this tier's accounts can show; nothing where the tier lacks links.
 pub(super) fn link_targets(tier: &Tier, selected: &str) -> Option<Vec<Choice>> {
     tier.allows_expiring_links().ok()?;
-    let original =
-        tier.allows_original().is_ok().then(|| ("original".to_owned(), target_name(LinkTarget::Original)));
+    let original = tier
+        .allows_original()
+        .is_ok()
+        .then(|| ("original".to_owned(), target_name(LinkTarget::Original)));
     let thumbnails = tier.spec.thumbnail_heights.iter();
     let thumbnails =
         thumbnails.map(|height| (height.to_string(), target_name(LinkTarget::Thumbnail(height))));
@@ -78,7 +80,8 @@ impl LinkForm {
     fn parse(&self) -> Result<(LinkTarget, ValidFor), Problem> {
         let mut fields = Fields::default();
         let target = fields.parse("target", self.target.parse());
-        let valid_for = fields.parse("valid_for", self.preset.as_ref().unwrap_or(&self.valid_for).parse());
+        let valid_for =
+            fields.parse("valid_for", self.preset.as_ref().unwrap_or(&self.valid_for).parse());
         fields.finish(target.zip(valid_for))
     }
 }
@@ -98,7 +101,8 @@ pub(crate) async fn create_link(
             visitor.go(&page_paths::links(image), &notice).await
         }
         Err(problem) => {
-            let refused = Refused { link: Some((form, FormErrors::of(problem)?)), ..Refused::default() };
+            let refused =
+                Refused { link: Some((form, FormErrors::of(problem)?)), ..Refused::default() };
             show(&state, &visitor, &urls, image, refused).await
         }
     }

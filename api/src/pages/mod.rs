@@ -1,8 +1,9 @@
-//! The pages for people: HTML from the templates in `api/templates`, over the same services as the JSON. Everything works
-//! without JavaScript, but for seeing progress live; what the scripts in `api/assets` add is told there.
+//! The pages for people: HTML from the templates in `api/templates`, over the same services as the
+//! JSON. Everything works without JavaScript, but for seeing progress live; what the scripts in
+//! `api/assets` add is told there.
 //!
-//! A form that cannot be taken is shown again as it was typed, each complaint beside its field ([`forms`]). Any other
-//! problem becomes a page of its own ([`problem`]).
+//! A form that cannot be taken is shown again as it was typed, each complaint beside its field
+//! ([`forms`]). Any other problem becomes a page of its own ([`problem`]).
 
 pub(crate) mod account;
 pub(crate) mod admin;
@@ -32,14 +33,15 @@ use crate::{
     problem_responses::Rendered,
 };
 
-/// A page loads nothing but what this server has, runs no script that stands in it, and is framed by nobody. `data:` is for
-/// the tiny pictures that stand for thumbnails.
+/// A page loads nothing but what this server has, runs no script that stands in it, and is framed
+/// by nobody. `data:` is for the tiny pictures that stand for thumbnails.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// Where the message is kept that the next page shows once.
 const NOTICE: &str = "notice";
 
-/// The headers that every page has. A page is one account's: neither a proxy nor the browser of the next person keeps it.
+/// The headers that every page has. A page is one account's: neither a proxy nor the browser of the
+/// next person keeps it.
 pub(crate) fn add_headers(headers: &mut HeaderMap) {
     let fixed: [(HeaderName, &str); 3] = [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -84,7 +86,8 @@ impl Layout {
     }
 }
 
-/// Who looks at a page, and the message that waits for them. Without a login the request ends at the login page.
+/// Who looks at a page, and the message that waits for them. Without a login the request ends at
+/// the login page.
 pub(crate) struct Visitor {
     user: User,
     session: Session,
@@ -117,7 +120,8 @@ impl FromRequestParts<AppState> for Visitor {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let CurrentUser(user) = CurrentUser::from_request_parts(parts, state).await?;
         let session = parts.extensions.get::<Session>().cloned();
-        let session = session.ok_or_else(|| Problem::new(ProblemCode::NotLoggedIn, "log in first"))?;
+        let session =
+            session.ok_or_else(|| Problem::new(ProblemCode::NotLoggedIn, "log in first"))?;
         Ok(Self { user, session })
     }
 }
@@ -125,7 +129,8 @@ impl FromRequestParts<AppState> for Visitor {
 /// A template as a response.
 fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
-        // the form of a refused request is its answer: the layer that renders problems leaves it alone
+        // the form of a refused request is its answer: the layer that renders problems leaves it
+        // alone
         Ok(html) => (status, axum::Extension(Rendered), Html(html)).into_response(),
         Err(error) => Problem::internal(&error).into_response(),
     }

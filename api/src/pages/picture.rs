@@ -57,25 +57,34 @@ const TILE_PX: u32 = 200;
 impl Picture {
     pub(super) fn new(found: &ImageWithThumbnails, tier: &Tier, urls: &Urls, size: Size) -> Self {
         let ImageWithThumbnails { image, thumbnails } = found;
-        let included: Vec<&Thumbnail> =
-            thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok()).collect();
+        let included: Vec<&Thumbnail> = thumbnails
+            .iter()
+            .filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok())
+            .collect();
         let highest = included.last();
         let best = match size {
             Size::Page => highest,
-            Size::Tile => included.iter().find(|thumbnail| thumbnail.height.px() >= TILE_PX).or(highest),
+            Size::Tile => {
+                included.iter().find(|thumbnail| thumbnail.height.px() >= TILE_PX).or(highest)
+            }
         };
-        let thumbnail_links = included.iter().map(|thumbnail| FileLink::thumbnail(image, thumbnail, urls));
+        let thumbnail_links =
+            included.iter().map(|thumbnail| FileLink::thumbnail(image, thumbnail, urls));
         Self {
             id: image.id.0,
             title: image.title.as_str().to_owned(),
             placeholder: placeholder(image),
             shown: best.map_or(Shown::Nothing, |thumbnail| Shown::new(image, thumbnail)),
-            links: FileLink::original(image, tier, urls).into_iter().chain(thumbnail_links).collect(),
+            links: FileLink::original(image, tier, urls)
+                .into_iter()
+                .chain(thumbnail_links)
+                .collect(),
         }
     }
 }
 
-/// What stands for an image until its thumbnail is there: a tiny PNG as a data URL, once a worker has seen the image.
+/// What stands for an image until its thumbnail is there: a tiny PNG as a data URL, once a worker
+/// has seen the image.
 pub(super) fn placeholder(image: &Image) -> Option<String> {
     let png = imaging::placeholder_png(image.placeholder.as_deref()?)?;
     Some(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(png)))
@@ -87,7 +96,9 @@ impl Shown {
         let (width, height) = thumbnail_size(image, thumbnail);
         match &thumbnail.state {
             ThumbnailState::Ready { .. } => Self::Ready { path, width, height },
-            ThumbnailState::Absent | ThumbnailState::Pending => Self::Awaited { path, width, height },
+            ThumbnailState::Absent | ThumbnailState::Pending => {
+                Self::Awaited { path, width, height }
+            }
             ThumbnailState::Failed { reason } => {
                 Self::Failed { asked: thumbnail.height, reason: reason.clone() }
             }
@@ -101,7 +112,12 @@ impl FileLink {
         Some(Self {
             label: "Original".to_owned(),
             url: urls.original(&image.title, image.original, image.format),
-            facts: format!("{} × {} px, {}", image.width, image.height, super::format::bytes(image.bytes)),
+            facts: format!(
+                "{} × {} px, {}",
+                image.width,
+                image.height,
+                super::format::bytes(image.bytes)
+            ),
             awaited: None,
             failure: None,
         })

@@ -34,11 +34,14 @@ pub(crate) fn respond(
         return response;
     }
     parts.status = problem.code.status();
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    parts
+        .headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     // a file's own policy would keep the page from its style sheet
     add_headers(&mut parts.headers);
     let page = ProblemPage { layout: Layout::anonymous(), problem, request_id };
-    // a page of text alone cannot fail to render but by a bug, and then the reason is better than nothing
+    // a page of text alone cannot fail to render but by a bug, and then the reason is better than
+    // nothing
     let html = page.render().unwrap_or_else(|_| problem.code.title().to_owned());
     Response::from_parts(parts, Body::from(html))
 }

@@ -81,8 +81,10 @@ pub(crate) async fn log_in(
             let retry_after = problem.retry_after;
             let errors = FormErrors::of(problem)?;
             let status = errors.status();
-            let shown = page(status, &LoginPage { layout: Layout::anonymous(), errors, username, next });
-            let wait = retry_after.map(|seconds| [(axum::http::header::RETRY_AFTER, seconds.to_string())]);
+            let shown =
+                page(status, &LoginPage { layout: Layout::anonymous(), errors, username, next });
+            let wait =
+                retry_after.map(|seconds| [(axum::http::header::RETRY_AFTER, seconds.to_string())]);
             Ok((wait, shown).into_response())
         }
     }

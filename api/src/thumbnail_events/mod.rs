@@ -1,5 +1,5 @@
-//! The ends of thumbnails, whichever process made them: one task of the process learns of them from the database, reads
-//! them once, and tells the requests that wait and the streams of events.
+//! The ends of thumbnails, whichever process made them: one task of the process learns of them from
+//! the database, reads them once, and tells the requests that wait and the streams of events.
 
 mod wait;
 mod waiters;
@@ -71,7 +71,8 @@ impl ThumbnailEvents {
         let (events, _) = broadcast::channel(BACKLOG);
         let (last_looks, asked) = mpsc::unbounded_channel();
         let waiters = Waiters::default();
-        let heard = Notifications::listen(&pool, CHANNEL, EchoTest::default(), stop.clone()).subscribe();
+        let heard =
+            Notifications::listen(&pool, CHANNEL, EchoTest::default(), stop.clone()).subscribe();
         let teller = Teller { pool, heard, events: events.clone(), waiters: waiters.clone() };
         tokio::spawn(stop.run_until_cancelled_owned(teller.run(asked)));
         Self { events, waiters, last_looks }
@@ -166,7 +167,9 @@ impl Teller {
                     Ok(Notice { thumbnail, state: End::Deleted }) => {
                         self.waiters.tell(thumbnail, WaitEnd::Deleted);
                     }
-                    Ok(Notice { thumbnail, state: End::Ready | End::Failed }) => ended.push(thumbnail),
+                    Ok(Notice { thumbnail, state: End::Ready | End::Failed }) => {
+                        ended.push(thumbnail);
+                    }
                     Err(_) => is_sure = false,
                 },
             }
@@ -183,8 +186,11 @@ impl Teller {
     /// Reads thumbnails that ended, once for all who want to know; false when that failed.
     async fn tell(&self, ended: &[ThumbnailId]) -> bool {
         let has_streams = self.events.receiver_count() > 0;
-        let wanted: Vec<_> =
-            ended.iter().copied().filter(|id| has_streams || self.waiters.is_waited_for(*id)).collect();
+        let wanted: Vec<_> = ended
+            .iter()
+            .copied()
+            .filter(|id| has_streams || self.waiters.is_waited_for(*id))
+            .collect();
         let Some(thumbnails) = self.read(&wanted).await else {
             return false;
         };
@@ -199,7 +205,8 @@ impl Teller {
         };
         for thumbnail in thumbnails {
             if let Some((image, tier)) = images.get(&thumbnail.image) {
-                let finished = EndedThumbnail { image: image.clone(), thumbnail, tier: tier.clone() };
+                let finished =
+                    EndedThumbnail { image: image.clone(), thumbnail, tier: tier.clone() };
                 let _ = self.events.send(ThumbnailEvent::Ended(Arc::new(finished)));
             }
         }
@@ -228,7 +235,10 @@ impl Teller {
         limited(reading).await
     }
 
-    async fn read_images(&self, thumbnails: &[Thumbnail]) -> Option<HashMap<ImageId, (Image, Tier)>> {
+    async fn read_images(
+        &self,
+        thumbnails: &[Thumbnail],
+    ) -> Option<HashMap<ImageId, (Image, Tier)>> {
         let ids: Vec<_> = thumbnails.iter().map(|thumbnail| thumbnail.image).collect();
         let reading = async { db::images::of_ids(&mut *self.pool.acquire().await?, &ids).await };
         let images = limited(reading).await?;

@@ -37,7 +37,8 @@ pub(crate) async fn wait_for_thumbnail(
 
 /// What a thumbnail is when the patience for it ends: its notification may have been lost.
 async fn last_look(state: &AppState, waiter: &Waiter) -> Result<ThumbnailState, Problem> {
-    let is_sure = tokio::time::timeout(LAST_LOOK_LIMIT, state.thumbnail_events.look()).await.unwrap_or(false);
+    let is_sure =
+        tokio::time::timeout(LAST_LOOK_LIMIT, state.thumbnail_events.look()).await.unwrap_or(false);
     match waiter.known_end() {
         Some(end) => state_at(end),
         None if is_sure => Ok(ThumbnailState::Pending),

@@ -35,7 +35,8 @@ pub(crate) struct Waiter {
 
 impl Waiters {
     pub(super) fn register(&self, id: ThumbnailId) -> Waiter {
-        let receiver = self.lock().entry(id).or_insert_with(|| watch::Sender::new(None)).subscribe();
+        let receiver =
+            self.lock().entry(id).or_insert_with(|| watch::Sender::new(None)).subscribe();
         Waiter { id, waiters: self.clone(), receiver }
     }
 

@@ -26,7 +26,9 @@ impl Kind {
 
 /// `jpg` or `png`.
 pub(crate) fn extension(path: &Path) -> &str {
-    path.extension().and_then(|extension| extension.to_str()).expect("files of the corpus have an extension")
+    path.extension()
+        .and_then(|extension| extension.to_str())
+        .expect("files of the corpus have an extension")
 }
 
 /// All of them, in the order of the report.

@@ -1,8 +1,9 @@
-//! Thumbnails beside those of libvips, sharp and the `image` crate: CPU time, memory, bytes and quality.
+//! Thumbnails beside those of libvips, sharp and the `image` crate: CPU time, memory, bytes and
+//! quality.
 //!
-//! `imaging/benches/run PHOTOS_DIRECTORY` prepares what this needs, and runs it. Everybody starts from a file in memory
-//! and ends with files in memory, on one thread. The rounds of the contenders take turns, so that a machine that slows
-//! down for a while slows down everybody.
+//! `imaging/benches/run PHOTOS_DIRECTORY` prepares what this needs, and runs it. Everybody starts
+//! from a file in memory and ends with files in memory, on one thread. The rounds of the contenders
+//! take turns, so that a machine that slows down for a while slows down everybody.
 
 mod corpus;
 mod measure;
@@ -62,8 +63,12 @@ fn main() {
     let mut bench = Bench::start(tools, usize::from(arguments.rounds));
     let kinds = corpus::KINDS.iter().filter(|kind| kind.name.contains(&arguments.only));
     let cases: Vec<Case> = kinds.flat_map(|kind| bench.kind(kind, &corpus)).collect();
-    let machine =
-        format!("{}; {}; {} rounds", report::processor(), bench.versions().join(", "), arguments.rounds);
+    let machine = format!(
+        "{}; {}; {} rounds",
+        report::processor(),
+        bench.versions().join(", "),
+        arguments.rounds
+    );
     let results = json!({ "machine": machine, "cases": cases });
     let results = serde_json::to_string_pretty(&results).expect("results are JSON");
     fs::write(bench.tools.join("results.json"), results).expect("the results are written");
@@ -111,7 +116,8 @@ impl Bench {
         references: &mut References,
     ) -> Case {
         eprintln!("{}, {heights:?}", kind.name);
-        let prefix = |who| self.thumbnails.join(format!("{}-{}-{who}", kind.stem(), measure::list(heights)));
+        let prefix =
+            |who| self.thumbnails.join(format!("{}-{}-{who}", kind.stem(), measure::list(heights)));
         let work = |who| Work { path, heights, prefix: prefix(who), extension: kind.extension() };
         let (ours_work, libvips_work, sharp_work) = (work("ours"), work("libvips"), work("sharp"));
         let (mut ours, mut libvips, mut sharp) = (Vec::new(), Vec::new(), Vec::new());
@@ -131,7 +137,8 @@ impl Bench {
         }
         let mut psnr_db = f64::INFINITY;
         for picture in measure::pictures(data, heights) {
-            let file = self.thumbnails.join(format!("{}-{}-pixels.png", kind.stem(), picture.height()));
+            let file =
+                self.thumbnails.join(format!("{}-{}-pixels.png", kind.stem(), picture.height()));
             picture.save(&file).expect("the picture is written");
             psnr_db = psnr_db.min(references.compare(&mut self.quality, &file, true).psnr_db);
         }

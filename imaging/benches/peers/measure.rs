@@ -1,4 +1,5 @@
-//! What runs in this process: this crate, and the `image` crate alone. The clock is that of the thread.
+//! What runs in this process: this crate, and the `image` crate alone. The clock is that of the
+//! thread.
 
 use std::{fs, io::Cursor, time::Duration};
 
@@ -32,7 +33,11 @@ fn options() -> Options {
 /// The files that this crate makes, and a placeholder, which nobody else makes.
 pub(crate) fn thumbnails(data: &[u8], heights: &[u32]) -> Vec<Vec<u8>> {
     let made = imaging::thumbnails(data, heights, &options(), &limits(), &Deadline::none());
-    made.expect("a thumbnail of ours").thumbnails.into_iter().map(|thumbnail| thumbnail.bytes).collect()
+    made.expect("a thumbnail of ours")
+        .thumbnails
+        .into_iter()
+        .map(|thumbnail| thumbnail.bytes)
+        .collect()
 }
 
 /// The same before they are encoded.
@@ -74,7 +79,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 }
 
 fn thread_ms() -> f64 {
-    let time = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("CPU time is not negative");
+    let time = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime))
+        .expect("CPU time is not negative");
     time.as_secs_f64() * 1e3
 }
 

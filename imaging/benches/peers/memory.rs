@@ -1,4 +1,5 @@
-//! How much memory a thumbnailing needs above the file, each time in a process that has done nothing else.
+//! How much memory a thumbnailing needs above the file, each time in a process that has done
+//! nothing else.
 
 use std::{env, fs, io::Cursor, path::Path, process::Command};
 
@@ -36,6 +37,7 @@ fn tiny(extension: &str) -> Vec<u8> {
 
 fn status_kib(field: &str) -> u32 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has /proc");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells the memory");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux tells the memory");
     line.trim().trim_end_matches(" kB").parse().expect("memory is a number of KiB")
 }

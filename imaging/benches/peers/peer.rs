@@ -25,7 +25,9 @@ impl Work<'_> {
     /// Where the thumbnails go, one for each height.
     pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> {
         let prefix = self.prefix.display();
-        self.heights.iter().map(move |height| format!("{prefix}-{height}.{}", self.extension).into())
+        self.heights
+            .iter()
+            .map(move |height| format!("{prefix}-{height}.{}", self.extension).into())
     }
 }
 
@@ -70,7 +72,11 @@ impl Peer {
 
     pub(crate) fn work(&mut self, work: &Work<'_>) -> Answer {
         let (path, prefix) = (work.path.display(), work.prefix.display());
-        self.process.ask(&format!("{path}\t{}\t{prefix}\t{}", measure::list(work.heights), work.extension))
+        self.process.ask(&format!(
+            "{path}\t{}\t{prefix}\t{}",
+            measure::list(work.heights),
+            work.extension
+        ))
     }
 
     /// The memory that one thumbnailing needs above the file, in a process of its own, in KiB.
@@ -81,7 +87,8 @@ impl Peer {
 
 /// Runs a program with `--peak`, and reads the number that it prints.
 pub(crate) fn run_peak(program: &mut Command, path: &Path, heights: &[u32]) -> u32 {
-    let program = program.arg("--peak").arg(path).arg(measure::list(heights)).stderr(Stdio::inherit());
+    let program =
+        program.arg("--peak").arg(path).arg(measure::list(heights)).stderr(Stdio::inherit());
     let output = program.output().expect("the program runs");
     assert!(output.status.success(), "{program:?} fails");
     let printed = String::from_utf8(output.stdout).expect("the program prints text");

@@ -8,7 +8,9 @@ use std::{
 };
 
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageDecoder, ImageReader, Rgb32FImage, RgbImage, metadata::Orientation};
+use image::{
+    DynamicImage, ImageDecoder, ImageReader, Rgb32FImage, RgbImage, metadata::Orientation,
+};
 
 use crate::peer::{Quality, Verdict};
 
@@ -28,7 +30,8 @@ pub(crate) struct References {
 impl References {
     /// Of a file; what they write begins with `prefix`.
     pub(crate) fn of(data: &[u8], prefix: PathBuf) -> Self {
-        let mut reader = ImageReader::new(Cursor::new(data)).with_guessed_format().expect("a known format");
+        let mut reader =
+            ImageReader::new(Cursor::new(data)).with_guessed_format().expect("a known format");
         reader.no_limits();
         let mut decoder = reader.into_decoder().expect("a header");
         let orientation = decoder.orientation().expect("an orientation");
@@ -53,8 +56,8 @@ impl References {
         })
     }
 
-    /// How far a picture is from its reference. One whose maker converts colours is held against a reference whose
-    /// colours are converted.
+    /// How far a picture is from its reference. One whose maker converts colours is held against a
+    /// reference whose colours are converted.
     pub(crate) fn compare(
         &mut self,
         quality: &mut Quality,
@@ -74,8 +77,8 @@ impl References {
     }
 }
 
-/// RGB from 0 to 1. What is transparent lets grey through, before anything is resized: that is the same as resizing
-/// with premultiplied alpha.
+/// RGB from 0 to 1. What is transparent lets grey through, before anything is resized: that is the
+/// same as resizing with premultiplied alpha.
 fn on_grey(picture: &DynamicImage) -> Rgb32FImage {
     if !picture.color().has_alpha() {
         return picture.to_rgb32f();
@@ -87,7 +90,11 @@ fn on_grey(picture: &DynamicImage) -> Rgb32FImage {
     })
 }
 
-fn resize(picture: &DynamicImage, orientation: Orientation, (width, height): (u32, u32)) -> Rgb32FImage {
+fn resize(
+    picture: &DynamicImage,
+    orientation: Orientation,
+    (width, height): (u32, u32),
+) -> Rgb32FImage {
     let mut corner = DynamicImage::from(RgbImage::new(2, 1));
     corner.apply_orientation(orientation);
     let (width, height) = if corner.width() == 2 { (width, height) } else { (height, width) };

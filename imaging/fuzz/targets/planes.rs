@@ -1,10 +1,11 @@
-//! Whatever the bytes are, the planes at all scales are those of the reference decoder, where both take the file.
+//! Whatever the bytes are, the planes at all scales are those of the reference decoder, where both
+//! take the file.
 
 #![no_main]
 
 #[path = "../../tests/compare.rs"]
 mod compare;
-#[path = "../../tests/reference.rs"]
+#[path = "../../tests/reference/mod.rs"]
 mod reference;
 
 use std::io::Cursor;

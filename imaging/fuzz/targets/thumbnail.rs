@@ -1,4 +1,5 @@
-//! Whatever the bytes are, there are thumbnails of the right sizes or an error; never a panic, never much time or memory.
+//! Whatever the bytes are, there are thumbnails of the right sizes or an error; never a panic,
+//! never much time or memory.
 
 #![no_main]
 
@@ -12,7 +13,8 @@ const LIMITS: Limits =
     Limits { max_pixels: 500_000, max_side_px: 4096, max_scans: 64, max_metadata_bytes: 1 << 16 };
 
 fuzz_target!(init: {
-    // libFuzzer's hook ends the process at a panic that is caught as well; one that is not still ends it
+    // libFuzzer's hook ends the process at a panic that is caught as well; one that is not still
+    // ends it
     std::panic::set_hook(Box::new(|_| {}));
 }, |bytes: &[u8]| {
     // heights that meet all scales

@@ -1,4 +1,5 @@
-//! The structure of a JPEG (ITU-T T.81, annex B): its markers, from the start of the image to its end.
+//! The structure of a JPEG (ITU-T T.81, annex B): its markers, from the start of the image to its
+//! end.
 
 use std::io::{BufRead, ErrorKind, Seek};
 
@@ -6,8 +7,8 @@ use super::{Extent, InspectError, Inspection, check_size, read_array, read_vec};
 use crate::{
     Format, Limits, Orientation,
     jpeg::marker::{
-        APP1, DAC, DHT, DNL, EOI, JPG, RST0, RST7, SOF0_BASELINE, SOF1_EXTENDED, SOF2_PROGRESSIVE, SOF15,
-        SOI, SOS, TEM, is_metadata, is_within_scan,
+        APP1, DAC, DHT, DNL, EOI, JPG, RST0, RST7, SOF0_BASELINE, SOF1_EXTENDED, SOF2_PROGRESSIVE,
+        SOF15, SOI, SOS, TEM, is_metadata, is_within_scan,
     },
 };
 
@@ -35,7 +36,9 @@ pub(super) fn inspect<R: BufRead + Seek>(
         match marker {
             EOI => break,
             SOI => {
-                return Err(InspectError::Corrupt { reason: "Another picture starts within the picture." });
+                return Err(InspectError::Corrupt {
+                    reason: "Another picture starts within the picture.",
+                });
             }
             TEM | RST0..=RST7 => {}
             SOS => {
@@ -77,7 +80,8 @@ pub(super) fn inspect<R: BufRead + Seek>(
     Ok(Inspection { format: Format::Jpeg, width, height, orientation, scans, animated: false })
 }
 
-/// The next marker's code. Bytes between segments that are no marker are skipped, as every decoder does.
+/// The next marker's code. Bytes between segments that are no marker are skipped, as every decoder
+/// does.
 fn next_marker(source: &mut impl BufRead) -> Result<u8, InspectError> {
     loop {
         skip_until_ff(source)?;
@@ -111,7 +115,8 @@ fn skip_until_ff(source: &mut impl BufRead) -> Result<(), InspectError> {
     }
 }
 
-/// The marker that ends a scan. Stuffed zeros and restart markers belong to it (T.81 sections B.1.1.5, E.1.4).
+/// The marker that ends a scan. Stuffed zeros and restart markers belong to it (T.81 sections
+/// B.1.1.5, E.1.4).
 fn skip_entropy_coded_data(source: &mut impl BufRead) -> Result<u8, InspectError> {
     loop {
         match next_marker(source).map_err(without_end)? {
@@ -129,11 +134,14 @@ fn without_end(error: InspectError) -> InspectError {
     }
 }
 
-/// The length in bytes of what follows a segment's length field, which counts itself (T.81 section B.1.1.4).
+/// The length in bytes of what follows a segment's length field, which counts itself (T.81 section
+/// B.1.1.4).
 fn segment_length(source: &mut impl BufRead, marker: u8) -> Result<u16, InspectError> {
     let length = u16::from_be_bytes(read_array(source)?);
     if length < 2 && !is_metadata(marker) {
-        return Err(InspectError::Corrupt { reason: "A segment is shorter than its length field." });
+        return Err(InspectError::Corrupt {
+            reason: "A segment is shorter than its length field.",
+        });
     }
     Ok(length.saturating_sub(2))
 }
@@ -155,7 +163,11 @@ fn read_number_of_lines(source: &mut impl BufRead, marker: u8) -> Result<u32, In
     }
 }
 
-fn read_frame(source: &mut impl BufRead, marker: u8, limits: &Limits) -> Result<Frame, InspectError> {
+fn read_frame(
+    source: &mut impl BufRead,
+    marker: u8,
+    limits: &Limits,
+) -> Result<Frame, InspectError> {
     let reason = match marker {
         SOF0_BASELINE | SOF1_EXTENDED | SOF2_PROGRESSIVE => None,
         0xC3 => Some("Lossless JPEG is not supported."),
@@ -196,7 +208,9 @@ fn read_frame(source: &mut impl BufRead, marker: u8, limits: &Limits) -> Result<
 /// Each component has an identifier, its sampling factors and its quantization table, a byte each.
 fn check_components(components: &[u8], count: usize) -> Result<(), InspectError> {
     if components.len() != count * 3 {
-        return Err(InspectError::Corrupt { reason: "The frame header does not fit its components." });
+        return Err(InspectError::Corrupt {
+            reason: "The frame header does not fit its components.",
+        });
     }
     let is_factor = |factor: u8| (1..=4).contains(&factor);
     if components

@@ -1,5 +1,5 @@
-//! What a file is, read from its structure: by content, never by name, and without decoding a pixel. Memory is
-//! bounded by a block of metadata, whatever the file's size.
+//! What a file is, read from its structure: by content, never by name, and without decoding a
+//! pixel. Memory is bounded by a block of metadata, whatever the file's size.
 
 mod jpeg;
 mod png;
@@ -44,7 +44,9 @@ pub enum InspectError {
     #[error("The file ends in the middle of the picture. Copy it again.")]
     Truncated,
     /// It has no end marker: whether the picture is whole is known only when it is decoded.
-    #[error("The file ends without an end marker. Part of the picture may be missing. Copy it again.")]
+    #[error(
+        "The file ends without an end marker. Part of the picture may be missing. Copy it again."
+    )]
     NoEnd,
     /// Its structure contradicts itself.
     #[error("The picture is damaged. {reason}")]
@@ -69,7 +71,9 @@ pub enum InspectError {
         limit: u32,
     },
     /// It has more scans than [`Limits::max_scans`].
-    #[error("The picture has more than {limit} scans, which is the limit. Save it as a baseline JPEG.")]
+    #[error(
+        "The picture has more than {limit} scans, which is the limit. Save it as a baseline JPEG."
+    )]
     TooManyScans {
         /// The limit.
         limit: u32,
@@ -99,15 +103,18 @@ impl From<io::Error> for InspectError {
     }
 }
 
-/// Reads what a file is, from its start. The limits hold as soon as the size is known, before anything else is read.
-/// It is buffered here; where the source stands afterwards is not defined.
-pub fn inspect<R: Read + Seek>(source: &mut R, limits: &Limits) -> Result<Inspection, InspectError> {
+/// Reads what a file is, from its start. The limits hold as soon as the size is known, before
+/// anything else is read. It is buffered here; where the source stands afterwards is not defined.
+pub fn inspect<R: Read + Seek>(
+    source: &mut R,
+    limits: &Limits,
+) -> Result<Inspection, InspectError> {
     source.seek(SeekFrom::Start(0))?;
     inspect_buffered(&mut BufReader::new(source), limits, Extent::Whole)
 }
 
-/// The same of a file in memory, for a decoder that sees for itself whether the picture is whole: of a JPEG it reads no
-/// farther than to the first scan.
+/// The same of a file in memory, for a decoder that sees for itself whether the picture is whole:
+/// of a JPEG it reads no farther than to the first scan.
 pub(crate) fn inspect_head(file: &[u8], limits: &Limits) -> Result<Inspection, InspectError> {
     inspect_buffered(&mut Cursor::new(file), limits, Extent::Head)
 }
@@ -139,7 +146,8 @@ fn inspect_buffered<R: BufRead + Seek>(
     }
 }
 
-/// As many bytes as the longest signature has, or all there are. They are read again by whoever knows them.
+/// As many bytes as the longest signature has, or all there are. They are read again by whoever
+/// knows them.
 fn read_start<R: BufRead + Seek>(source: &mut R) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     source.by_ref().take(png::SIGNATURE.len() as u64).read_to_end(&mut start)?;

@@ -1,5 +1,5 @@
-//! The structure of a PNG (W3C PNG specification, section 5): its chunks, from the header to the end. Chunks of no
-//! interest are passed over, whatever they would unpack to.
+//! The structure of a PNG (W3C PNG specification, section 5): its chunks, from the header to the
+//! end. Chunks of no interest are passed over, whatever they would unpack to.
 
 use std::io::{BufRead, Cursor, Seek};
 
@@ -19,7 +19,8 @@ pub(super) fn inspect<R: BufRead + Seek>(
     let _signature = read_array::<8>(source)?;
     let header = read_header(source)?;
     check_size(header.width, header.height, limits)?;
-    let (mut orientation, mut animated, mut has_palette, mut has_pixels) = (None, false, false, false);
+    let (mut orientation, mut animated, mut has_palette, mut has_pixels) =
+        (None, false, false, false);
     loop {
         let (length, kind) = read_chunk_start(source)?;
         match &kind {
@@ -28,8 +29,13 @@ pub(super) fn inspect<R: BufRead + Seek>(
                 return Err(InspectError::Corrupt { reason: "The file has two headers." });
             }
             // three bytes for each of 1 to 256 colours (PNG, third edition, section 11.2.2)
-            b"PLTE" if header.colour_type == PALETTE && (length % 3 != 0 || !(3..=768).contains(&length)) => {
-                return Err(InspectError::Corrupt { reason: "The palette has an impossible length." });
+            b"PLTE"
+                if header.colour_type == PALETTE
+                    && (length % 3 != 0 || !(3..=768).contains(&length)) =>
+            {
+                return Err(InspectError::Corrupt {
+                    reason: "The palette has an impossible length.",
+                });
             }
             b"PLTE" => has_palette = true,
             b"IDAT" => {
@@ -104,10 +110,14 @@ fn read_header(source: &mut impl BufRead) -> Result<Header, InspectError> {
     if hasher.finalize() != checksum {
         return Err(InspectError::Corrupt { reason: "The header's checksum is wrong." });
     }
-    let [w0, w1, w2, w3, h0, h1, h2, h3, depth, colour_type, compression, filter, interlace] = fields;
-    let (width, height) = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
+    let [w0, w1, w2, w3, h0, h1, h2, h3, depth, colour_type, compression, filter, interlace] =
+        fields;
+    let (width, height) =
+        (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
     if width == 0 || height == 0 || width > MAX_INTEGER || height > MAX_INTEGER {
-        return Err(InspectError::Corrupt { reason: "A side of the picture has an impossible length." });
+        return Err(InspectError::Corrupt {
+            reason: "A side of the picture has an impossible length.",
+        });
     }
     let is_possible = match colour_type {
         0 => matches!(depth, 1 | 2 | 4 | 8 | 16),
@@ -116,7 +126,9 @@ fn read_header(source: &mut impl BufRead) -> Result<Header, InspectError> {
         _ => false,
     };
     if !is_possible || compression != 0 || filter != 0 || interlace > 1 {
-        return Err(InspectError::Corrupt { reason: "The header has an impossible colour type or method." });
+        return Err(InspectError::Corrupt {
+            reason: "The header has an impossible colour type or method.",
+        });
     }
     Ok(Header { width, height, colour_type })
 }

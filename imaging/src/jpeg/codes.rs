@@ -24,13 +24,15 @@ impl HuffmanSpec {
     }
 }
 
-/// Bits that are dropped where no code stands: the longest code and one more, as libjpeg reads them.
+/// Bits that are dropped where no code stands: the longest code and one more, as libjpeg reads
+/// them.
 const BAD_CODE_BITS: u32 = 17;
 
 /// The codes of a table in their canonical order.
 #[derive(Clone, Debug)]
 pub(super) struct Codes {
-    /// For each length less one: the first 16 bits that are above all codes up to this length, aligned to the left.
+    /// For each length less one: the first 16 bits that are above all codes up to this length,
+    /// aligned to the left.
     limits: [u32; 16],
     /// What to add to a code of this length to have its symbol's index.
     offsets: [i32; 16],

@@ -6,13 +6,15 @@ use super::{
     codes::{Codes, HuffmanSpec},
 };
 
-/// Bits that one entry of [`AcTable::skip`] may cover, so that two entries fit into the bits of one refill.
+/// Bits that one entry of [`AcTable::skip`] may cover, so that two entries fit into the bits of one
+/// refill.
 const MAX_SKIP_BITS: u32 = 28;
 /// The index behind a block's last coefficient.
 const BLOCK_END: u32 = 64;
 /// What [`skip_entry`] adds to the advance when the block ends there.
 const END_FLAG: u32 = 128;
-/// An entry that covers nothing. With any index from 1 it is neither within a block nor the flagged end of one.
+/// An entry that covers nothing. With any index from 1 it is neither within a block nor the flagged
+/// end of one.
 const NO_SKIP: u16 = skip_entry(0, BLOCK_END);
 /// The run that stands for a block's end in [`AcTable::value`].
 pub(super) const RUN_TO_END: u32 = 63;
@@ -20,7 +22,8 @@ pub(super) const RUN_TO_END: u32 = 63;
 /// A table for DC differences.
 #[derive(Clone, Debug)]
 pub(super) struct DcTable {
-    /// By the next bits: their first code, as [`value_entry`] has it; 0 where it is longer than a look-up.
+    /// By the next bits: their first code, as [`value_entry`] has it; 0 where it is longer than a
+    /// look-up.
     fast: Box<[u16; LOOKUP_SIZE]>,
     codes: Codes,
 }
@@ -67,9 +70,11 @@ impl DcTable {
 /// A table for AC coefficients.
 #[derive(Clone, Debug)]
 pub(super) struct AcTable {
-    /// By the next bits: how many bits and coefficients the symbols among them take, as [`skip_entry`] has it.
+    /// By the next bits: how many bits and coefficients the symbols among them take, as
+    /// [`skip_entry`] has it.
     skip: Box<[u16; LOOKUP_SIZE]>,
-    /// By the next bits: their first code, as [`value_entry`] has it; 0 where it is longer than a look-up.
+    /// By the next bits: their first code, as [`value_entry`] has it; 0 where it is longer than a
+    /// look-up.
     value: Box<[u16; LOOKUP_SIZE]>,
     codes: Codes,
 }
@@ -99,7 +104,8 @@ impl AcTable {
         Ok(Self { skip, value, codes })
     }
 
-    /// The next coefficient and how many zeros stand before it; 63 of them are the end of the block. Needs 32 bits.
+    /// The next coefficient and how many zeros stand before it; 63 of them are the end of the
+    /// block. Needs 32 bits.
     #[inline]
     pub(super) fn read(&self, mut bits: Bits) -> (Bits, u32, i32) {
         let entry = u32::from(self.value[bits.peek()]);
@@ -133,8 +139,8 @@ impl AcTable {
         bits.place()
     }
 
-    /// The coefficient right behind the mean, not read but looked at; 0 when there are zeros before the next one. Needs 28
-    /// bits.
+    /// The coefficient right behind the mean, not read but looked at; 0 when there are zeros before
+    /// the next one. Needs 28 bits.
     #[inline]
     pub(super) fn first(&self, mut bits: Bits, window: &WindowBytes) -> i32 {
         let entry = u32::from(self.value[bits.peek()]);
@@ -186,8 +192,8 @@ impl AcTable {
         }
     }
 
-    /// Passes over the coefficients of a block from `index` (1 to 63) on (T.81 section F.2.2.2), none of them decoded.
-    /// Needs 28 bits, and leaves it to the next reader to refill.
+    /// Passes over the coefficients of a block from `index` (1 to 63) on (T.81 section F.2.2.2),
+    /// none of them decoded. Needs 28 bits, and leaves it to the next reader to refill.
     #[expect(
         clippy::inline_always,
         reason = "the decoder's innermost loop, whose registers a call would spill"
@@ -244,8 +250,8 @@ impl AcTable {
 /// A table for the symbols of progressive scans, whose values need not follow at once.
 #[derive(Clone, Debug)]
 pub(super) struct SymbolTable {
-    /// By the next bits: the length of their first code in the upper byte, its symbol in the lower; 0 where the code is
-    /// longer than a look-up.
+    /// By the next bits: the length of their first code in the upper byte, its symbol in the lower;
+    /// 0 where the code is longer than a look-up.
     fast: Box<[u16; LOOKUP_SIZE]>,
     codes: Codes,
 }
@@ -321,8 +327,8 @@ fn value_of((length, symbol): (u32, u8)) -> u16 {
     }
 }
 
-/// The bits of a code and its value together, in the six that [`Bits::skip`] looks at; then the bits of the value alone,
-/// and the zeros before it.
+/// The bits of a code and its value together, in the six that [`Bits::skip`] looks at; then the
+/// bits of the value alone, and the zeros before it.
 fn value_entry(length: u32, run: u32, size: u32) -> u16 {
     ((length + size) | size << SIZE_SHIFT | run << RUN_SHIFT) as u16
 }

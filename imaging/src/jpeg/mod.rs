@@ -1,13 +1,13 @@
-//! A scaled decoder for JPEG (ITU-T T.81): baseline, extended sequential and progressive Huffman images of 8 bits a
-//! sample, in grey, YCbCr, RGB, CMYK or YCCK, at 1/8, 1/4, 1/2 and in full.
+//! A scaled decoder for JPEG (ITU-T T.81): baseline, extended sequential and progressive Huffman
+//! images of 8 bits a sample, in grey, YCbCr, RGB, CMYK or YCCK, at 1/8, 1/4, 1/2 and in full.
 //!
-//! Nearly all the work of decoding is reading Huffman codes. At a scale of N/8 only the lowest N × N of a block's 64
-//! coefficients count; the others are passed over, several at a table look-up, and of a progressive image the scans
-//! are left out that hold none of them.
+//! Nearly all the work of decoding is reading Huffman codes. At a scale of N/8 only the lowest N ×
+//! N of a block's 64 coefficients count; the others are passed over, several at a table look-up,
+//! and of a progressive image the scans are left out that hold none of them.
 //!
-//! It is strict at first: what does not end exactly where it should is an error. Asked again, it conceals damage: see
-//! [`Damage`]. It never panics, allocates what the planes (and for progressive images the coefficients that count) need,
-//! and looks at its deadline at every row of blocks.
+//! It is strict at first: what does not end exactly where it should is an error. Asked again, it
+//! conceals damage: see [`Damage`]. It never panics, allocates what the planes (and for progressive
+//! images the coefficients that count) need, and looks at its deadline at every row of blocks.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -30,18 +30,18 @@ mod standard;
 mod store;
 mod transform;
 
-pub use header::ColourModel;
 pub use plane::{Plane, Planes};
-pub use profile::icc_profile;
+pub use profile::{ColourModel, icc_profile};
 
 use header::{Component, Frame, Next, Segments, Tables};
 use transform::Sides;
 
 use crate::{Deadline, DeadlineExceeded};
 
-/// How much smaller than the picture a plane is, and of how many of a block's coefficients it is made. Those of a square
-/// corner are what libjpeg takes; those of a triangle are the first ones in zigzag order, which are read faster: what is
-/// left out are frequencies that are high in both directions.
+/// How much smaller than the picture a plane is, and of how many of a block's coefficients it is
+/// made. Those of a square corner are what libjpeg takes; those of a triangle are the first ones in
+/// zigzag order, which are read faster: what is left out are frequencies that are high in both
+/// directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scale {
     /// 1/8: a sample for each block of 8 × 8.
@@ -87,7 +87,8 @@ impl Scale {
         }
     }
 
-    /// Whether only coefficients count whose frequencies in both directions add up to less than the side.
+    /// Whether only coefficients count whose frequencies in both directions add up to less than the
+    /// side.
     pub fn is_of_triangle(self) -> bool {
         matches!(self, Self::QuarterOf3 | Self::ThreeEighthsOf6 | Self::HalfOf10)
     }
@@ -108,7 +109,8 @@ impl From<Scale> for Scales {
     }
 }
 
-/// The share of the picture's samples that a component has in each direction: 1, or 1/2 when two share one.
+/// The share of the picture's samples that a component has in each direction: 1, or 1/2 when two
+/// share one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
     /// Of a row's samples.
@@ -126,8 +128,9 @@ pub struct Share {
 pub enum Damage {
     /// It is an error.
     Refused,
-    /// An invalid code ends its block, and decoding continues after it, as in libjpeg. Where data are missing, the last
-    /// mean of each component fills the picture up to the next restart marker or the end of the scan.
+    /// An invalid code ends its block, and decoding continues after it, as in libjpeg. Where data
+    /// are missing, the last mean of each component fills the picture up to the next restart marker
+    /// or the end of the scan.
     Concealed,
 }
 
@@ -151,9 +154,9 @@ pub enum JpegError {
     DeadlineExceeded(#[from] DeadlineExceeded),
 }
 
-/// Decodes a file to planes. `choose` gives the scales of a component from its number, what it means, and its share of the
-/// picture's samples; where its two scales differ, they are raised to sides that the transform knows. A file of more than
-/// `max_scans` is refused.
+/// Decodes a file to planes. `choose` gives the scales of a component from its number, what it
+/// means, and its share of the picture's samples; where its two scales differ, they are raised to
+/// sides that the transform knows. A file of more than `max_scans` is refused.
 pub fn decode(
     file: &[u8],
     choose: impl Fn(ColourModel, usize, Share) -> Scales,
@@ -242,8 +245,14 @@ fn decode_sequential(
                 return Err(JpegError::Corrupt("A colour component has two scans."));
             }
         }
-        segments.position =
-            sequential::decode_scan(file, frame, &scan, tables, (&mut planes, sides), (damage, deadline))?;
+        segments.position = sequential::decode_scan(
+            file,
+            frame,
+            &scan,
+            tables,
+            (&mut planes, sides),
+            (damage, deadline),
+        )?;
     }
     match segments.next(tables, Some(frame))? {
         Next::End if !is_decoded.contains(&false) => Ok(planes),

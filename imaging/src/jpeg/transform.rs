@@ -1,9 +1,10 @@
-//! Inverse transforms of a block's lowest frequencies (T.81 section A.3.3): a W × H corner of the coefficients gives
-//! W × H samples, which is the block scaled to W/8 and H/8. This is what libjpeg, from release 7 on, defines as scaled
-//! decoding; at 1/8 it is the block's mean.
+//! Inverse transforms of a block's lowest frequencies (T.81 section A.3.3): a W × H corner of the
+//! coefficients gives W × H samples, which is the block scaled to W/8 and H/8. This is what
+//! libjpeg, from release 7 on, defines as scaled decoding; at 1/8 it is the block's mean.
 //!
-//! The factors are those of Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11
-//! multiplications" (ICASSP 1989). Arithmetic wraps: what is no picture may become any picture, but never a panic.
+//! The factors are those of Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms
+//! with 11 multiplications" (ICASSP 1989). Arithmetic wraps: what is no picture may become any
+//! picture, but never a panic.
 
 use std::{array::from_fn, f64::consts::FRAC_1_SQRT_2, num::Wrapping};
 
@@ -17,12 +18,12 @@ pub(super) type Coefficients = [i32; 64];
 
 /// The place of each coefficient in zigzag order, row by row.
 const ZIGZAG: [usize; 64] = [
-    0, 1, 5, 6, 14, 15, 27, 28, 2, 4, 7, 13, 16, 26, 29, 42, 3, 8, 12, 17, 25, 30, 41, 43, 9, 11, 18, 24, 31,
-    40, 44, 53, 10, 19, 23, 32, 39, 45, 52, 54, 20, 22, 33, 38, 46, 51, 55, 60, 21, 34, 37, 47, 50, 56, 59,
-    61, 35, 36, 48, 49, 57, 58, 62, 63,
+    0, 1, 5, 6, 14, 15, 27, 28, 2, 4, 7, 13, 16, 26, 29, 42, 3, 8, 12, 17, 25, 30, 41, 43, 9, 11,
+    18, 24, 31, 40, 44, 53, 10, 19, 23, 32, 39, 45, 52, 54, 20, 22, 33, 38, 46, 51, 55, 60, 21, 34,
+    37, 47, 50, 56, 59, 61, 35, 36, 48, 49, 57, 58, 62, 63,
 ];
 
-/// How many samples a block becomes in each direction: 1, 2, 3, 4, 6 or 8, and one at most twice the other.
+/// Samples of a block in each direction: 1, 2, 3, 4, 6 or 8, and one at most twice the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sides {
     pub(super) wide: usize,
@@ -32,8 +33,8 @@ pub(super) struct Sides {
 }
 
 impl Sides {
-    /// At least so many samples. Of two different scales neither a triangle is made, other than of 3 × 2 samples, nor a side
-    /// of 6.
+    /// At least so many samples. Of two different scales neither a triangle is made, other than of
+    /// 3 × 2 samples, nor a side of 6.
     pub(super) fn of(Scales { horizontal, vertical }: Scales) -> Self {
         let (wide, high) = (horizontal.side(), vertical.side());
         if horizontal == vertical && horizontal.is_of_triangle() {
@@ -92,7 +93,7 @@ pub(super) const fn last_of_corner(wide: usize, high: usize) -> usize {
     last
 }
 
-/// The last coefficient in zigzag order whose frequencies in both directions add up to less than the side.
+/// The last coefficient in zigzag order whose two frequencies add up to less than the side.
 pub(super) const fn last_of_triangle(side: usize) -> usize {
     side * (side + 1) / 2 - 1
 }
@@ -120,7 +121,11 @@ pub(super) fn samples_2_by_1(dc: i32, slope: i32, quantization: &Coefficients) -
 
 /// What [`samples`] gives of a block's mean and its two slopes, without factors.
 #[inline]
-pub(super) fn samples_of_slopes(dc: i32, slopes: [i32; 2], quantization: &Coefficients) -> [[u8; 2]; 2] {
+pub(super) fn samples_of_slopes(
+    dc: i32,
+    slopes: [i32; 2],
+    quantization: &Coefficients,
+) -> [[u8; 2]; 2] {
     let [dc, x, y] = [(dc, 0), (slopes[0], 1), (slopes[1], 2)]
         .map(|(coefficient, at)| Wrapping(coefficient) * Wrapping(quantization[at]));
     let row = |mean: Fixed| [sample(mean + x, SCALE_BITS), sample(mean - x, SCALE_BITS)];
@@ -129,17 +134,25 @@ pub(super) fn samples_of_slopes(dc: i32, slopes: [i32; 2], quantization: &Coeffi
 
 /// What [`samples`] gives of the four lowest frequencies, without factors.
 #[inline]
-pub(super) fn samples_2_by_2(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 2]; 2] {
-    let [dc, x, y, xy] = [0, 1, 2, 4].map(|at| Wrapping(coefficients[at]) * Wrapping(quantization[at]));
-    let row =
-        |mean: Fixed, slope: Fixed| [sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)];
+pub(super) fn samples_2_by_2(
+    coefficients: &Coefficients,
+    quantization: &Coefficients,
+) -> [[u8; 2]; 2] {
+    let [dc, x, y, xy] =
+        [0, 1, 2, 4].map(|at| Wrapping(coefficients[at]) * Wrapping(quantization[at]));
+    let row = |mean: Fixed, slope: Fixed| {
+        [sample(mean + slope, SCALE_BITS), sample(mean - slope, SCALE_BITS)]
+    };
     [row(dc + y, x + xy), row(dc - y, x - xy)]
 }
 
-/// What [`samples`] gives of the triangle of the six lowest frequencies, but for rounding: with fewer factors, as most
-/// products are zero.
+/// What [`samples`] gives of the triangle of the six lowest frequencies, but for rounding: with
+/// fewer factors, as most products are zero.
 #[inline]
-pub(super) fn samples_of_six(coefficients: &Coefficients, quantization: &Coefficients) -> [[u8; 3]; 3] {
+pub(super) fn samples_of_six(
+    coefficients: &Coefficients,
+    quantization: &Coefficients,
+) -> [[u8; 3]; 3] {
     const SLOPE: Fixed = factor(1.224_744_871);
     const BEND: Fixed = factor(FRAC_1_SQRT_2);
     let [dc, x, y, yy, xy, xx] =
@@ -169,16 +182,19 @@ where
 {
     // most blocks of a sky or a wall are flat; it is not worth a look at few samples
     if W * H > 16
-        && coefficients[1..=const { last_of_corner(W, H) }].iter().all(|&coefficient| coefficient == 0)
+        && coefficients[1..=const { last_of_corner(W, H) }]
+            .iter()
+            .all(|&coefficient| coefficient == 0)
     {
         return [[sample_1(coefficients[0], quantization[0]); W]; H];
     }
     let positions = const { corner::<W, H>() };
-    let rows =
-        positions.map(|row| row.map(|at| Wrapping(coefficients[at & 63]) * Wrapping(quantization[at & 63])));
+    let rows = positions
+        .map(|row| row.map(|at| Wrapping(coefficients[at & 63]) * Wrapping(quantization[at & 63])));
     let half = Wrapping(1 << (FACTOR_BITS - COLUMN_BITS - 1));
     let columns: [[Fixed; H]; W] = from_fn(|x| from_fn::<_, H, _>(|y| rows[y][x]).inverse());
-    let rows = columns.map(|column| column.map(|value| (value + half) >> (FACTOR_BITS - COLUMN_BITS)));
+    let rows =
+        columns.map(|column| column.map(|value| (value + half) >> (FACTOR_BITS - COLUMN_BITS)));
     from_fn(|y| {
         let row = from_fn::<_, W, _>(|x| rows[x][y]).inverse();
         row.map(|value| sample(value, FACTOR_BITS + COLUMN_BITS + SCALE_BITS))
@@ -209,7 +225,8 @@ impl Inverse for [Fixed; 3] {
     #[inline]
     fn inverse(self) -> Self {
         let [mean, slope, bend] = self;
-        let (slope, bend) = (slope * const { factor(1.224_744_871) }, bend * const { factor(FRAC_1_SQRT_2) });
+        let (slope, bend) =
+            (slope * const { factor(1.224_744_871) }, bend * const { factor(FRAC_1_SQRT_2) });
         let (mean, outer) = (mean << FACTOR_BITS, (mean << FACTOR_BITS) + bend);
         [outer + slope, mean - bend - bend, outer - slope]
     }
@@ -250,7 +267,10 @@ const fn factor(value: f64) -> Fixed {
 #[inline]
 fn rotate(low: Fixed, high: Fixed) -> (Fixed, Fixed) {
     let common = (low + high) * const { factor(0.541_196_1) };
-    (common + low * const { factor(0.765_366_865) }, common - high * const { factor(1.847_759_065) })
+    (
+        common + low * const { factor(0.765_366_865) },
+        common - high * const { factor(1.847_759_065) },
+    )
 }
 
 /// Four points, with `FACTOR_BITS` more fractional bits.
@@ -261,7 +281,7 @@ fn inverse_4([c0, c1, c2, c3]: [Fixed; 4]) -> [Fixed; 4] {
     [sum + outer, difference + inner, difference - inner, sum - outer]
 }
 
-/// Eight points, with `FACTOR_BITS` more fractional bits: the even coefficients are a transform of four points.
+/// Eight points, with `FACTOR_BITS` more fractional bits; the even coefficients are four points.
 #[inline]
 fn inverse_8([c0, c1, c2, c3, c4, c5, c6, c7]: [Fixed; 8]) -> [Fixed; 8] {
     let [e0, e1, e2, e3] = inverse_4([c0, c2, c4, c6]);
@@ -290,7 +310,8 @@ mod tests {
     ) -> [[f64; W]; H] {
         let basis = |frequency: usize, at: usize, points: usize| {
             let scale = if frequency == 0 { 0.5_f64.sqrt() } else { 1.0 };
-            let angle = (2 * at + 1) as f64 * frequency as f64 * std::f64::consts::PI / (2 * points) as f64;
+            let angle =
+                (2 * at + 1) as f64 * frequency as f64 * std::f64::consts::PI / (2 * points) as f64;
             scale * angle.cos()
         };
         let corner = Sides { wide: W, high: H, last: 63 }.corner();
@@ -305,35 +326,31 @@ mod tests {
         })
     }
 
-    fn assert_as_defined<const W: usize, const H: usize>(block: &Coefficients, quantization: &Coefficients)
-    where
+    fn assert_as_defined<const W: usize, const H: usize>(
+        block: &Coefficients,
+        quantization: &Coefficients,
+    ) where
         [Fixed; W]: Inverse,
         [Fixed; H]: Inverse,
     {
         let (found, expected) =
             (samples::<W, H>(block, quantization), reference::<W, H>(block, quantization));
         for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
-            assert!((f64::from(*found) - expected).abs() < 1.0, "{W} × {H}: {found} for {expected}");
+            assert!(
+                (f64::from(*found) - expected).abs() < 1.0,
+                "{W} × {H}: {found} for {expected}"
+            );
         }
     }
 
     /// Calls a function for all sides that a block may have.
     macro_rules! for_all_sides {
-        ($function:ident, $block:expr, $quantization:expr) => {
-            $function::<1, 1>($block, $quantization);
-            $function::<2, 1>($block, $quantization);
-            $function::<1, 2>($block, $quantization);
-            $function::<2, 2>($block, $quantization);
-            $function::<3, 2>($block, $quantization);
-            $function::<2, 3>($block, $quantization);
-            $function::<3, 3>($block, $quantization);
-            $function::<4, 2>($block, $quantization);
-            $function::<2, 4>($block, $quantization);
-            $function::<4, 4>($block, $quantization);
-            $function::<6, 6>($block, $quantization);
-            $function::<8, 4>($block, $quantization);
-            $function::<4, 8>($block, $quantization);
-            $function::<8, 8>($block, $quantization);
+        (@each $function:ident, $values:tt, $($wide:literal $high:literal),*) => {
+            $($function::<$wide, $high>$values;)*
+        };
+        ($function:ident, $($value:expr),*) => {
+            for_all_sides!(@each $function, ($($value),*),
+                1 1, 2 1, 1 2, 2 2, 3 2, 2 3, 3 3, 4 2, 2 4, 4 4, 6 6, 8 4, 4 8, 8 8)
         };
     }
 

@@ -29,15 +29,17 @@ fn rgb_of_ycbcr([luma, cb, cr]: [u8; 3]) -> [u8; 3] {
 pub(super) fn interleave([first, second, third]: &[Vec<u8>; 3], is_ycbcr: bool) -> Vec<u8> {
     let mut samples = vec![0; first.len() * 3];
     let (pixels, _) = samples.as_chunks_mut::<3>();
-    for (((pixel, &first), &second), &third) in pixels.iter_mut().zip(first).zip(second).zip(third) {
-        *pixel = if is_ycbcr { rgb_of_ycbcr([first, second, third]) } else { [first, second, third] };
+    for (((pixel, &first), &second), &third) in pixels.iter_mut().zip(first).zip(second).zip(third)
+    {
+        *pixel =
+            if is_ycbcr { rgb_of_ycbcr([first, second, third]) } else { [first, second, third] };
     }
     samples
 }
 
-/// The amounts of ink in planes of CMYK or YCCK of the same size, four samples to a pixel. What is stored is the amount of
-/// white, as Adobe's programs do and browsers take it from all files; YCCK is the YCbCr of the three colours that the inks
-/// take away.
+/// The amounts of ink in planes of CMYK or YCCK of the same size, four samples to a pixel. What is
+/// stored is the amount of white, as Adobe's programs do and browsers take it from all files; YCCK
+/// is the YCbCr of the three colours that the inks take away.
 pub(super) fn inks([first, second, third, black]: &[Vec<u8>; 4], is_ycck: bool) -> Vec<u8> {
     let mut samples = vec![0; first.len() * 4];
     let (pixels, _) = samples.as_chunks_mut::<4>();
@@ -57,8 +59,12 @@ pub(super) fn inks([first, second, third, black]: &[Vec<u8>; 4], is_ycck: bool) 
 /// The RGB of inks as if each took away its colour wholly.
 pub(super) fn plain_rgb_of_inks(inks: &[u8]) -> Vec<u8> {
     let (pixels, _) = inks.as_chunks::<4>();
-    let left = |ink: u8, black: u8| (u32::from(255 - ink) * u32::from(255 - black) * 257 + 32_768) >> 16;
-    pixels.iter().flat_map(|&[c, m, y, black]| [c, m, y].map(|ink| left(ink, black) as u8)).collect()
+    let left =
+        |ink: u8, black: u8| (u32::from(255 - ink) * u32::from(255 - black) * 257 + 32_768) >> 16;
+    pixels
+        .iter()
+        .flat_map(|&[c, m, y, black]| [c, m, y].map(|ink| left(ink, black) as u8))
+        .collect()
 }
 
 #[cfg(test)]

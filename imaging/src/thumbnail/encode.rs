@@ -9,7 +9,11 @@ use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, Encoder, SamplingFactor};
 use super::ThumbnailError;
 use crate::Format;
 
-pub(super) fn encode(picture: &DynamicImage, format: Format, quality: u8) -> Result<Vec<u8>, ThumbnailError> {
+pub(super) fn encode(
+    picture: &DynamicImage,
+    format: Format,
+    quality: u8,
+) -> Result<Vec<u8>, ThumbnailError> {
     match format {
         Format::Jpeg => encode_jpeg(picture, quality),
         Format::Png => encode_png(picture),
@@ -20,7 +24,8 @@ fn failed(error: impl std::fmt::Display) -> ThumbnailError {
     ThumbnailError::Encode { reason: error.to_string() }
 }
 
-/// Baseline, with a quarter of the colour samples (4:2:0) as nearly all photos have; grey stays grey.
+/// Baseline, with a quarter of the colour samples (4:2:0) as nearly all photos have; grey stays
+/// grey.
 fn encode_jpeg(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, ThumbnailError> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, quality);
@@ -30,7 +35,9 @@ fn encode_jpeg(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, Thumbnail
     let side = |px: u32| u16::try_from(px).map_err(failed);
     let (width, height) = (side(picture.width())?, side(picture.height())?);
     let written = match picture {
-        DynamicImage::ImageLuma8(grey) => encoder.encode(grey.as_raw(), width, height, ColorType::Luma),
+        DynamicImage::ImageLuma8(grey) => {
+            encoder.encode(grey.as_raw(), width, height, ColorType::Luma)
+        }
         DynamicImage::ImageRgb8(rgb) => encoder.encode(rgb.as_raw(), width, height, ColorType::Rgb),
         other => encoder.encode(other.to_rgb8().as_raw(), width, height, ColorType::Rgb),
     };
@@ -40,8 +47,11 @@ fn encode_jpeg(picture: &DynamicImage, quality: u8) -> Result<Vec<u8>, Thumbnail
 
 fn encode_png(picture: &DynamicImage) -> Result<Vec<u8>, ThumbnailError> {
     let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
+    let encoder =
+        PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
     let colour = picture.color().into();
-    encoder.write_image(picture.as_bytes(), picture.width(), picture.height(), colour).map_err(failed)?;
+    encoder
+        .write_image(picture.as_bytes(), picture.width(), picture.height(), colour)
+        .map_err(failed)?;
     Ok(bytes)
 }

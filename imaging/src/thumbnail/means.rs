@@ -1,13 +1,14 @@
-//! What planes at 1/8 lack. A block's mean lets waves of its own length through more weakly the shorter they are; a filter
-//! of three taps makes up for that, to the second order: 1/24 of each neighbour is taken away.
+//! What planes at 1/8 lack. A block's mean lets waves of its own length through more weakly the
+//! shorter they are; a filter of three taps makes up for that, to the second order: 1/24 of each
+//! neighbour is taken away.
 
 use crate::jpeg::Plane;
 
 /// What is taken away of a neighbour, of 128: a twenty-fourth is 5.3.
 const NEIGHBOUR: i16 = 5;
 const NEIGHBOUR_BITS: u32 = 7;
-/// Fractional bits between the two directions: as many as let everything fit into 16 bits, of which vector instructions
-/// take most at a time.
+/// Fractional bits between the two directions: as many as let everything fit into 16 bits, of which
+/// vector instructions take most at a time.
 const BITS: u32 = 3;
 
 /// Sharpens a plane in place, in the directions in which it is of means.
@@ -39,7 +40,8 @@ fn sharpen_columns(plane: &mut Plane) {
     for y in 0..height {
         after.copy_from_slice(if y + 1 < height { &plane.samples[row(y + 1)] } else { &here });
         let neighbours = before.iter().zip(&here).zip(&after);
-        for (sample, ((&before, &here), &after)) in plane.samples[row(y)].iter_mut().zip(neighbours) {
+        for (sample, ((&before, &here), &after)) in plane.samples[row(y)].iter_mut().zip(neighbours)
+        {
             *sample = rounded(filter([before, here, after]));
         }
         std::mem::swap(&mut before, &mut here);
@@ -62,7 +64,8 @@ fn sharpen_both(plane: &mut Plane) {
         let sums = here.iter().zip(&before).zip(&after);
         for (sample, ((&here, &before), &after)) in plane.samples[row(y)].iter_mut().zip(sums) {
             let half = 1 << (NEIGHBOUR_BITS - 1);
-            let sharper = here + ((((here - before) + (here - after)) * NEIGHBOUR + half) >> NEIGHBOUR_BITS);
+            let sharper =
+                here + ((((here - before) + (here - after)) * NEIGHBOUR + half) >> NEIGHBOUR_BITS);
             *sample = rounded(sharper);
         }
         std::mem::swap(&mut before, &mut here);
@@ -128,7 +131,8 @@ mod tests {
     #[test]
     fn the_sharpest_edges_fit_into_the_numbers() {
         for period in [1, 2, 3] {
-            let samples = (0..64_usize).map(|at| if (at % 8 / period + at / 8) % 2 == 0 { 0 } else { 255 });
+            let samples =
+                (0..64_usize).map(|at| if (at % 8 / period + at / 8) % 2 == 0 { 0 } else { 255 });
             let mut edges = plane(&samples.collect::<Vec<_>>(), 8, 8.0);
             let before = edges.samples.clone();
             sharpen(&mut edges);

@@ -26,10 +26,12 @@ use image::{DynamicImage, metadata};
 
 use decode::{Decoded, Picture};
 
-use crate::{Deadline, DeadlineExceeded, Format, InspectError, Inspection, Limits, geometry, inspect};
+use crate::{
+    Deadline, DeadlineExceeded, Format, InspectError, Inspection, Limits, geometry, inspect,
+};
 
-/// The longer side in px of the picture that a thumbhash is made of. It keeps at most seven waves a side, for which this
-/// is plenty.
+/// The longer side in px of the picture that a thumbhash is made of. It keeps at most seven waves a
+/// side, for which this is plenty.
 const PLACEHOLDER_PX: u32 = 32;
 
 /// Tables, the window over a file's bytes, and what a decoder needs whatever the size.
@@ -130,7 +132,9 @@ pub fn thumbnails(
     }
     let smallest = match smallest {
         Some(picture) => picture,
-        None => source.picture(placeholder_size(source.inspection.width, source.inspection.height))?,
+        None => {
+            source.picture(placeholder_size(source.inspection.width, source.inspection.height))?
+        }
     };
     Ok(Rendition { thumbnails: made, placeholder: placeholder(smallest)? })
 }
@@ -144,11 +148,14 @@ pub fn pictures(
     deadline: &Deadline,
 ) -> Result<Vec<DynamicImage>, ThumbnailError> {
     let source = Source::decode(original, heights, options, limits, deadline)?;
-    heights.iter().map(|&height| source.picture(size(&source.inspection, height, options))).collect()
+    heights
+        .iter()
+        .map(|&height| source.picture(size(&source.inspection, height, options)))
+        .collect()
 }
 
-/// The bytes that making thumbnails of these heights, in px, takes besides the file: an upper estimate, from the file's
-/// header alone. The file must be taken by [`inspect`](crate::inspect()).
+/// The bytes that making thumbnails of these heights, in px, takes besides the file: an upper
+/// estimate, from the file's header alone. The file must be taken by [`inspect`](crate::inspect()).
 pub fn memory_needed(
     original: &[u8],
     heights: &[u32],
@@ -156,7 +163,8 @@ pub fn memory_needed(
     limits: &Limits,
 ) -> Result<u64, InspectError> {
     let inspection = inspect::inspect_head(original, limits)?;
-    let decoded = decode::memory_needed(original, &inspection, share(&inspection, heights, options));
+    let decoded =
+        decode::memory_needed(original, &inspection, share(&inspection, heights, options));
     let pixels = |&height: &u32| {
         let (width, height) = size(&inspection, height, options);
         u64::from(width) * u64::from(height)
@@ -200,7 +208,8 @@ impl Source {
         Ok(Self { inspection, decoded })
     }
 
-    /// The image in this size, as displayed. It is turned last, which moves the few pixels of a thumbnail.
+    /// The image in this size, as displayed. It is turned last, which moves the few pixels of a
+    /// thumbnail.
     fn picture(&self, size: (u32, u32)) -> Result<DynamicImage, ThumbnailError> {
         let orientation = self.inspection.orientation;
         let mut picture = resize::resize(&self.decoded, orientation.turn(size))?;

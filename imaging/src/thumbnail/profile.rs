@@ -3,8 +3,8 @@
 use image::{DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
 use moxcms::{ColorProfile, DataColorSpace, Layout, ToneReprCurve, TransformOptions, Xyzd};
 
-/// How far a colorant may be from that of sRGB, or a curve from its curve, and count as the same; profiles are stored
-/// with 16 bits, and rounded differently.
+/// How far a colorant may be from that of sRGB, or a curve from its curve, and count as the same;
+/// profiles are stored with 16 bits, and rounded differently.
 const SAME: f64 = 0.001;
 /// Points at which a curve is held against another, less one.
 const CURVE_STEPS: usize = 16;
@@ -13,7 +13,8 @@ const CURVE_STEPS: usize = 16;
 pub(super) struct Profile(ColorProfile);
 
 impl Profile {
-    /// Reads a profile. One that cannot be read says nothing, as in browsers, and that of sRGB needs no conversion.
+    /// Reads a profile. One that cannot be read says nothing, as in browsers, and that of sRGB
+    /// needs no conversion.
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         ColorProfile::new_from_slice(bytes).ok().filter(|profile| !is_srgb(profile)).map(Self)
     }
@@ -57,7 +58,8 @@ impl Profile {
 
     fn transformed(&self, samples: &[u8], from: Layout, to: Layout) -> Option<Vec<u8>> {
         let srgb = ColorProfile::new_srgb();
-        let transform = self.0.create_transform_8bit(from, &srgb, to, TransformOptions::default()).ok()?;
+        let transform =
+            self.0.create_transform_8bit(from, &srgb, to, TransformOptions::default()).ok()?;
         let mut output = vec![0; samples.len() / from.channels() * to.channels()];
         transform.transform(samples, &mut output).ok()?;
         Some(output)
@@ -68,7 +70,9 @@ impl Profile {
 fn is_srgb(profile: &ColorProfile) -> bool {
     let srgb = ColorProfile::new_srgb();
     let is_same = |one: Xyzd, other: Xyzd| {
-        [one.x - other.x, one.y - other.y, one.z - other.z].iter().all(|difference| difference.abs() < SAME)
+        [one.x - other.x, one.y - other.y, one.z - other.z]
+            .iter()
+            .all(|difference| difference.abs() < SAME)
     };
     profile.color_space == DataColorSpace::Rgb
         && profile.pcs == DataColorSpace::Xyz
@@ -85,12 +89,14 @@ fn is_srgb(profile: &ColorProfile) -> bool {
 fn is_srgb_curve(curve: &ToneReprCurve) -> bool {
     (0..=CURVE_STEPS).map(|step| step as f64 / CURVE_STEPS as f64).all(|value| {
         // IEC 61966-2-1
-        let srgb = if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+        let srgb =
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
         curve_at(curve, value).is_some_and(|found| (found - srgb).abs() < SAME)
     })
 }
 
-/// A curve's value between 0 and 1. Of the parametric ones only that of five numbers, as sRGB's is (section 10.18).
+/// A curve's value between 0 and 1. Of the parametric ones only that of five numbers, as sRGB's is
+/// (section 10.18).
 fn curve_at(curve: &ToneReprCurve, value: f64) -> Option<f64> {
     match curve {
         ToneReprCurve::Parametric(numbers) => {
@@ -129,7 +135,8 @@ mod tests {
         let mut table = ColorProfile::new_srgb();
         let entry = |index: u16| {
             let value = f64::from(index) / 1023.0;
-            let linear = if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+            let linear =
+                if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
             (linear * f64::from(u16::MAX)).round() as u16
         };
         let curve = ToneReprCurve::Lut((0..1024).map(entry).collect());
@@ -145,8 +152,10 @@ mod tests {
     #[test]
     fn wide_colours_come_out_stronger() {
         let profile = Profile::read(&encoded(&ColorProfile::new_display_p3())).expect("a profile");
-        let picture = |pixel| DynamicImage::ImageRgb8(RgbImage::from_pixel(1, 1, image::Rgb(pixel)));
-        let converted = |pixel| profile.to_srgb(&picture(pixel)).expect("a picture").into_rgb8().into_raw();
+        let picture =
+            |pixel| DynamicImage::ImageRgb8(RgbImage::from_pixel(1, 1, image::Rgb(pixel)));
+        let converted =
+            |pixel| profile.to_srgb(&picture(pixel)).expect("a picture").into_rgb8().into_raw();
         assert_eq!(converted([255, 255, 255]), [255, 255, 255]);
         let [red, green, blue] = converted([200, 100, 100]).try_into().expect("a pixel");
         assert!(red > 205 && green < 100 && blue < 100, "{red} {green} {blue}");
@@ -156,7 +165,8 @@ mod tests {
 
     #[test]
     fn grey_of_another_gamma_is_converted() {
-        let profile = Profile::read(&encoded(&ColorProfile::new_gray_with_gamma(1.0))).expect("a profile");
+        let profile =
+            Profile::read(&encoded(&ColorProfile::new_gray_with_gamma(1.0))).expect("a profile");
         let grey = DynamicImage::ImageLuma8(GrayImage::from_pixel(1, 1, image::Luma([55])));
         let converted = profile.to_srgb(&grey).expect("a picture").into_luma8().into_raw();
         assert!((127..=129).contains(&converted[0]), "{converted:?}");

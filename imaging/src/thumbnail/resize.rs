@@ -1,5 +1,5 @@
-//! Resizing with Lanczos3 in the stored, gamma-encoded samples, as libvips does. Alpha is premultiplied meanwhile, so
-//! that what is transparent does not bleed.
+//! Resizing with Lanczos3 in the stored, gamma-encoded samples, as libvips does. Alpha is
+//! premultiplied meanwhile, so that what is transparent does not bleed.
 
 use std::{array, borrow::Cow};
 
@@ -50,7 +50,10 @@ fn rgb_picture(rgb: Vec<u8>, (width, height): (u32, u32)) -> Result<DynamicImage
 }
 
 /// The samples of each component, of which there must be as many as the colours have.
-fn resize_planes<const N: usize>(planes: &Planes, size: (u32, u32)) -> Result<[Vec<u8>; N], ThumbnailError> {
+fn resize_planes<const N: usize>(
+    planes: &Planes,
+    size: (u32, u32),
+) -> Result<[Vec<u8>; N], ThumbnailError> {
     let prepared: Vec<_> = planes.planes.iter().map(|plane| interpolated(plane, size)).collect();
     let mut resized = Vec::new();
     // the colour differences of nearly all pictures, and the inks of most
@@ -75,14 +78,18 @@ fn interpolated(plane: &Plane, size: (u32, u32)) -> Cow<'_, Plane> {
     // with twice as many samples as the thumbnail it makes no difference
     let is_wider = plane.is_half_wide && plane.width < f64::from(size.0) * 2.0;
     let is_higher = plane.is_half_high && plane.height < f64::from(size.1) * 2.0;
-    if is_wider || is_higher { Cow::Owned(doubled(plane, is_wider, is_higher)) } else { Cow::Borrowed(plane) }
+    if is_wider || is_higher {
+        Cow::Owned(doubled(plane, is_wider, is_higher))
+    } else {
+        Cow::Borrowed(plane)
+    }
 }
 
 /// Whether two planes are worth to be resized together, which is faster, but takes a copy.
 fn is_alike(one: &Plane, other: &Plane) -> bool {
     let (width, height) = (one.width.ceil() as usize, one.height.ceil() as usize);
-    let is_same =
-        one.width.to_bits() == other.width.to_bits() && one.height.to_bits() == other.height.to_bits();
+    let is_same = one.width.to_bits() == other.width.to_bits()
+        && one.height.to_bits() == other.height.to_bits();
     is_same && width * height <= MAX_SAMPLES_TOGETHER
 }
 
@@ -127,7 +134,8 @@ fn lanczos() -> ResizeOptions {
 /// Takes just so many samples as the picture is wide and high.
 fn resize_plane(plane: &Plane, (width, height): (u32, u32)) -> Result<Vec<u8>, ThumbnailError> {
     let side = |samples: usize| u32::try_from(samples).map_err(failed);
-    let source = ImageRef::new(side(plane.stride)?, side(plane.rows)?, &plane.samples, PixelType::U8);
+    let source =
+        ImageRef::new(side(plane.stride)?, side(plane.rows)?, &plane.samples, PixelType::U8);
     let source = source.map_err(failed)?;
     let mut target = Image::new(width, height, PixelType::U8);
     let options = lanczos().crop(0.0, 0.0, plane.width, plane.height);
@@ -145,8 +153,9 @@ pub(super) fn resize_picture(
         return Ok(pixels.clone());
     }
     let mut resized = DynamicImage::new(width, height, pixels.color());
-    let options =
-        lanczos().crop(0.0, 0.0, picture.width, picture.height).use_alpha(!picture.is_premultiplied);
+    let options = lanczos()
+        .crop(0.0, 0.0, picture.width, picture.height)
+        .use_alpha(!picture.is_premultiplied);
     let outcome: Result<(), ResizeError> = Resizer::new().resize(pixels, &mut resized, &options);
     outcome.map_err(failed)?;
     if picture.is_premultiplied {

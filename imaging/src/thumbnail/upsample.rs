@@ -1,5 +1,6 @@
-//! Components that share a sample between two pixels, made as wide or high as the picture: by the triangle filter that
-//! libjpeg calls fancy upsampling, so that a thumbnail that is hardly smaller than its original looks as that does.
+//! Components that share a sample between two pixels, made as wide or high as the picture: by the
+//! triangle filter that libjpeg calls fancy upsampling, so that a thumbnail that is hardly smaller
+//! than its original looks as that does.
 
 use crate::jpeg::Plane;
 
@@ -14,7 +15,8 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
     for y in 0..rows {
         if is_higher {
             // three parts of the nearer row, one of the other
-            let (near, far) = (y / 2, if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
+            let (near, far) =
+                (y / 2, if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
             for ((sum, &near), &far) in sums.iter_mut().zip(row(near)).zip(row(far)) {
                 *sum = 3 * u16::from(near) + u16::from(far);
             }
@@ -25,7 +27,9 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
             // the rounding alternates as libjpeg's does
             (true, true) => widen::<4>(&sums, [8, 7], &mut samples),
             (true, false) => widen::<2>(&sums, [1, 2], &mut samples),
-            (false, true) => samples.extend(sums.iter().map(|sum| ((sum + 1 + y as u16 % 2) >> 2) as u8)),
+            (false, true) => {
+                samples.extend(sums.iter().map(|sum| ((sum + 1 + y as u16 % 2) >> 2) as u8));
+            }
             (false, false) => samples.extend(sums.iter().map(|&sum| sum as u8)),
         }
     }
@@ -42,10 +46,12 @@ pub(super) fn doubled(plane: &Plane, is_wider: bool, is_higher: bool) -> Plane {
     }
 }
 
-/// Appends two samples for each sum, of which so many bits are shifted off. The ends count as their own neighbours.
+/// Appends two samples for each sum, of which so many bits are shifted off. The ends count as their
+/// own neighbours.
 fn widen<const BITS: u32>(sums: &[u16], [left, right]: [u16; 2], samples: &mut Vec<u8>) {
     let pair = |[before, sum, after]: [u16; 3]| {
-        [(3 * sum + before + left) >> BITS, (3 * sum + after + right) >> BITS].map(|sample| sample as u8)
+        [(3 * sum + before + left) >> BITS, (3 * sum + after + right) >> BITS]
+            .map(|sample| sample as u8)
     };
     let start = samples.len();
     samples.resize(start + sums.len() * 2, 0);

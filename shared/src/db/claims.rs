@@ -47,8 +47,9 @@ pub struct MadeFile {
     pub bytes: u64,
 }
 
-/// Claims the pending thumbnails of a job, and with them those of the same image whose jobs still wait: one decode
-/// serves them all. Nothing when none is wanted any longer, or when the worker does not hold the job.
+/// Claims the pending thumbnails of a job, and with them those of the same image whose jobs still
+/// wait: one decode serves them all. Nothing when none is wanted any longer, or when the worker
+/// does not hold the job.
 ///
 /// The statement locks the jobs' rows as well, so no other worker is about to start what it takes.
 pub async fn claim(
@@ -103,7 +104,8 @@ pub async fn claim(
     Ok(assignment)
 }
 
-/// Records that a claimed thumbnail's file is there; false when the claim was lost or the row is gone.
+/// Records that a claimed thumbnail's file is there; false when the claim was lost or the row is
+/// gone.
 pub async fn mark_ready(
     connection: &mut PgConnection,
     claim: &Claim,
@@ -124,7 +126,8 @@ pub async fn mark_ready(
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Records that a claimed thumbnail cannot be made, and why; false when the claim was lost or the row is gone.
+/// Records that a claimed thumbnail cannot be made, and why; false when the claim was lost or the
+/// row is gone.
 pub async fn mark_failed(
     connection: &mut PgConnection,
     claim: &Claim,

@@ -106,7 +106,10 @@ pub async fn insert(
 }
 
 /// Those of the images that are there, with their owners' tiers.
-pub async fn of_ids(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Result<Vec<(Image, Tier)>> {
+pub async fn of_ids(
+    connection: &mut PgConnection,
+    ids: &[ImageId],
+) -> sqlx::Result<Vec<(Image, Tier)>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query!(
         "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
@@ -194,7 +197,11 @@ pub async fn rename(
 }
 
 /// One of an account's images, locked until the transaction ends.
-pub async fn lock(connection: &mut PgConnection, owner: UserId, id: ImageId) -> sqlx::Result<Option<Image>> {
+pub async fn lock(
+    connection: &mut PgConnection,
+    owner: UserId,
+    id: ImageId,
+) -> sqlx::Result<Option<Image>> {
     let row = sqlx::query_as!(
         ImageRow,
         "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
@@ -217,8 +224,12 @@ pub async fn set_placeholder(
     id: ImageId,
     thumbhash: &[u8],
 ) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE images SET placeholder = $2 WHERE id = $1 AND placeholder IS NULL", id.0, thumbhash)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE images SET placeholder = $2 WHERE id = $1 AND placeholder IS NULL",
+        id.0,
+        thumbhash
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -25,9 +25,11 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Whether the database is the one that wrote a marker of this generation, and not a copy or an older backup of it.
+    /// Whether the database is the one that wrote a marker of this generation, and not a copy or an
+    /// older backup of it.
     pub fn owns(&self, generation: Uuid) -> bool {
-        self.is_at_home && (self.generation == generation || self.previous_generation == Some(generation))
+        self.is_at_home
+            && (self.generation == generation || self.previous_generation == Some(generation))
     }
 
     /// The marker as the database has it.
@@ -69,15 +71,20 @@ pub async fn lock_marker(connection: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Writes a new generation, which is then written to the marker. `current` is the marker's generation now.
+/// Writes a new generation, which is then written to the marker. `current` is the marker's
+/// generation now.
 pub async fn set_generation(
     connection: &mut PgConnection,
     generation: Uuid,
     current: Option<Uuid>,
 ) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE installation SET generation = $1, previous_generation = $2", generation, current)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "UPDATE installation SET generation = $1, previous_generation = $2",
+        generation,
+        current
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -97,7 +104,8 @@ pub async fn set_marked(connection: &mut PgConnection) -> sqlx::Result<()> {
 
 /// The shard at which the next cleanup goes on looking for orphans.
 pub async fn next_shard(connection: &mut PgConnection) -> sqlx::Result<Shard> {
-    let number = sqlx::query_scalar!("SELECT next_shard FROM installation").fetch_one(connection).await?;
+    let number =
+        sqlx::query_scalar!("SELECT next_shard FROM installation").fetch_one(connection).await?;
     Ok(Shard::new(unsigned(number)?))
 }
 
@@ -111,10 +119,15 @@ pub async fn set_next_shard(connection: &mut PgConnection, shard: Shard) -> sqlx
 
 /// How many images there are, as rows.
 pub async fn count_images(connection: &mut PgConnection) -> sqlx::Result<u64> {
-    unsigned(sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM images"#).fetch_one(connection).await?)
+    unsigned(
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM images"#)
+            .fetch_one(connection)
+            .await?,
+    )
 }
 
-/// At most `limit` images at random, of those uploaded two days ago or earlier; of all, when none is so old.
+/// At most `limit` images at random, of those uploaded two days ago or earlier; of all, when none
+/// is so old.
 pub async fn sample_originals(
     connection: &mut PgConnection,
     limit: i64,

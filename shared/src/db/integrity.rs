@@ -63,7 +63,8 @@ pub async fn ready_thumbnails(
     rows.map(|row| expected(row.id, row.attempt, &row.format, row.bytes)).collect()
 }
 
-/// Those of the keys that rows still say are there: of an image, or of a ready thumbnail's latest attempt.
+/// Those of the keys that rows still say are there: of an image, or of a ready thumbnail's latest
+/// attempt.
 pub async fn still_expected(
     connection: &mut PgConnection,
     keys: Vec<StorageKey>,
@@ -72,7 +73,8 @@ pub async fn still_expected(
     Ok(keys.into_iter().filter(|key| !unnamed.contains(key)).collect())
 }
 
-/// Those of the keys that no row names. A thumbnail's row names its latest attempt, while that is ready or under way.
+/// Those of the keys that no row names. A thumbnail's row names its latest attempt, while that is
+/// ready or under way.
 pub async fn without_row(
     connection: &mut PgConnection,
     keys: Vec<StorageKey>,
@@ -104,16 +106,19 @@ pub async fn without_row(
     Ok(keys.into_iter().filter(|key| !named.contains(&key.owner())).collect())
 }
 
-/// Records that a cleanup sees these objects of thumbnails without a row, and returns those that were first seen
-/// `age` ago or earlier, by the database's clock.
+/// Records that a cleanup sees these objects of thumbnails without a row, and returns those that
+/// were first seen `age` ago or earlier, by the database's clock.
 pub async fn sight_orphans(
     connection: &mut PgConnection,
     keys: &[String],
     age: Duration,
 ) -> sqlx::Result<Vec<String>> {
-    sqlx::query!("INSERT INTO orphans (key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", keys)
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO orphans (key) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
+        keys
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query_scalar!(
         "SELECT key FROM orphans WHERE key = ANY ($1) AND first_seen <= now() - $2::interval ORDER BY key",
         keys,
@@ -135,14 +140,21 @@ pub async fn forget_orphans(
     prefix: &str,
     seen: &[String],
 ) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM orphans WHERE starts_with(key, $1) AND key <> ALL ($2)", prefix, seen)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM orphans WHERE starts_with(key, $1) AND key <> ALL ($2)",
+        prefix,
+        seen
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
 /// Names of accounts whose count of used bytes is not the sum of their originals' sizes.
-pub async fn miscounted_users(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<String>> {
+pub async fn miscounted_users(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "SELECT u.username FROM users u
          LEFT JOIN (SELECT owner_id, sum(bytes) AS bytes FROM images GROUP BY owner_id) i ON i.owner_id = u.id
@@ -154,8 +166,8 @@ pub async fn miscounted_users(connection: &mut PgConnection, limit: i64) -> sqlx
     .await
 }
 
-/// Sets the count of used bytes of each account where it is wrong to the sum of the originals' sizes; how many were
-/// wrong. Needs a transaction: uploads of those accounts wait until it ends.
+/// Sets the count of used bytes of each account where it is wrong to the sum of the originals'
+/// sizes; how many were wrong. Needs a transaction: uploads of those accounts wait until it ends.
 pub async fn recount_users(connection: &mut PgConnection) -> sqlx::Result<u64> {
     let ids = sqlx::query_scalar!(
         "SELECT u.id FROM users u
@@ -174,7 +186,10 @@ pub async fn recount_users(connection: &mut PgConnection) -> sqlx::Result<u64> {
 }
 
 /// Ids of thumbnails that are pending although no job is going to make them.
-pub async fn jobless_thumbnails(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<Uuid>> {
+pub async fn jobless_thumbnails(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
         "SELECT th.id FROM thumbnails th
          WHERE th.state = 'pending'

@@ -1,5 +1,5 @@
-//! All SQL: free functions on a connection (or a transaction), checked against the schema when they are compiled.
-//! They decide nothing; what a query means is said in the domain.
+//! All SQL: free functions on a connection (or a transaction), checked against the schema when they
+//! are compiled. They decide nothing; what a query means is said in the domain.
 
 pub mod admin;
 pub mod audit_log;
@@ -28,7 +28,9 @@ pub async fn now(connection: &mut sqlx::PgConnection) -> sqlx::Result<DateTime<U
 
 /// Lets one process at a time prepare a new database, until its transaction ends.
 pub async fn lock_preparation(connection: &mut sqlx::PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier preparation'))").execute(connection).await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier preparation'))")
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -37,7 +39,8 @@ pub fn broken_constraint(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.constraint()
 }
 
-/// A column holds what its domain type refuses, which the schema's constraints should have prevented.
+/// A column holds what its domain type refuses, which the schema's constraints should have
+/// prevented.
 fn undecodable(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(Box::new(error))
 }

@@ -27,7 +27,8 @@ pub async fn insert(
     Ok(())
 }
 
-/// Adds a job unless its queue has one of this key; whether it did. The key, not the transaction, makes it one.
+/// Adds a job unless its queue has one of this key; whether it did. The key, not the transaction,
+/// makes it one.
 pub async fn insert_keyed(
     connection: &mut PgConnection,
     queue: &str,
@@ -47,7 +48,8 @@ pub async fn insert_keyed(
     Ok(inserted.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Deletes at most `batch` jobs that were done `done_age` ago, or were given up `dead_age` ago; how many.
+/// Deletes at most `batch` jobs that were done `done_age` ago, or were given up `dead_age` ago; how
+/// many.
 pub async fn delete_ended(
     connection: &mut PgConnection,
     done_age: Duration,
@@ -69,7 +71,10 @@ pub async fn delete_ended(
 }
 
 /// Deletes the rows of workers that have not been seen for `age` and hold no job; how many.
-pub async fn delete_gone_workers(connection: &mut PgConnection, age: Duration) -> sqlx::Result<u64> {
+pub async fn delete_gone_workers(
+    connection: &mut PgConnection,
+    age: Duration,
+) -> sqlx::Result<u64> {
     let deleted = sqlx::query!(
         "DELETE FROM apalis.workers w
          WHERE w.last_seen < now() - $1::interval
@@ -79,8 +84,8 @@ pub async fn delete_gone_workers(connection: &mut PgConnection, age: Duration) -
     Ok(deleted.execute(connection).await?.rows_affected())
 }
 
-/// Returns the jobs that the workers of a process hold to their queues, at no cost in attempts; how many. A worker's
-/// name starts with its process and a hyphen.
+/// Returns the jobs that the workers of a process hold to their queues, at no cost in attempts; how
+/// many. A worker's name starts with its process and a hyphen.
 pub async fn release(connection: &mut PgConnection, process: &str) -> sqlx::Result<u64> {
     let released = sqlx::query!(
         "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL, done_at = NULL
@@ -92,7 +97,11 @@ pub async fn release(connection: &mut PgConnection, process: &str) -> sqlx::Resu
 }
 
 /// Whether this worker is registered and has not been seen for `age`.
-pub async fn is_silent(connection: &mut PgConnection, worker: &str, age: Duration) -> sqlx::Result<bool> {
+pub async fn is_silent(
+    connection: &mut PgConnection,
+    worker: &str,
+    age: Duration,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
                SELECT FROM apalis.workers WHERE id = $1 AND last_seen < now() - $2::interval
@@ -105,7 +114,11 @@ pub async fn is_silent(connection: &mut PgConnection, worker: &str, age: Duratio
 }
 
 /// Whether a worker whose name starts with `host` and a hyphen has been seen within `age`.
-pub async fn has_live_worker(connection: &mut PgConnection, host: &str, age: Duration) -> sqlx::Result<bool> {
+pub async fn has_live_worker(
+    connection: &mut PgConnection,
+    host: &str,
+    age: Duration,
+) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (
                SELECT FROM apalis.workers WHERE starts_with(id, $1 || '-') AND last_seen > now() - $2::interval
@@ -117,9 +130,13 @@ pub async fn has_live_worker(connection: &mut PgConnection, host: &str, age: Dur
     .await
 }
 
-/// Ids of at most `limit` jobs that are stuck: held by a worker that has been silent for `age`, or due for `age` in a
-/// queue from which no worker has taken a job within `age`.
-pub async fn stuck(connection: &mut PgConnection, age: Duration, limit: i64) -> sqlx::Result<Vec<String>> {
+/// Ids of at most `limit` jobs that are stuck: held by a worker that has been silent for `age`, or
+/// due for `age` in a queue from which no worker has taken a job within `age`.
+pub async fn stuck(
+    connection: &mut PgConnection,
+    age: Duration,
+    limit: i64,
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "SELECT j.id FROM apalis.jobs j LEFT JOIN apalis.workers w ON w.id = j.lock_by
          WHERE (j.status IN ('Queued', 'Running') AND (w.id IS NULL OR w.last_seen < now() - $1::interval))
@@ -136,7 +153,10 @@ pub async fn stuck(connection: &mut PgConnection, age: Duration, limit: i64) -> 
 }
 
 /// Those of the storage keys that a job is going to delete.
-pub async fn awaiting_deletion(connection: &mut PgConnection, keys: &[String]) -> sqlx::Result<Vec<String>> {
+pub async fn awaiting_deletion(
+    connection: &mut PgConnection,
+    keys: &[String],
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         r#"SELECT DISTINCT key AS "key!"
            FROM apalis.jobs j, jsonb_array_elements_text(convert_from(j.job, 'UTF8')::jsonb -> 'keys') AS key

@@ -1,4 +1,5 @@
-//! Counters over a fixed window. In the database, because any number of API processes count together.
+//! Counters over a fixed window. In the database, because any number of API processes count
+//! together.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Sessions as rows. Their store for tower-sessions is in the API; the published store lags behind sqlx.
+//! Sessions as rows. Their store for tower-sessions is in the API; the published store lags behind
+//! sqlx.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -31,8 +32,8 @@ pub async fn insert(connection: &mut PgConnection, session: &SessionRow<'_>) -> 
     Ok(inserted.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Changes a session that is still there. One that was deleted meanwhile stays deleted: a logout wins over a
-/// request that was under way.
+/// Changes a session that is still there. One that was deleted meanwhile stays deleted: a logout
+/// wins over a request that was under way.
 pub async fn update(connection: &mut PgConnection, session: &SessionRow<'_>) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE sessions SET user_id = $2, data = $3, expires_at = $4 WHERE id = $1",
@@ -52,13 +53,16 @@ pub async fn live(
     id: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<(Value, DateTime<Utc>)>> {
-    let row =
-        sqlx::query!("SELECT data, expires_at FROM sessions WHERE id = $1 AND expires_at > $2", id, now);
+    let row = sqlx::query!(
+        "SELECT data, expires_at FROM sessions WHERE id = $1 AND expires_at > $2",
+        id,
+        now
+    );
     Ok(row.fetch_optional(connection).await?.map(|row| (row.data, row.expires_at)))
 }
 
-/// Which of these sessions have ended: they are gone, have expired, or their account was deactivated or has another
-/// password.
+/// Which of these sessions have ended: they are gone, have expired, or their account was
+/// deactivated or has another password.
 pub async fn ended(
     connection: &mut PgConnection,
     ids: &[String],
@@ -85,7 +89,8 @@ pub async fn delete(connection: &mut PgConnection, id: &str) -> sqlx::Result<()>
 
 /// Ends every session of an account; how many there were.
 pub async fn delete_of_user(connection: &mut PgConnection, user: UserId) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0).execute(connection).await?;
+    let deleted =
+        sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0).execute(connection).await?;
     Ok(deleted.rows_affected())
 }
 

@@ -57,7 +57,8 @@ pub struct ServedThumbnail {
     pub tier: Tier,
 }
 
-/// Gives each of the images a row for each of the heights that it lacks; images that are gone meanwhile are left out.
+/// Gives each of the images a row for each of the heights that it lacks; images that are gone
+/// meanwhile are left out.
 pub async fn insert_missing(
     connection: &mut PgConnection,
     images: &[ImageId],
@@ -81,7 +82,10 @@ pub async fn insert_missing(
 }
 
 /// All thumbnails of the images, by image and height.
-pub async fn of_images(connection: &mut PgConnection, images: &[ImageId]) -> sqlx::Result<Vec<Thumbnail>> {
+pub async fn of_images(
+    connection: &mut PgConnection,
+    images: &[ImageId],
+) -> sqlx::Result<Vec<Thumbnail>> {
     let images: Vec<i64> = images.iter().map(|image| image.0).collect();
     let rows = sqlx::query_as!(
         ThumbnailRow,
@@ -109,7 +113,10 @@ pub async fn of_height(
 }
 
 /// How far a thumbnail is; nothing once its image is deleted.
-pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Result<Option<ThumbnailState>> {
+pub async fn state(
+    connection: &mut PgConnection,
+    id: ThumbnailId,
+) -> sqlx::Result<Option<ThumbnailState>> {
     let row = sqlx::query_as!(
         ThumbnailRow,
         "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
@@ -121,7 +128,10 @@ pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> sqlx::Resu
 }
 
 /// Those of the thumbnails that are there.
-pub async fn of_ids(connection: &mut PgConnection, ids: &[ThumbnailId]) -> sqlx::Result<Vec<Thumbnail>> {
+pub async fn of_ids(
+    connection: &mut PgConnection,
+    ids: &[ThumbnailId],
+) -> sqlx::Result<Vec<Thumbnail>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         ThumbnailRow,
@@ -170,8 +180,8 @@ pub async fn find_with_tier(
     }))
 }
 
-/// Makes an absent thumbnail wait for a job; false when another request was first. The caller enqueues the job in the
-/// same transaction.
+/// Makes an absent thumbnail wait for a job; false when another request was first. The caller
+/// enqueues the job in the same transaction.
 pub async fn request(
     connection: &mut PgConnection,
     id: ThumbnailId,
@@ -204,8 +214,8 @@ pub async fn request_failed(
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Makes a ready thumbnail absent, because the object of this attempt is missing or damaged; false when it is no longer
-/// ready as of that attempt.
+/// Makes a ready thumbnail absent, because the object of this attempt is missing or damaged; false
+/// when it is no longer ready as of that attempt.
 pub async fn discard_file(
     connection: &mut PgConnection,
     id: ThumbnailId,
@@ -231,7 +241,10 @@ pub struct FailureReason {
 }
 
 /// At most `limit` reasons for which thumbnails failed, the most frequent first.
-pub async fn failure_reasons(connection: &mut PgConnection, limit: i64) -> sqlx::Result<Vec<FailureReason>> {
+pub async fn failure_reasons(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> sqlx::Result<Vec<FailureReason>> {
     let rows = sqlx::query!(
         r#"SELECT failure_reason AS "reason!", count(*) AS "count!" FROM thumbnails
            WHERE state = 'failed' GROUP BY failure_reason ORDER BY count(*) DESC, failure_reason LIMIT $1"#,
@@ -241,8 +254,8 @@ pub async fn failure_reasons(connection: &mut PgConnection, limit: i64) -> sqlx:
     rows.map(|row| Ok(FailureReason { reason: row.reason, count: unsigned(row.count)? })).collect()
 }
 
-/// Ids of at most `limit` thumbnails that failed, for this reason or for any, locked until the transaction ends. Those
-/// that another transaction holds are left out.
+/// Ids of at most `limit` thumbnails that failed, for this reason or for any, locked until the
+/// transaction ends. Those that another transaction holds are left out.
 pub async fn lock_failed(
     connection: &mut PgConnection,
     reason: Option<&str>,
@@ -257,8 +270,8 @@ pub async fn lock_failed(
     Ok(ids.fetch_all(connection).await?.into_iter().map(ThumbnailId).collect())
 }
 
-/// Marks pending thumbnails whose job was given up as failed; how many. The queue's trigger does so at once; this
-/// is for jobs that ended while that trigger was not there.
+/// Marks pending thumbnails whose job was given up as failed; how many. The queue's trigger does so
+/// at once; this is for jobs that ended while that trigger was not there.
 pub async fn fail_dead(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let updated = sqlx::query!(
         "UPDATE thumbnails th
@@ -271,7 +284,8 @@ pub async fn fail_dead(connection: &mut PgConnection, now: DateTime<Utc>) -> sql
     Ok(updated.execute(connection).await?.rows_affected())
 }
 
-/// Makes pending thumbnails that no job will ever finish absent again, so that the next request asks anew; how many.
+/// Makes pending thumbnails that no job will ever finish absent again, so that the next request
+/// asks anew; how many.
 pub async fn release_jobless(connection: &mut PgConnection) -> sqlx::Result<u64> {
     let updated = sqlx::query!(
         "UPDATE thumbnails th SET state = 'absent', job_id = NULL

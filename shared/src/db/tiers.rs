@@ -30,13 +30,15 @@ impl TryFrom<TierRow> for Tier {
             original_access: row.original_access,
             expiring_links: row.expiring_links,
             max_upload_bytes: ByteCount::try_from(row.max_upload_bytes).map_err(undecodable)?,
-            storage_quota_bytes: ByteCount::try_from(row.storage_quota_bytes).map_err(undecodable)?,
+            storage_quota_bytes: ByteCount::try_from(row.storage_quota_bytes)
+                .map_err(undecodable)?,
         };
         Ok(Self { id: TierId(row.id), spec })
     }
 }
 
-/// The tier in a row whose query selects `tier_id`, `tier_name`, `is_default` and the other columns by their names.
+/// The tier in a row whose query selects `tier_id`, `tier_name`, `is_default` and the other columns
+/// by their names.
 macro_rules! joined_tier {
     ($row:ident) => {
         crate::domain::Tier::try_from(crate::db::tiers::TierRow {
@@ -53,10 +55,12 @@ macro_rules! joined_tier {
 }
 pub(super) use joined_tier;
 
-/// Lets one transaction at a time change tiers. It comes before any lock of a row: two tiers that become the default at
-/// once would each leave the other's row as it is.
+/// Lets one transaction at a time change tiers. It comes before any lock of a row: two tiers that
+/// become the default at once would each leave the other's row as it is.
 pub async fn lock_changes(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier tiers'))").execute(connection).await?;
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier tiers'))")
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -128,7 +132,11 @@ pub async fn insert(
 ///
 /// # Errors
 /// As [`insert`].
-pub async fn update(connection: &mut PgConnection, id: TierId, spec: &TierSpec) -> sqlx::Result<()> {
+pub async fn update(
+    connection: &mut PgConnection,
+    id: TierId,
+    spec: &TierSpec,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE tiers
          SET name = $2, is_default = $3, thumbnail_heights = $4, original_access = $5, expiring_links = $6,
@@ -150,6 +158,8 @@ pub async fn update(connection: &mut PgConnection, id: TierId, spec: &TierSpec) 
 
 /// Makes no tier the default, so that another can become it in the same transaction.
 pub async fn clear_default(connection: &mut PgConnection) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE tiers SET is_default = false WHERE is_default").execute(connection).await?;
+    sqlx::query!("UPDATE tiers SET is_default = false WHERE is_default")
+        .execute(connection)
+        .await?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Originals that are being stored: a note of each key from before its object is written until its image is inserted.
+//! Originals that are being stored: a note of each key from before its object is written until its
+//! image is inserted.
 
 use std::time::Duration;
 
@@ -21,8 +22,9 @@ pub async fn clear(connection: &mut PgConnection, key: &StorageKey) -> sqlx::Res
     Ok(deleted.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Removes the notes of at most `limit` uploads that have been under way for `age`, by the database's clock, and
-/// returns their keys. Until the caller's transaction ends, those uploads cannot be committed.
+/// Removes the notes of at most `limit` uploads that have been under way for `age`, by the
+/// database's clock, and returns their keys. Until the caller's transaction ends, those uploads
+/// cannot be committed.
 pub async fn take_abandoned(
     connection: &mut PgConnection,
     age: Duration,

@@ -64,13 +64,17 @@ pub async fn credentials(
     );
     let row = row.fetch_optional(connection).await?;
     Ok(row.map(|row| Credentials {
-        login: Login { user: UserId(row.id), credentials: CredentialVersion(row.credential_version) },
+        login: Login {
+            user: UserId(row.id),
+            credentials: CredentialVersion(row.credential_version),
+        },
         password_hash: row.password_hash.into(),
         is_active: row.is_active,
     }))
 }
 
-/// The account of a login, with its tier as it is now; none when it was deactivated or its password was changed.
+/// The account of a login, with its tier as it is now; none when it was deactivated or its password
+/// was changed.
 pub async fn active(connection: &mut PgConnection, login: Login) -> sqlx::Result<Option<User>> {
     let row = sqlx::query!(
         "SELECT u.id, u.username, u.is_admin, u.used_bytes, u.password_is_default,
@@ -96,11 +100,15 @@ pub async fn active(connection: &mut PgConnection, login: Login) -> sqlx::Result
 
 /// Whether there is any account at all.
 pub async fn any(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM users) AS "exist!""#).fetch_one(connection).await
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM users) AS "exist!""#)
+        .fetch_one(connection)
+        .await
 }
 
 /// The names of administrators who can log in with the password that everybody knows.
-pub async fn admins_with_default_password(connection: &mut PgConnection) -> sqlx::Result<Vec<String>> {
+pub async fn admins_with_default_password(
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar!(
         "SELECT username FROM users WHERE is_admin AND is_active AND password_is_default ORDER BY id"
     )
@@ -108,7 +116,8 @@ pub async fn admins_with_default_password(connection: &mut PgConnection) -> sqlx
     .await
 }
 
-/// Adds an original's size to what the account uses, unless that would be more than `quota` bytes; whether it did.
+/// Adds an original's size to what the account uses, unless that would be more than `quota` bytes;
+/// whether it did.
 pub async fn reserve_bytes(
     connection: &mut PgConnection,
     id: UserId,
@@ -125,7 +134,11 @@ pub async fn reserve_bytes(
 }
 
 /// Takes an original's size off what the account uses.
-pub async fn release_bytes(connection: &mut PgConnection, id: UserId, bytes: u64) -> sqlx::Result<()> {
+pub async fn release_bytes(
+    connection: &mut PgConnection,
+    id: UserId,
+    bytes: u64,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users SET used_bytes = used_bytes - $2 WHERE id = $1",
         id.0,
@@ -156,7 +169,8 @@ pub async fn set_password(
     Ok(())
 }
 
-/// As [`set_password`], unless the credentials of the login were replaced since; the login with the new ones.
+/// As [`set_password`], unless the credentials of the login were replaced since; the login with the
+/// new ones.
 pub async fn replace_password(
     connection: &mut PgConnection,
     login: Login,
@@ -190,6 +204,8 @@ pub async fn deactivate(connection: &mut PgConnection, id: UserId) -> sqlx::Resu
 
 /// Moves the account to another tier, effective on its next request.
 pub async fn set_tier(connection: &mut PgConnection, id: UserId, tier: TierId) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = $1", id.0, tier.0).execute(connection).await?;
+    sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = $1", id.0, tier.0)
+        .execute(connection)
+        .await?;
     Ok(())
 }

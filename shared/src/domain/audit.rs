@@ -68,7 +68,8 @@ pub enum AuditKind {
 
 impl AuditKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::User, Self::Tier, Self::Image, Self::Link, Self::Job, Self::Thumbnails];
+    pub const ALL: [Self; 6] =
+        [Self::User, Self::Tier, Self::Image, Self::Link, Self::Job, Self::Thumbnails];
 
     /// As it is stored and shown.
     pub fn name(self) -> &'static str {

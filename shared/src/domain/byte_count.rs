@@ -126,8 +126,13 @@ mod tests {
 
     #[test]
     fn bytes_have_three_digits_at_most_and_a_unit() {
-        let cases =
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (4_055_536, "3.9 MiB"), (20 << 20, "20 MiB")];
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (4_055_536, "3.9 MiB"),
+            (20 << 20, "20 MiB"),
+        ];
         for (count, text) in cases {
             assert_eq!(human_bytes(count), text);
         }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImageId, OriginalId, UserId, ValidationError};
 
-/// What a person calls an image: 1..=255 characters of any script, without control characters or space at
-/// either end.
+/// What a person calls an image: 1..=255 characters of any script, without control characters or
+/// space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Title(String);
@@ -24,8 +24,9 @@ impl Title {
         &self.0
     }
 
-    /// The title of an upload that names none: its file's name without folders, up to its first dot. A name is never
-    /// a reason to refuse a file: what a title may not hold is dropped, and what is too long is cut.
+    /// The title of an upload that names none: its file's name without folders, up to its first
+    /// dot. A name is never a reason to refuse a file: what a title may not hold is dropped, and
+    /// what is too long is cut.
     pub fn from_file_name(name: &str) -> Self {
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         let stem = name.trim_start_matches(['.', ' ']).split('.').next().unwrap_or_default();
@@ -37,8 +38,8 @@ impl Title {
         }
     }
 
-    /// The first ten characters as ASCII letters, digits, hyphens and underscores for a URL; other scripts are
-    /// transliterated. May be empty.
+    /// The first ten characters as ASCII letters, digits, hyphens and underscores for a URL; other
+    /// scripts are transliterated. May be empty.
     pub fn slug(&self) -> String {
         let start: String = self.0.chars().take(Self::SLUG_CHARS).collect();
         let parts: Vec<String> = start.split('_').map(slug::slugify).collect();
@@ -48,7 +49,8 @@ impl Title {
 
 /// Control characters, and the invisible ones that turn the direction of the text around them.
 fn is_forbidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+    c.is_control()
+        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 impl TryFrom<String> for Title {

@@ -89,8 +89,19 @@ pub struct ExpiringLink {
 
 impl ExpiringLink {
     /// A new link to `target` that lives for `valid_for` from `now` on.
-    pub fn new(image: ImageId, target: LinkTarget, valid_for: ValidFor, now: DateTime<Utc>) -> Self {
-        Self { id: LinkId::random(), image, target, created_at: now, expires_at: now + valid_for.span() }
+    pub fn new(
+        image: ImageId,
+        target: LinkTarget,
+        valid_for: ValidFor,
+        now: DateTime<Utc>,
+    ) -> Self {
+        Self {
+            id: LinkId::random(),
+            image,
+            target,
+            created_at: now,
+            expires_at: now + valid_for.span(),
+        }
     }
 
     /// How long it still lives; nothing once it has expired.

@@ -1,5 +1,5 @@
-//! The rules of the service as types: they parse at the edge, and every decision is made here. Nothing in this
-//! folder reads, writes, waits or knows of HTTP or SQL.
+//! The rules of the service as types: they parse at the edge, and every decision is made here.
+//! Nothing in this folder reads, writes, waits or knows of HTTP or SQL.
 
 pub mod audit;
 pub mod byte_count;
@@ -19,7 +19,8 @@ pub use thumbnail::{Attempt, Thumbnail, ThumbnailState};
 pub use tier::{AccessDenied, Height, HeightSet, Tier, TierName, TierSpec};
 pub use user::{Login, Password, PasswordHash, User, Username};
 
-/// A value that breaks a rule of the domain: which field, and what the rule is, in words for a person.
+/// A value that breaks a rule of the domain: which field, and what the rule is, in words for a
+/// person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
 pub struct ValidationError {
@@ -38,7 +39,7 @@ impl ValidationError {
 
 /// A whole number as a person types it into a form, for the types that are made of one.
 fn whole_number(field: &'static str, text: &str) -> Result<i64, ValidationError> {
-    text.trim()
-        .parse()
-        .map_err(|_| ValidationError::new(field, format!("{:?} is not a whole number.", text.trim())))
+    text.trim().parse().map_err(|_| {
+        ValidationError::new(field, format!("{:?} is not a whole number.", text.trim()))
+    })
 }

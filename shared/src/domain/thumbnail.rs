@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Height, ImageId, ThumbnailId};
 
-/// Counts the claims of one thumbnail by workers, across jobs. Each attempt writes an object of its own.
+/// Counts the claims of one thumbnail by workers, across jobs. Each attempt writes an object of its
+/// own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Attempt(pub u32);
 

@@ -1,4 +1,5 @@
-//! Account tiers: which thumbnail heights an account gets, whether it gets originals and expiring links.
+//! Account tiers: which thumbnail heights an account gets, whether it gets originals and expiring
+//! links.
 
 use std::{fmt, str::FromStr};
 
@@ -25,9 +26,14 @@ impl TryFrom<i64> for Height {
     type Error = ValidationError;
 
     fn try_from(px: i64) -> Result<Self, ValidationError> {
-        u16::try_from(px).ok().filter(|px| (1..=Self::MAX_PX).contains(px)).map(Self).ok_or_else(|| {
-            ValidationError::new("height", format!("a height is 1 to {} px, not {px}", Self::MAX_PX))
-        })
+        u16::try_from(px).ok().filter(|px| (1..=Self::MAX_PX).contains(px)).map(Self).ok_or_else(
+            || {
+                ValidationError::new(
+                    "height",
+                    format!("a height is 1 to {} px, not {px}", Self::MAX_PX),
+                )
+            },
+        )
     }
 }
 
@@ -152,7 +158,8 @@ impl TierSpec {
     /// # Panics
     /// Never: a test reads the same text.
     pub fn built_in() -> Vec<Self> {
-        serde_json::from_str(include_str!("../../tiers.json")).expect("the built-in tiers are valid")
+        serde_json::from_str(include_str!("../../tiers.json"))
+            .expect("the built-in tiers are valid")
     }
 }
 
@@ -176,7 +183,10 @@ impl TryFrom<String> for TierName {
 
     fn try_from(name: String) -> Result<Self, ValidationError> {
         let name = name.trim();
-        if name.is_empty() || name.chars().count() > Self::MAX_CHARS || name.chars().any(char::is_control) {
+        if name.is_empty()
+            || name.chars().count() > Self::MAX_CHARS
+            || name.chars().any(char::is_control)
+        {
             let rule = format!("a name has 1 to {} printable characters", Self::MAX_CHARS);
             return Err(ValidationError::new("name", rule));
         }
@@ -225,7 +235,11 @@ impl Tier {
 
     /// May thumbnails of this height be seen?
     pub fn allows_height(&self, height: Height) -> Result<(), AccessDenied> {
-        self.spec.thumbnail_heights.contains(height).then_some(()).ok_or(AccessDenied::Height(height))
+        self.spec
+            .thumbnail_heights
+            .contains(height)
+            .then_some(())
+            .ok_or(AccessDenied::Height(height))
     }
 
     /// May accounts of this tier create expiring links, and do those that exist work?

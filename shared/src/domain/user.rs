@@ -63,7 +63,8 @@ impl Password {
     pub const MIN_CHARS: usize = 8;
     /// The longest password, in bytes: hashing takes time in proportion.
     pub const MAX_BYTES: usize = 1024;
-    /// What the first superuser gets when nothing else is configured; the server warns while it is in use.
+    /// What the first superuser gets when nothing else is configured; the server warns while it is
+    /// in use.
     pub const DEFAULT: &str = "admin";
 
     /// A password that somebody chooses for an account.

@@ -1,4 +1,5 @@
-//! Hashing with argon2id (RFC 9106), the library's recommended parameters and the PHC string format.
+//! Hashing with argon2id (RFC 9106), the library's recommended parameters and the PHC string
+//! format.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -13,8 +14,8 @@ fn failed(error: impl ToString) -> HashError {
     HashError::Failed(error.to_string())
 }
 
-/// The working memory of a hash, 19 MiB once it was used. A service keeps it between hashes: an allocator does not
-/// always give so much back.
+/// The working memory of a hash, 19 MiB once it was used. A service keeps it between hashes: an
+/// allocator does not always give so much back.
 #[derive(Default)]
 pub struct Memory {
     blocks: Vec<Block>,
@@ -27,7 +28,12 @@ impl std::fmt::Debug for Memory {
 }
 
 impl Memory {
-    fn fill(&mut self, argon2: &Argon2<'_>, password: &Password, salt: &[u8]) -> Result<Output, HashError> {
+    fn fill(
+        &mut self,
+        argon2: &Argon2<'_>,
+        password: &Password,
+        salt: &[u8],
+    ) -> Result<Output, HashError> {
         let params = argon2.params();
         let blocks = params.block_count();
         if self.blocks.len() < blocks {
@@ -37,7 +43,12 @@ impl Memory {
         let length = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
         let output = output.get_mut(..length).ok_or_else(|| failed("the output is too long"))?;
         argon2
-            .hash_password_into_with_memory(password.as_bytes(), salt, output, &mut self.blocks[..blocks])
+            .hash_password_into_with_memory(
+                password.as_bytes(),
+                salt,
+                output,
+                &mut self.blocks[..blocks],
+            )
             .map_err(failed)?;
         Output::new(output).map_err(failed)
     }
@@ -59,7 +70,11 @@ pub fn hash(password: &Password, memory: &mut Memory) -> Result<PasswordHash, Ha
 }
 
 /// Whether the password is the one that was hashed. Takes as long as hashing.
-pub fn verify(password: &Password, hash: &PasswordHash, memory: &mut Memory) -> Result<bool, HashError> {
+pub fn verify(
+    password: &Password,
+    hash: &PasswordHash,
+    memory: &mut Memory,
+) -> Result<bool, HashError> {
     let hash = PhcHash::new(hash.as_str()).map_err(failed)?;
     let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
         return Err(failed("the salt or the output is missing"));
@@ -109,6 +124,9 @@ mod tests {
 
     #[test]
     fn what_is_no_hash_is_an_error() {
-        assert!(verify(&password("x"), &"not a hash".to_owned().into(), &mut Memory::default()).is_err());
+        assert!(
+            verify(&password("x"), &"not a hash".to_owned().into(), &mut Memory::default())
+                .is_err()
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Passwords at rest. Services hash off the runtime, a few at a time: each hash takes tens of milliseconds of a core and
-//! 19 MiB.
+//! Passwords at rest. Services hash off the runtime, a few at a time: each hash takes tens of
+//! milliseconds of a core and 19 MiB.
 
 mod hash;
 
@@ -58,7 +58,10 @@ pub struct Slot {
 
 impl PasswordHasher {
     /// One slot for each core, at most 4.
-    #[expect(clippy::new_without_default, reason = "a new hasher has slots of its own, which is no default")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a new hasher has slots of its own, which is no default"
+    )]
     pub fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -84,9 +87,13 @@ impl PasswordHasher {
 }
 
 impl Slot {
-    /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same time: how long it
-    /// takes does not tell whether an account exists.
-    pub async fn check(self, password: Password, hash: Option<PasswordHash>) -> Result<bool, HashError> {
+    /// Whether the password is the one of `hash`. Without a hash the answer is no, after the same
+    /// time: how long it takes does not tell whether an account exists.
+    pub async fn check(
+        self,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, HashError> {
         let decoy = self.hasher.decoy.clone();
         self.run(move |memory| {
             let verified = hash::verify(&password, hash.as_ref().unwrap_or(&decoy), memory)?;
@@ -112,8 +119,7 @@ impl Slot {
 }
 
 /// The hash of bytes that were random, with the parameters of [`passwords::hash`].
-const DECOY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$GCrnFlSnXqBXYNt8KMOZpQ$JcqLfr6lQGmYGmyOaFTAMNFHpKp7mVLgEZWkP2hJ2Lo";
+const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$GCrnFlSnXqBXYNt8KMOZpQ$JcqLfr6lQGmYGmyOaFTAMNFHpKp7mVLgEZWkP2hJ2Lo";
 
 #[cfg(test)]
 mod tests {

@@ -4,16 +4,16 @@ use sqlx::PgConnection;
 
 /// A statement of a request waits this long for a lock.
 const LOCK_LIMIT: &str = "5s";
-/// A worker's statement waits this long for a lock. Meanwhile it keeps a place from other jobs, and apalis waits with
-/// all of them; the job is tried again in any case.
+/// A worker's statement waits this long for a lock. Meanwhile it keeps a place from other jobs, and
+/// apalis waits with all of them; the job is tried again in any case.
 const WORKER_LOCK_LIMIT: &str = "500ms";
 /// A statement runs this long.
 const STATEMENT_LIMIT: &str = "30s";
 /// A transaction rests this long between two statements.
 const IDLE_IN_TRANSACTION_LIMIT: &str = "30s";
 
-/// Has the server end what a client asked for that is gone, whether it said so or not. Where the connection is a unix
-/// socket, the settings of TCP do nothing.
+/// Has the server end what a client asked for that is gone, whether it said so or not. Where the
+/// connection is a unix socket, the settings of TCP do nothing.
 const CLIENT_WATCH: &str = "SET client_connection_check_interval = '1s';
     SET tcp_keepalives_idle = 30;
     SET tcp_keepalives_interval = 10;
@@ -48,12 +48,14 @@ async fn limit_statements(connection: &mut PgConnection, lock_limit: &str) -> sq
     Ok(())
 }
 
-/// Errors after which trying again may go better (PostgreSQL, appendix A): `too_many_connections`, `lock_not_available`,
-/// `query_canceled`, `idle_in_transaction_session_timeout`, `transaction_timeout`.
+/// Errors after which trying again may go better (PostgreSQL, appendix A): `too_many_connections`,
+/// `lock_not_available`, `query_canceled`, `idle_in_transaction_session_timeout`,
+/// `transaction_timeout`.
 const PASSING: [&str; 5] = ["53300", "55P03", "57014", "25P03", "25P04"];
 /// Classes of such errors: lost connections, and a server that stops or is not up yet.
 const PASSING_CLASSES: [&str; 2] = ["08", "57P"];
-/// `duplicate_prepared_statement` and `invalid_sql_statement_name`: the session is another client's.
+/// `duplicate_prepared_statement` and `invalid_sql_statement_name`: the session is another
+/// client's.
 const FOREIGN_SESSION: [&str; 2] = ["42P05", "26000"];
 
 /// What to tell an operator whose database is behind a pooler that hands out transactions.
@@ -64,9 +66,10 @@ pub(super) const TRANSACTION_POOLING: &str = "The database is behind a connectio
 /// Whether the database is away, busy or locked, so that trying again soon makes sense.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-            true
-        }
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_) => true,
         sqlx::Error::Database(said) => said.code().is_some_and(|code| {
             PASSING.contains(&code.as_ref())
                 || PASSING_CLASSES.iter().any(|class| code.starts_with(class))

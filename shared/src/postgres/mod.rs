@@ -23,8 +23,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 /// The same for what nobody waits for, such as a migration.
 const PATIENT_ACQUIRE_LIMIT: Duration = Duration::from_secs(30);
-/// A connection that comes back to the pool with a statement under way, as of a request whose client went away, is
-/// closed after this time; the server then cancels the statement.
+/// A connection that comes back to the pool with a statement under way, as of a request whose
+/// client went away, is closed after this time; the server then cancels the statement.
 const RETURN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The schema could not be brought up to date.
@@ -41,8 +41,8 @@ pub enum SchemaError {
     Migrate(#[from] MigrateError),
 }
 
-/// Opens a pool of at most `connections` connections whose statements are limited, for what answers requests; fails
-/// soon when there is no server.
+/// Opens a pool of at most `connections` connections whose statements are limited, for what answers
+/// requests; fails soon when there is no server.
 pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
     limited(connections)
         .after_connect(|connection, _| Box::pin(limits::limit_requests(connection)))
@@ -50,9 +50,12 @@ pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Resul
         .await
 }
 
-/// As [`connect`], for a queue, which begins transactions without [`begin`]: a connection that was left inside of one is
-/// closed.
-pub async fn connect_for_queue(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
+/// As [`connect`], for a queue, which begins transactions without [`begin`]: a connection that was
+/// left inside of one is closed.
+pub async fn connect_for_queue(
+    options: PgConnectOptions,
+    connections: u32,
+) -> sqlx::Result<PgPool> {
     limited(connections)
         .after_connect(|connection, _| Box::pin(limits::limit_jobs(connection)))
         // the pool's own test, which asks only whether the server answers, is part of this one
@@ -62,8 +65,12 @@ pub async fn connect_for_queue(options: PgConnectOptions, connections: u32) -> s
         .await
 }
 
-/// Opens a pool whose statements may take as long as they need: for migrations and the command line.
-pub async fn connect_unlimited(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
+/// Opens a pool whose statements may take as long as they need: for migrations and the command
+/// line.
+pub async fn connect_unlimited(
+    options: PgConnectOptions,
+    connections: u32,
+) -> sqlx::Result<PgPool> {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(PATIENT_ACQUIRE_LIMIT)
@@ -72,7 +79,8 @@ pub async fn connect_unlimited(options: PgConnectOptions, connections: u32) -> s
         .await
 }
 
-/// A connection that can listen, outside of every pool: one that is lost takes no place in a pool with it.
+/// A connection that can listen, outside of every pool: one that is lost takes no place in a pool
+/// with it.
 async fn connect_listener(options: PgConnectOptions) -> sqlx::Result<PgListener> {
     let alone = PgPoolOptions::new()
         .max_connections(1)
@@ -94,7 +102,8 @@ fn limited(connections: u32) -> PgPoolOptions {
         .after_release(|connection, _| Box::pin(comes_back_in_time(connection)))
 }
 
-/// PgBouncer refuses settings at the start of a session that it does not know, `extra_float_digits` among them.
+/// PgBouncer refuses settings at the start of a session that it does not know, `extra_float_digits`
+/// among them.
 fn identified(options: PgConnectOptions) -> PgConnectOptions {
     options.application_name("pictier").extra_float_digits(None)
 }
@@ -113,9 +122,10 @@ async fn is_outside_of_transactions(connection: &mut PgConnection) -> sqlx::Resu
     row.try_get(0)
 }
 
-/// Begins a transaction, also if whoever asked for it gives up meanwhile, as a request whose client goes away. sqlx 0.9.0
-/// would leave the connection inside of a transaction of which it knows nothing, between the sending and the server's
-/// answer: what is done on that connection next would never be committed.
+/// Begins a transaction, also if whoever asked for it gives up meanwhile, as a request whose client
+/// goes away. sqlx 0.9.0 would leave the connection inside of a transaction of which it knows
+/// nothing, between the sending and the server's answer: what is done on that connection next would
+/// never be committed.
 #[expect(clippy::disallowed_methods, reason = "the one place that begins them")]
 pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
     let pool = pool.clone();
@@ -124,8 +134,8 @@ pub async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>
     begun.unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
-/// Brings the schema up to date: the queue's first, as our guards are triggers on its tables. Of several processes
-/// one migrates at a time, the others wait for it.
+/// Brings the schema up to date: the queue's first, as our guards are triggers on its tables. Of
+/// several processes one migrates at a time, the others wait for it.
 pub async fn migrate(pool: &PgPool) -> Result<(), SchemaError> {
     PostgresStorage::setup(pool).await?;
     MIGRATIONS.run(pool).await?;
@@ -146,10 +156,11 @@ pub async fn expect_migrated(pool: &PgPool) -> Result<(), SchemaError> {
 /// Creates the database of this name unless it is there. `maintenance` connects to another one.
 pub async fn create_database(maintenance: &PgConnectOptions, name: &str) -> sqlx::Result<()> {
     let mut connection = PgConnection::connect_with(maintenance).await?;
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
-        .bind(name)
-        .fetch_one(&mut connection)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(name)
+            .fetch_one(&mut connection)
+            .await?;
     if !exists {
         let quoted = name.replace('"', "\"\"");
         let create = AssertSqlSafe(format!("CREATE DATABASE \"{quoted}\""));
@@ -171,8 +182,8 @@ fn is_there_already(error: &sqlx::Error) -> bool {
         .is_some_and(|code| codes.contains(&code.as_ref()))
 }
 
-/// Whether the database answers within `limit`: over the pool, or over a new connection where all of the pool are in
-/// use.
+/// Whether the database answers within `limit`: over the pool, or over a new connection where all
+/// of the pool are in use.
 pub async fn answers(pool: &PgPool, limit: Duration) -> bool {
     let over_the_pool = async {
         let mut connection = pool.acquire().await?;

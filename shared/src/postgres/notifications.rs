@@ -1,5 +1,6 @@
-//! Listening for notifications of the database. LISTEN/NOTIFY is a hint: a connection can be lost without a sign, and
-//! what was notified meanwhile is lost with it. Subscribers hear when that may have happened and look for themselves.
+//! Listening for notifications of the database. LISTEN/NOTIFY is a hint: a connection can be lost
+//! without a sign, and what was notified meanwhile is lost with it. Subscribers hear when that may
+//! have happened and look for themselves.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -61,9 +62,14 @@ pub struct Subscription {
 }
 
 impl Notifications {
-    /// Listens until `stop` in a task and on a connection of its own, over any number of lost connections. The pool
-    /// says where the database is.
-    pub fn listen(pool: &PgPool, channel: &'static str, echo: EchoTest, stop: CancellationToken) -> Self {
+    /// Listens until `stop` in a task and on a connection of its own, over any number of lost
+    /// connections. The pool says where the database is.
+    pub fn listen(
+        pool: &PgPool,
+        channel: &'static str,
+        echo: EchoTest,
+        stop: CancellationToken,
+    ) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
         let listener = Listener {
             options: pool.connect_options().as_ref().clone(),

@@ -1,5 +1,6 @@
-//! Whether a connection is a session. A pooler in transaction mode hands a client another session for each transaction,
-//! and with it the settings, prepared statements and notifications of somebody else.
+//! Whether a connection is a session. A pooler in transaction mode hands a client another session
+//! for each transaction, and with it the settings, prepared statements and notifications of
+//! somebody else.
 
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ pub enum PoolerError {
     Failed(#[from] sqlx::Error),
 }
 
-/// Fails when a setting of a connection is gone once another connection holds a transaction: then the two shared a
-/// session of the server.
+/// Fails when a setting of a connection is gone once another connection holds a transaction: then
+/// the two shared a session of the server.
 pub async fn expect_sessions(options: &PgConnectOptions) -> Result<(), PoolerError> {
     let options = identified(options.clone());
     let mut first = PgConnection::connect_with(&options).await?;
@@ -33,7 +34,8 @@ pub async fn expect_sessions(options: &PgConnectOptions) -> Result<(), PoolerErr
     sqlx::raw_sql(set).execute(&mut first).await?;
     // a pooler gives the session that became free last
     sqlx::raw_sql("BEGIN").execute(&mut second).await?;
-    // with a single session on the server's side the first connection waits for the second one's transaction
+    // with a single session on the server's side the first connection waits for the second one's
+    // transaction
     let kept = tokio::time::timeout(PROBE_LIMIT, setting(&mut first)).await;
     if !matches!(kept, Ok(Ok(ref kept)) if *kept == value) {
         return match kept {

@@ -21,7 +21,8 @@ const FAILURES_OF_ADDRESS: i32 = 10;
 pub struct ClientAddress {
     /// The client's address, or that of the last known proxy.
     pub ip: IpAddr,
-    /// Whether it is that of a reverse proxy that the configuration does not name: all clients come from there.
+    /// Whether it is that of a reverse proxy that the configuration does not name: all clients come
+    /// from there.
     pub is_of_proxy: bool,
 }
 
@@ -42,8 +43,8 @@ pub async fn log_in(
     check_credentials(services, from, &username, password).await
 }
 
-/// Gives an account a new password if `current` is the one in use, and ends all its sessions. Returns the login with
-/// the new password, for a new session.
+/// Gives an account a new password if `current` is the one in use, and ends all its sessions.
+/// Returns the login with the new password, for a new session.
 pub async fn change_password(
     services: &Services,
     from: ClientAddress,
@@ -51,8 +52,8 @@ pub async fn change_password(
     current: String,
     new: String,
 ) -> Result<Login, ServiceError> {
-    let new =
-        Password::chosen(new).map_err(|invalid| ValidationError::new("new_password", invalid.message))?;
+    let new = Password::chosen(new)
+        .map_err(|invalid| ValidationError::new("new_password", invalid.message))?;
     let login = check_credentials(services, from, &user.username, current).await?;
     let is_default = new.is_default();
     let hash = services.passwords.hash(new).await?;
@@ -74,11 +75,13 @@ async fn check_credentials(
     let counters = Counters::of(services, from, Some(username));
     counters.refuse_too_many(services).await?;
     let slot = services.passwords.slot().await?;
-    // again, as others may have failed meanwhile: at most as many tries as there are slots get past the limit
+    // again, as others may have failed meanwhile: at most as many tries as there are slots get past
+    // the limit
     counters.refuse_too_many(services).await?;
     let login = match Password::typed(password) {
         Some(password) => {
-            let found = db::users::credentials(&mut *services.connection().await?, username).await?;
+            let found =
+                db::users::credentials(&mut *services.connection().await?, username).await?;
             let active = found.filter(|credentials| credentials.is_active);
             let hash = active.as_ref().map(|credentials| credentials.password_hash.clone());
             let is_right = slot.check(password, hash).await?;
@@ -107,8 +110,12 @@ impl Counters {
         let max = services.limits.login_max_failures;
         let network = network(from.ip);
         let of_address = (format!("login {network}"), max.saturating_mul(FAILURES_OF_ADDRESS));
-        let of_account = |name: &Username| (format!("login {network} {}", name.as_str().to_lowercase()), max);
-        Self { address: (!from.is_of_proxy).then_some(of_address), account: username.map(of_account) }
+        let of_account =
+            |name: &Username| (format!("login {network} {}", name.as_str().to_lowercase()), max);
+        Self {
+            address: (!from.is_of_proxy).then_some(of_address),
+            account: username.map(of_account),
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &(String, i32)> {
@@ -137,8 +144,8 @@ impl Counters {
         Ok(())
     }
 
-    /// Forgets this account's failures. The address keeps those of other accounts: the owner of one password may be
-    /// guessing others.
+    /// Forgets this account's failures. The address keeps those of other accounts: the owner of one
+    /// password may be guessing others.
     async fn forget_failures(&self, services: &Services) -> Result<(), ServiceError> {
         let mut connection = services.connection().await?;
         let mut forgotten = 0;
@@ -156,9 +163,10 @@ impl Counters {
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => v6
-            .to_ipv4_mapped()
-            .map_or_else(|| IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))), IpAddr::V4),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
+            || IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+            IpAddr::V4,
+        ),
     }
 }
 

@@ -9,7 +9,8 @@ use super::{ServiceError, Services};
 use crate::{
     db,
     domain::{
-        Actor, AuditAction, AuditObject, Image, ImageId, Thumbnail, ThumbnailState, Tier, Title, User, UserId,
+        Actor, AuditAction, AuditObject, Image, ImageId, Thumbnail, ThumbnailState, Tier, Title,
+        User, UserId,
     },
     jobs::{self, DeleteObjects, JobId},
     storage::StorageKey,
@@ -32,7 +33,8 @@ pub struct Page {
     pub continues_after: Option<ImageId>,
 }
 
-/// At most `limit` of an account's images, newest first, from the one after `before` on. Never reads the storage.
+/// At most `limit` of an account's images, newest first, from the one after `before` on. Never
+/// reads the storage.
 pub async fn list(
     services: &Services,
     user: &User,
@@ -93,10 +95,16 @@ async fn with_thumbnails(
 fn lacking(images: &[ImageId], thumbnails: &[Thumbnail], tier: &Tier) -> Vec<ImageId> {
     let wanted = tier.spec.thumbnail_heights.iter().len();
     let mut present = HashMap::<ImageId, usize>::new();
-    for thumbnail in thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok()) {
+    for thumbnail in
+        thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok())
+    {
         *present.entry(thumbnail.image).or_default() += 1;
     }
-    images.iter().copied().filter(|image| present.get(image).copied().unwrap_or_default() < wanted).collect()
+    images
+        .iter()
+        .copied()
+        .filter(|image| present.get(image).copied().unwrap_or_default() < wanted)
+        .collect()
 }
 
 /// Renames one of an account's images. Existing URLs keep working, as only their ids are read.
@@ -106,7 +114,8 @@ pub async fn rename(
     id: ImageId,
     title: &Title,
 ) -> Result<ImageWithThumbnails, ServiceError> {
-    let renamed = db::images::rename(&mut *services.connection().await?, user.id, id, title).await?;
+    let renamed =
+        db::images::rename(&mut *services.connection().await?, user.id, id, title).await?;
     renamed.ok_or(ServiceError::NotFound("image"))?;
     find(services, user, id).await
 }
@@ -122,19 +131,27 @@ pub struct Cascade {
 }
 
 /// What [`delete`] would delete.
-pub async fn cascade(services: &Services, user: &User, id: ImageId) -> Result<Cascade, ServiceError> {
+pub async fn cascade(
+    services: &Services,
+    user: &User,
+    id: ImageId,
+) -> Result<Cascade, ServiceError> {
     let mut connection = services.connection().await?;
     let image = find_owned(&mut connection, user, id).await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
-    let ready = thumbnails.iter().filter(|thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. }));
+    let ready = thumbnails
+        .iter()
+        .filter(|thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. }));
     let live_links = db::links::count_live(&mut connection, id, services.clock.now()).await?;
     Ok(Cascade { image, thumbnails: ready.count() as u64, live_links: live_links.unsigned_abs() })
 }
 
-/// Deletes one of an account's images with its thumbnails and links: the rows at once, the objects by a job.
+/// Deletes one of an account's images with its thumbnails and links: the rows at once, the objects
+/// by a job.
 pub async fn delete(services: &Services, user: &User, id: ImageId) -> Result<(), ServiceError> {
     let mut tx = services.begin().await?;
-    let image = db::images::lock(&mut tx, user.id, id).await?.ok_or(ServiceError::NotFound("image"))?;
+    let image =
+        db::images::lock(&mut tx, user.id, id).await?.ok_or(ServiceError::NotFound("image"))?;
     delete_locked(&mut tx, &image).await?;
     tx.commit().await?;
     Ok(())
@@ -148,13 +165,16 @@ pub async fn delete_of_any_owner(
 ) -> Result<u64, ServiceError> {
     let mut tx = services.begin().await?;
     let images = db::admin::images::lock(&mut tx, ids).await?;
-    // in one order, as their counts of bytes change below: two such requests could wait for each other
+    // in one order, as their counts of bytes change below: two such requests could wait for each
+    // other
     let owners: Vec<UserId> = images.iter().map(|image| image.owner).collect();
     db::admin::users::lock(&mut tx, &owners).await?;
     for image in &images {
         delete_locked(&mut tx, image).await?;
         let changes = json!({"owner": image.owner, "bytes": image.bytes});
-        services.record(&mut tx, actor, AuditAction::Delete, AuditObject::image(image), changes).await?;
+        services
+            .record(&mut tx, actor, AuditAction::Delete, AuditObject::image(image), changes)
+            .await?;
     }
     tx.commit().await?;
     Ok(images.len() as u64)
@@ -162,12 +182,14 @@ pub async fn delete_of_any_owner(
 
 async fn delete_locked(connection: &mut PgConnection, image: &Image) -> sqlx::Result<()> {
     let thumbnails = db::thumbnails::of_images(connection, &[image.id]).await?;
-    // every attempt: one may be under way or have left its object; deleting a missing object costs nothing
+    // every attempt: one may be under way or have left its object; deleting a missing object costs
+    // nothing
     let thumbnails = thumbnails.iter().flat_map(|thumbnail| {
         let attempts = thumbnail.attempt.up_to_this();
         attempts.map(|attempt| StorageKey::thumbnail(thumbnail.id, attempt, image.format))
     });
-    let keys = std::iter::once(StorageKey::original(image.original, image.format)).chain(thumbnails);
+    let keys =
+        std::iter::once(StorageKey::original(image.original, image.format)).chain(thumbnails);
     let job = DeleteObjects { keys: keys.map(|key| key.to_string()).collect() };
     db::images::delete(connection, image.id).await?;
     db::users::release_bytes(connection, image.owner, image.bytes).await?;

@@ -46,7 +46,11 @@ pub async fn retry(
 }
 
 /// Deletes jobs that no worker runs; returns how many.
-pub async fn discard(services: &Services, actor: Actor<'_>, ids: &[String]) -> Result<u64, ServiceError> {
+pub async fn discard(
+    services: &Services,
+    actor: Actor<'_>,
+    ids: &[String],
+) -> Result<u64, ServiceError> {
     let mut tx = services.begin().await?;
     let discarded = db::admin::jobs::discard(&mut tx, ids).await?;
     record(services, &mut tx, actor, AuditAction::Discard, &discarded).await?;

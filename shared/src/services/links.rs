@@ -24,7 +24,8 @@ pub async fn list(
     Ok(db::links::live_of_image(&mut connection, image, services.clock.now(), limit).await?)
 }
 
-/// Creates a link. The tier is checked before the image: without the right one does not learn which images exist.
+/// Creates a link. The tier is checked before the image: without the right one does not learn which
+/// images exist.
 pub async fn create(
     services: &Services,
     user: &User,
@@ -43,7 +44,8 @@ pub async fn create(
                 .allows_height(height)
                 .map_err(|denied| ValidationError::new("height", denied.to_string()))?;
             // a height that is new in the tier has no row until the images are listed
-            db::thumbnails::insert_missing(&mut tx, &[image], &user.tier.spec.thumbnail_heights).await?;
+            db::thumbnails::insert_missing(&mut tx, &[image], &user.tier.spec.thumbnail_heights)
+                .await?;
         }
     }
     let now = services.clock.now();
@@ -77,7 +79,8 @@ pub async fn revoke_of_any_owner(
     id: LinkId,
 ) -> Result<(), ServiceError> {
     let mut tx = services.begin().await?;
-    let revoked = db::admin::links::delete(&mut tx, id).await?.ok_or(ServiceError::NotFound("link"))?;
+    let revoked =
+        db::admin::links::delete(&mut tx, id).await?.ok_or(ServiceError::NotFound("link"))?;
     let changes = json!({
         "image": revoked.link.image, "owner": revoked.owner, "expires_at": revoked.link.expires_at,
     });

@@ -1,5 +1,5 @@
-//! Every procedure that changes something, one file a noun. JSON, pages, the command line and jobs all call these
-//! functions; none of them knows HTTP.
+//! Every procedure that changes something, one file a noun. JSON, pages, the command line and jobs
+//! all call these functions; none of them knows HTTP.
 
 pub mod accounts;
 pub mod images;

@@ -15,8 +15,8 @@ use crate::{
 /// The tier of administrators unless another is named: it includes everything.
 pub const ADMIN_TIER: &str = "Enterprise";
 
-/// Adds the built-in tiers and the first superuser to a database that has none. Returns the superuser's name if it was
-/// created.
+/// Adds the built-in tiers and the first superuser to a database that has none. Returns the
+/// superuser's name if it was created.
 pub async fn prepare(
     connection: &mut PgConnection,
     superuser: &SuperuserConfig,

@@ -1,5 +1,5 @@
-//! Thumbnails: the first request of one claims its row and enqueues its job in one transaction, so that any number of
-//! simultaneous first requests enqueue one job.
+//! Thumbnails: the first request of one claims its row and enqueues its job in one transaction, so
+//! that any number of simultaneous first requests enqueue one job.
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -14,7 +14,8 @@ use crate::{
     jobs::{self, GenerateThumbnail, JobId},
 };
 
-/// Enqueues an absent thumbnail; returns its state afterwards, which another request may have decided.
+/// Enqueues an absent thumbnail; returns its state afterwards, which another request may have
+/// decided.
 pub async fn request(services: &Services, id: ThumbnailId) -> Result<ThumbnailState, ServiceError> {
     let mut tx = services.begin().await?;
     let job = JobId::fresh();
@@ -27,11 +28,15 @@ pub async fn request(services: &Services, id: ThumbnailId) -> Result<ThumbnailSt
 }
 
 /// A thumbnail's state. A deleted one is not found.
-pub async fn state(connection: &mut PgConnection, id: ThumbnailId) -> Result<ThumbnailState, ServiceError> {
+pub async fn state(
+    connection: &mut PgConnection,
+    id: ThumbnailId,
+) -> Result<ThumbnailState, ServiceError> {
     db::thumbnails::state(connection, id).await?.ok_or(ServiceError::NotFound("file"))
 }
 
-/// Enqueues a thumbnail whose object of this attempt is missing or has another size; returns its state afterwards.
+/// Enqueues a thumbnail whose object of this attempt is missing or has another size; returns its
+/// state afterwards.
 pub async fn remake(
     services: &Services,
     id: ThumbnailId,
@@ -45,7 +50,8 @@ pub async fn remake(
     request(services, id).await
 }
 
-/// The thumbnail of this height of one of an account's images. A height that is new in the tier gets its row here.
+/// The thumbnail of this height of one of an account's images. A height that is new in the tier
+/// gets its row here.
 pub async fn find(
     services: &Services,
     user: &User,
@@ -66,7 +72,8 @@ async fn find_with(
     if let Some(thumbnail) = db::thumbnails::of_height(connection, image.id, height).await? {
         return Ok((image, thumbnail));
     }
-    db::thumbnails::insert_missing(connection, &[image.id], &user.tier.spec.thumbnail_heights).await?;
+    db::thumbnails::insert_missing(connection, &[image.id], &user.tier.spec.thumbnail_heights)
+        .await?;
     let inserted = db::thumbnails::of_height(connection, image.id, height).await?;
     Ok((image, inserted.ok_or(ServiceError::NotFound("thumbnail"))?))
 }
@@ -90,7 +97,11 @@ pub async fn retry(
 }
 
 /// Enqueues at most 1,000 thumbnails of any account that failed for this reason; returns how many.
-pub async fn retry_failed(services: &Services, actor: Actor<'_>, reason: &str) -> Result<u64, ServiceError> {
+pub async fn retry_failed(
+    services: &Services,
+    actor: Actor<'_>,
+    reason: &str,
+) -> Result<u64, ServiceError> {
     let mut tx = services.begin().await?;
     let now = services.clock.now();
     let retried = jobs::retry_failed_thumbnails(&mut tx, Some(reason), RETRY_MAX, now).await?;

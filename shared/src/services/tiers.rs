@@ -1,4 +1,5 @@
-//! Tiers. A change takes effect on the next request of the tier's accounts; nothing that they own is deleted.
+//! Tiers. A change takes effect on the next request of the tier's accounts; nothing that they own
+//! is deleted.
 
 use std::collections::HashSet;
 
@@ -12,7 +13,11 @@ use crate::{
 };
 
 /// Creates a tier. A default tier replaces the previous default.
-pub async fn create(services: &Services, actor: Actor<'_>, spec: &TierSpec) -> Result<TierId, ServiceError> {
+pub async fn create(
+    services: &Services,
+    actor: Actor<'_>,
+    spec: &TierSpec,
+) -> Result<TierId, ServiceError> {
     let mut tx = services.begin().await?;
     db::tiers::lock_changes(&mut tx).await?;
     let id = insert(services, &mut tx, actor, spec).await?;
@@ -33,7 +38,13 @@ async fn insert(
     let id = inserted.map_err(|error| name_taken(error, spec))?;
     let tier = Tier { id, spec: spec.clone() };
     services
-        .record(connection, actor, AuditAction::Create, AuditObject::tier(&tier), json!({ "after": spec }))
+        .record(
+            connection,
+            actor,
+            AuditAction::Create,
+            AuditObject::tier(&tier),
+            json!({ "after": spec }),
+        )
         .await?;
     Ok(id)
 }
@@ -47,7 +58,8 @@ pub async fn change(
 ) -> Result<(), ServiceError> {
     let mut tx = services.begin().await?;
     db::tiers::lock_changes(&mut tx).await?;
-    let before = db::admin::tiers::lock(&mut tx, id).await?.ok_or(ServiceError::NotFound("tier"))?;
+    let before =
+        db::admin::tiers::lock(&mut tx, id).await?.ok_or(ServiceError::NotFound("tier"))?;
     if before.spec.is_default && !spec.is_default {
         let rule = "New users need a tier. Make another one the default instead.";
         return Err(ValidationError::new("default", rule).into());
@@ -71,7 +83,9 @@ async fn update(
     updated.map_err(|error| name_taken(error, after))?;
     let changes = json!({"before": before.spec, "after": after});
     let tier = Tier { id: before.id, spec: after.clone() };
-    services.record(connection, actor, AuditAction::Update, AuditObject::tier(&tier), changes).await?;
+    services
+        .record(connection, actor, AuditAction::Update, AuditObject::tier(&tier), changes)
+        .await?;
     Ok(())
 }
 
@@ -84,12 +98,22 @@ pub async fn delete(services: &Services, actor: Actor<'_>, id: TierId) -> Result
         let reason = "New users get this tier. Make another one the default first.";
         return Err(ServiceError::TierInUse(reason));
     }
-    db::admin::tiers::delete(&mut tx, id).await.map_err(|error| match db::broken_constraint(&error) {
-        Some(IN_USE) => ServiceError::TierInUse("Users have this tier. Move them to another one first."),
-        _ => error.into(),
+    db::admin::tiers::delete(&mut tx, id).await.map_err(|error| {
+        match db::broken_constraint(&error) {
+            Some(IN_USE) => {
+                ServiceError::TierInUse("Users have this tier. Move them to another one first.")
+            }
+            _ => error.into(),
+        }
     })?;
     services
-        .record(&mut tx, actor, AuditAction::Delete, AuditObject::tier(&tier), json!({ "before": tier.spec }))
+        .record(
+            &mut tx,
+            actor,
+            AuditAction::Delete,
+            AuditObject::tier(&tier),
+            json!({ "before": tier.spec }),
+        )
         .await?;
     tx.commit().await?;
     Ok(())
@@ -108,14 +132,18 @@ async fn clear_default(
     };
     let after = TierSpec { is_default: false, ..before.spec.clone() };
     let changes = json!({"before": before.spec, "after": after});
-    services.record(connection, actor, AuditAction::Update, AuditObject::tier(&before), changes).await
+    services
+        .record(connection, actor, AuditAction::Update, AuditObject::tier(&before), changes)
+        .await
 }
 
 fn name_taken(error: sqlx::Error, spec: &TierSpec) -> ServiceError {
     match db::broken_constraint(&error) {
-        Some(NAME_KEY) => {
-            ValidationError::new("name", format!("There is already a tier {:?}.", spec.name.as_str())).into()
-        }
+        Some(NAME_KEY) => ValidationError::new(
+            "name",
+            format!("There is already a tier {:?}.", spec.name.as_str()),
+        )
+        .into(),
         _ => error.into(),
     }
 }
@@ -135,8 +163,12 @@ pub enum TierChange {
     Keep(TierName),
 }
 
-/// What loading a file of tiers would do, tier by tier. Tiers that it does not name stay as they are.
-pub fn plan_changes(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierChange>, ServiceError> {
+/// What loading a file of tiers would do, tier by tier. Tiers that it does not name stay as they
+/// are.
+pub fn plan_changes(
+    existing: &[Tier],
+    file: Vec<TierSpec>,
+) -> Result<Vec<TierChange>, ServiceError> {
     let mut names = HashSet::new();
     if let Some(twice) = file.iter().find(|spec| !names.insert(spec.name.clone())) {
         return Err(ServiceError::TierFile(format!(
@@ -149,7 +181,8 @@ pub fn plan_changes(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierCh
     }
     let file_has_default = file.iter().any(|spec| spec.is_default);
     let of_name = |name: &TierName| existing.iter().find(|tier| tier.spec.name == *name);
-    let lost_default = existing.iter().any(|tier| tier.spec.is_default && names.contains(&tier.spec.name));
+    let lost_default =
+        existing.iter().any(|tier| tier.spec.is_default && names.contains(&tier.spec.name));
     if lost_default && !file_has_default {
         return Err(ServiceError::TierFile("The file leaves no tier as the default.".to_owned()));
     }
@@ -161,7 +194,8 @@ pub fn plan_changes(existing: &[Tier], file: Vec<TierSpec>) -> Result<Vec<TierCh
     Ok(file.into_iter().map(change).collect())
 }
 
-/// Creates and changes the tiers of a file, if that is still what `plan` says; nobody is asked inside a transaction.
+/// Creates and changes the tiers of a file, if that is still what `plan` says; nobody is asked
+/// inside a transaction.
 pub async fn load(
     services: &Services,
     actor: Actor<'_>,
@@ -170,8 +204,7 @@ pub async fn load(
 ) -> Result<(), ServiceError> {
     let mut tx = services.begin().await?;
     if plan_changes(&db::tiers::lock_all(&mut tx).await?, file)? != plan {
-        let reason =
-            "The tiers were changed meanwhile, and nothing was changed by this command. Run it again.";
+        let reason = "The tiers were changed meanwhile, and nothing was changed by this command. Run it again.";
         return Err(ServiceError::TierFile(reason.to_owned()));
     }
     for change in plan {

@@ -1,5 +1,5 @@
-//! Uploads: the file is inspected, stored durably, and only then gets its row. A failure on the way leaves no row, and
-//! an object only with a note of its key, by which the cleanup finds it.
+//! Uploads: the file is inspected, stored durably, and only then gets its row. A failure on the way
+//! leaves no row, and an object only with a note of its key, by which the cleanup finds it.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ const MINUTE: Duration = Duration::from_mins(1);
 pub async fn count(services: &Services, user: &User) -> Result<(), ServiceError> {
     let now = services.clock.now();
     let key = format!("upload {}", user.id);
-    let reading = db::rate_limits::hit(&mut *services.connection().await?, &key, MINUTE, now).await?;
+    let reading =
+        db::rate_limits::hit(&mut *services.connection().await?, &key, MINUTE, now).await?;
     let max = services.limits.uploads_per_minute;
     if reading.hits > max {
         let retry_after = (reading.resets_at - now).num_seconds();
@@ -54,7 +55,8 @@ pub async fn store(
     services.storage.verify().await?;
     db::uploads::note(&mut *services.connection().await?, &key).await?;
     services.storage.store_spooled(&file, &key).await?;
-    // a folder that was unmounted a moment ago takes files as well, and loses them when it is mounted again
+    // a folder that was unmounted a moment ago takes files as well, and loses them when it is
+    // mounted again
     services.storage.verify_now().await?;
     let new = NewImage {
         owner: user.id,
@@ -76,7 +78,10 @@ pub async fn store(
     }
 }
 
-async fn inspect(services: &Services, file: Spooled) -> Result<(Spooled, Inspection), ServiceError> {
+async fn inspect(
+    services: &Services,
+    file: Spooled,
+) -> Result<(Spooled, Inspection), ServiceError> {
     let limits = services.limits.imaging();
     let inspecting = tokio::task::spawn_blocking(move || {
         let inspection = imaging::inspect(&mut file.open()?, &limits)?;

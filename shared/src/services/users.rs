@@ -13,7 +13,9 @@ use crate::{
         },
         users::{NewUser, USERNAME_KEY},
     },
-    domain::{Actor, AuditAction, AuditObject, Password, Tier, TierId, UserId, Username, ValidationError},
+    domain::{
+        Actor, AuditAction, AuditObject, Password, Tier, TierId, UserId, Username, ValidationError,
+    },
 };
 
 /// The fields of an account that an administrator sets.
@@ -78,7 +80,10 @@ pub async fn change(
     };
     let updated = db::admin::users::update(&mut tx, id, &change).await;
     updated.map_err(|error| broken_rule(error, &account.username))?;
-    if before.is_admin && before.is_active && db::admin::users::count_active_admins(&mut tx).await? == 0 {
+    if before.is_admin
+        && before.is_active
+        && db::admin::users::count_active_admins(&mut tx).await? == 0
+    {
         let rule = "This is the last active administrator. Create another one first.";
         return Err(ValidationError::new("is_admin", rule).into());
     }
@@ -96,7 +101,13 @@ pub async fn change(
         },
     });
     services
-        .record(&mut tx, actor, AuditAction::Update, AuditObject::user(id, &account.username), changes)
+        .record(
+            &mut tx,
+            actor,
+            AuditAction::Update,
+            AuditObject::user(id, &account.username),
+            changes,
+        )
         .await?;
     tx.commit().await?;
     Ok(())
@@ -116,20 +127,36 @@ pub async fn set_password(
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({"password": "changed", "ended_sessions": ended});
     services
-        .record(&mut tx, actor, AuditAction::SetPassword, AuditObject::user(id, &user.username), changes)
+        .record(
+            &mut tx,
+            actor,
+            AuditAction::SetPassword,
+            AuditObject::user(id, &user.username),
+            changes,
+        )
         .await?;
     tx.commit().await?;
     Ok(())
 }
 
 /// Ends all sessions of an account; returns how many there were.
-pub async fn end_sessions(services: &Services, actor: Actor<'_>, id: UserId) -> Result<u64, ServiceError> {
+pub async fn end_sessions(
+    services: &Services,
+    actor: Actor<'_>,
+    id: UserId,
+) -> Result<u64, ServiceError> {
     let mut tx = services.begin().await?;
     let user = lock(&mut tx, id).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({ "ended_sessions": ended });
     services
-        .record(&mut tx, actor, AuditAction::SignOut, AuditObject::user(id, &user.username), changes)
+        .record(
+            &mut tx,
+            actor,
+            AuditAction::SignOut,
+            AuditObject::user(id, &user.username),
+            changes,
+        )
         .await?;
     tx.commit().await?;
     Ok(ended)
@@ -145,7 +172,8 @@ pub async fn set_tier(
     let mut tx = services.begin().await?;
     let tier = find_tier(&mut tx, tier_id).await?;
     let locked = db::admin::users::lock(&mut tx, ids).await?;
-    let moved: Vec<ListedUser> = locked.into_iter().filter(|user| user.tier_id != tier_id).collect();
+    let moved: Vec<ListedUser> =
+        locked.into_iter().filter(|user| user.tier_id != tier_id).collect();
     let moved_ids: Vec<UserId> = moved.iter().map(|user| user.id).collect();
     // the tier may have been deleted since it was read
     let set = db::admin::users::set_tier(&mut tx, &moved_ids, tier_id).await;
@@ -154,7 +182,8 @@ pub async fn set_tier(
         _ => ServiceError::from(error),
     })?;
     for user in &moved {
-        let changes = json!({"before": {"tier": user.tier_name}, "after": {"tier": tier.spec.name}});
+        let changes =
+            json!({"before": {"tier": user.tier_name}, "after": {"tier": tier.spec.name}});
         let object = AuditObject::user(user.id, &user.username);
         services.record(&mut tx, actor, AuditAction::Update, object, changes).await?;
     }

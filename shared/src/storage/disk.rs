@@ -9,15 +9,21 @@ use std::{
 /// Uploads under way had names before this version.
 const SPOOL_PREFIX: &str = "upload-";
 
-/// Spooled uploads below `spool` and half-written objects below `root` that nothing has written to for `age`. The age
-/// is measured by the file system that keeps the files, so no process's clock matters.
+/// Spooled uploads below `spool` and half-written objects below `root` that nothing has written to
+/// for `age`. The age is measured by the file system that keeps the files, so no process's clock
+/// matters.
 pub(super) fn abandoned_temp_files(
     spool: &Path,
     root: Option<&Path>,
     age: Duration,
 ) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    collect(spool, written_before(spool, age)?, &|name| name.starts_with(SPOOL_PREFIX), &mut found)?;
+    collect(
+        spool,
+        written_before(spool, age)?,
+        &|name| name.starts_with(SPOOL_PREFIX),
+        &mut found,
+    )?;
     if let Some(root) = root {
         collect(root, written_before(spool, age)?, &is_staged, &mut found)?;
     }
@@ -31,9 +37,11 @@ fn written_before(folder: &Path, age: Duration) -> io::Result<SystemTime> {
     now.checked_sub(age).ok_or_else(|| io::Error::other("the age is before the start of time"))
 }
 
-/// `object_store` writes `name#1` and renames it to `name` when it is whole; its listings hide such files.
+/// `object_store` writes `name#1` and renames it to `name` when it is whole; its listings hide such
+/// files.
 fn is_staged(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    name.rsplit_once('#')
+        .is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn collect(
@@ -65,11 +73,14 @@ mod tests {
         let (spool, root) = (folder.path().join("tmp"), folder.path().join("media/originals/3f"));
         fs::create_dir_all(&spool).expect("spool");
         fs::create_dir_all(&root).expect("media");
-        for file in [spool.join("upload-x"), spool.join("other"), root.join("a.jpg"), root.join("a.jpg#1")] {
+        for file in
+            [spool.join("upload-x"), spool.join("other"), root.join("a.jpg"), root.join("a.jpg#1")]
+        {
             fs::write(file, "x").expect("a file");
         }
         let media = folder.path().join("media");
-        let mut found = abandoned_temp_files(&spool, Some(&media), Duration::ZERO).expect("a listing");
+        let mut found =
+            abandoned_temp_files(&spool, Some(&media), Duration::ZERO).expect("a listing");
         found.sort();
         assert_eq!(found, [root.join("a.jpg#1"), spool.join("upload-x")]);
         let hour = Duration::from_hours(1);

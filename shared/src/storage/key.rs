@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::domain::{Attempt, OriginalId, ThumbnailId};
 
-/// Names an object: `originals/3f/3f….jpg`, `thumbnails/a0/a0…-2.png`. The first two hexadecimal digits of the UUID
-/// keep the folders of a disk small.
+/// Names an object: `originals/3f/3f….jpg`, `thumbnails/a0/a0…-2.png`. The first two hexadecimal
+/// digits of the UUID keep the folders of a disk small.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StorageKey {
     owner: ObjectKind,
@@ -30,7 +30,8 @@ pub(super) const THUMBNAILS: &str = "thumbnails";
 /// Folders below `originals/` and `thumbnails/`.
 const SHARDS: u16 = 256;
 
-/// One of the 256 folders that hold the thumbnails whose UUID starts with the same two hexadecimal digits.
+/// One of the 256 folders that hold the thumbnails whose UUID starts with the same two hexadecimal
+/// digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard(u8);
 
@@ -42,7 +43,8 @@ impl Shard {
 
     /// All shards, each once, from this one on.
     pub fn cycle_from(self) -> impl Iterator<Item = Self> {
-        (0..SHARDS).map(move |step| Self(self.0.wrapping_add(u8::try_from(step).unwrap_or_default())))
+        (0..SHARDS)
+            .map(move |step| Self(self.0.wrapping_add(u8::try_from(step).unwrap_or_default())))
     }
 
     /// The shard after this one; the first after the last.
@@ -68,10 +70,15 @@ impl StorageKey {
         Self { owner: ObjectKind::Original(id), path: path_of(ORIGINALS, id.0, "", format) }
     }
 
-    /// The key of what one attempt at a thumbnail makes. Attempt 0, of the first edition, has no suffix.
+    /// The key of what one attempt at a thumbnail makes. Attempt 0, of the first edition, has no
+    /// suffix.
     pub fn thumbnail(id: ThumbnailId, attempt: Attempt, format: Format) -> Self {
-        let suffix = if attempt == Attempt::FIRST_EDITION { String::new() } else { format!("-{attempt}") };
-        Self { owner: ObjectKind::Thumbnail(id, attempt), path: path_of(THUMBNAILS, id.0, &suffix, format) }
+        let suffix =
+            if attempt == Attempt::FIRST_EDITION { String::new() } else { format!("-{attempt}") };
+        Self {
+            owner: ObjectKind::Thumbnail(id, attempt),
+            path: path_of(THUMBNAILS, id.0, &suffix, format),
+        }
     }
 
     /// Reads a key back from a listing; `None` for a path that is not a key.
@@ -81,8 +88,9 @@ impl StorageKey {
         let (name, extension) = file.split_once('.')?;
         let (id, suffix) = name.split_at_checked(UUID_CHARS)?;
         let id = Uuid::try_parse(id).ok()?;
-        let format =
-            [Format::Jpeg, Format::Png].into_iter().find(|format| format.extension() == extension)?;
+        let format = [Format::Jpeg, Format::Png]
+            .into_iter()
+            .find(|format| format.extension() == extension)?;
         let attempt = match suffix.strip_prefix('-') {
             Some(number) => Attempt(number.parse().ok()?),
             None => Attempt::FIRST_EDITION,
@@ -172,7 +180,11 @@ mod tests {
         assert_eq!(&numbers[..7], [250, 251, 252, 253, 254, 255, 0]);
         numbers.sort_unstable();
         assert!(numbers.into_iter().eq(0..=255));
-        let key = StorageKey::thumbnail(ThumbnailId(Uuid::from_u128(0xA7 << 120)), Attempt(1), Format::Png);
+        let key = StorageKey::thumbnail(
+            ThumbnailId(Uuid::from_u128(0xA7 << 120)),
+            Attempt(1),
+            Format::Png,
+        );
         assert!(key.to_string().starts_with(&Shard::new(0xA7).thumbnails_prefix()));
     }
 }

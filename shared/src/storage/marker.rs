@@ -52,7 +52,9 @@ impl Storage {
     pub async fn write_marker(&self, marker: Marker) -> Result<(), StorageError> {
         let json = serde_json::to_vec(&marker)
             .map_err(|error| StorageError::BadMarker { place: self.place(), error })?;
-        self.store.put(&Path::from(Marker::PATH), PutPayload::from_bytes(Bytes::from(json))).await?;
+        self.store
+            .put(&Path::from(Marker::PATH), PutPayload::from_bytes(Bytes::from(json)))
+            .await?;
         Ok(())
     }
 
@@ -62,7 +64,8 @@ impl Storage {
         let _ = self.verified.installation.set(installation);
     }
 
-    /// Fails unless the store has the marker of the expected installation. A look is trusted for a second.
+    /// Fails unless the store has the marker of the expected installation. A look is trusted for a
+    /// second.
     pub async fn verify(&self) -> Result<(), StorageError> {
         let seen = *self.verified.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.is_some_and(|seen| seen.elapsed() < TRUSTED) {

@@ -1,5 +1,5 @@
-//! Where files are: originals and thumbnails in an object store (a folder of the local disk, or S3), uploads on
-//! their way there in a spool folder of the local disk.
+//! Where files are: originals and thumbnails in an object store (a folder of the local disk, or
+//! S3), uploads on their way there in a spool folder of the local disk.
 
 mod disk;
 mod key;
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
-    aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
+    ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload,
+    RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
 use tokio::io::AsyncReadExt;
 
@@ -30,10 +30,12 @@ use crate::config::StorageConfig;
 const DISK_PART_BYTES: usize = 256 << 10;
 /// S3 takes no smaller parts but the last (Amazon S3 multipart upload limits).
 const S3_PART_BYTES: usize = 5 << 20;
-/// Files up to this size are best read in one go: each piece of a stream costs a hop between threads.
+/// Files up to this size are best read in one go: each piece of a stream costs a hop between
+/// threads.
 const SMALL_BYTES: u64 = 256 << 10;
 
-/// S3 requests that fail for a moment are sent again so often, and for so long. A longer outage is for the caller.
+/// S3 requests that fail for a moment are sent again so often, and for so long. A longer outage is
+/// for the caller.
 const S3_RETRIES: usize = 3;
 const S3_RETRY_TIME: Duration = Duration::from_secs(10);
 /// S3 gets this long to accept a connection, and to send each next piece of an answer.
@@ -49,7 +51,8 @@ pub enum StorageError {
     /// The local disk's error.
     #[error("disk: {0}")]
     Io(#[from] std::io::Error),
-    /// The marker of the installation is missing: the store is away, or another one is in its place.
+    /// The marker of the installation is missing: the store is away, or another one is in its
+    /// place.
     #[error("{place} has no {}; it is not mounted, or another store is in its place", Marker::PATH)]
     NotMarked { place: String },
     /// The store has the marker of another installation.
@@ -120,10 +123,13 @@ impl Storage {
         let Some(bucket) = &config.s3_bucket else {
             let root = config.data_dir.join("media");
             std::fs::create_dir_all(&root)?;
-            let disk = LocalFileSystem::new_with_prefix(&root)?.with_automatic_cleanup(true).with_fsync(true);
+            let disk = LocalFileSystem::new_with_prefix(&root)?
+                .with_automatic_cleanup(true)
+                .with_fsync(true);
             return Ok(Self::new(Arc::new(disk), DISK_PART_BYTES, spool, Place::Folder(root)));
         };
-        // object_store leaves the choice of the TLS provider to the process; a second call changes nothing
+        // object_store leaves the choice of the TLS provider to the process; a second call changes
+        // nothing
         let _ = rustls::crypto::ring::default_provider().install_default();
         let s3 = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
@@ -158,8 +164,13 @@ impl Storage {
         Ok(Spooled::create(&self.spool)?)
     }
 
-    /// Copies a spooled upload to its key with a part of it in memory at a time, and waits until it is durable.
-    pub async fn store_spooled(&self, upload: &Spooled, key: &StorageKey) -> Result<(), StorageError> {
+    /// Copies a spooled upload to its key with a part of it in memory at a time, and waits until it
+    /// is durable.
+    pub async fn store_spooled(
+        &self,
+        upload: &Spooled,
+        key: &StorageKey,
+    ) -> Result<(), StorageError> {
         let mut file = tokio::fs::File::from_std(upload.open()?);
         if upload.bytes() <= self.part_bytes as u64 {
             let mut bytes = Vec::with_capacity(self.part_bytes);
@@ -228,17 +239,28 @@ impl Storage {
     }
 
     /// Every thumbnail of a shard, in no order.
-    pub fn list_shard(&self, shard: Shard) -> BoxStream<'static, Result<ListedObject, StorageError>> {
+    pub fn list_shard(
+        &self,
+        shard: Shard,
+    ) -> BoxStream<'static, Result<ListedObject, StorageError>> {
         self.list_prefix(Some(&Path::from(shard.thumbnails_prefix())))
     }
 
-    fn list_prefix(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ListedObject, StorageError>> {
+    fn list_prefix(
+        &self,
+        prefix: Option<&Path>,
+    ) -> BoxStream<'static, Result<ListedObject, StorageError>> {
         let listed = |meta: object_store::ObjectMeta| ListedObject {
             path: meta.location.to_string(),
             last_modified: meta.last_modified,
         };
         let is_ours = |object: &ListedObject| std::future::ready(object.path != Marker::PATH);
-        self.store.list(prefix).map_ok(listed).map_err(StorageError::from).try_filter(is_ours).boxed()
+        self.store
+            .list(prefix)
+            .map_ok(listed)
+            .map_err(StorageError::from)
+            .try_filter(is_ours)
+            .boxed()
     }
 
     /// Temporary files that nothing has written to for `age`: what killed processes left behind.
@@ -248,8 +270,9 @@ impl Storage {
             Place::Folder(root) => Some(root.clone()),
             Place::Bucket(_) => None,
         };
-        let found =
-            tokio::task::spawn_blocking(move || disk::abandoned_temp_files(&spool, root.as_deref(), age));
+        let found = tokio::task::spawn_blocking(move || {
+            disk::abandoned_temp_files(&spool, root.as_deref(), age)
+        });
         Ok(found.await.map_err(std::io::Error::other)??)
     }
 }

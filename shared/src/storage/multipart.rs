@@ -1,5 +1,5 @@
-//! Uploads in parts, which are aborted unless they are finished: a store keeps the parts, and charges for them, until it
-//! is told.
+//! Uploads in parts, which are aborted unless they are finished: a store keeps the parts, and
+//! charges for them, until it is told.
 
 use object_store::{MultipartUpload, WriteMultipart};
 use tokio::{
@@ -130,7 +130,8 @@ mod tests {
 
     /// Gives one part and then an error.
     fn broken_reader() -> impl AsyncRead + Unpin {
-        let pieces = [Ok(bytes::Bytes::from_static(&[0; 100])), Err(io::Error::other("the disk is broken"))];
+        let pieces =
+            [Ok(bytes::Bytes::from_static(&[0; 100])), Err(io::Error::other("the disk is broken"))];
         tokio_util::io::StreamReader::new(futures::stream::iter(pieces))
     }
 }

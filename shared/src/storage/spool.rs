@@ -8,8 +8,8 @@ use std::{
 
 use tokio::io::AsyncWriteExt;
 
-/// An upload in a temporary file. The file has no name, so nothing is left of it when this is dropped or the process is
-/// killed.
+/// An upload in a temporary file. The file has no name, so nothing is left of it when this is
+/// dropped or the process is killed.
 #[derive(Debug)]
 pub struct Spooled {
     file: File,
@@ -41,7 +41,8 @@ impl Spooled {
         self.bytes
     }
 
-    /// Rewinds the file and returns another handle. All handles share one position, so only one may read.
+    /// Rewinds the file and returns another handle. All handles share one position, so only one may
+    /// read.
     pub fn open(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.rewind()?;

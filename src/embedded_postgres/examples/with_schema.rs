@@ -1,7 +1,7 @@
 //! Runs a command on a throw-away database: `with_schema COMMAND [ARGUMENT …]`.
 //!
-//! The database has the queue's schema and ours, read from `migrations/` while this runs, and is named by the
-//! command's `DATABASE_URL`. `bin/prepare-queries` is what uses it.
+//! The database has the queue's schema and ours, read from `migrations/` while this runs, and is
+//! named by the command's `DATABASE_URL`. `bin/prepare-queries` is what uses it.
 
 use std::{
     env,

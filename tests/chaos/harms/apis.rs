@@ -46,7 +46,9 @@ pub(super) async fn roll(plan: Arc<Plan>) -> Outcome {
         sleep(Duration::from_millis(random.u64(300..800))).await;
         let stopped = Instant::now();
         if !site.stop_worker().await {
-            outcome.findings.find_broken("a worker that was stopped exited with an error".to_owned());
+            outcome
+                .findings
+                .find_broken("a worker that was stopped exited with an error".to_owned());
         }
         let probe: Vec<_> = rest.pop().into_iter().collect();
         recover(&site, &probe, stopped, &mut outcome).await;
@@ -65,7 +67,8 @@ pub(super) async fn roll(plan: Arc<Plan>) -> Outcome {
     site.finish(outcome, patience(&plan)).await
 }
 
-/// No job was tried twice, and clients of a process that was stopped saw at most refused connections.
+/// No job was tried twice, and clients of a process that was stopped saw at most refused
+/// connections.
 async fn expect_order(site: &Site, outcome: &mut Outcome) {
     for (what, count) in site.front.failures() {
         if what != "connection failed" {
@@ -79,8 +82,9 @@ async fn expect_order(site: &Site, outcome: &mut Outcome) {
     .fetch_all(&site.pool)
     .await
     .expect("the jobs");
-    let lost =
-        attempts.iter().filter(|job| !["1 attempts, Done", "0 attempts, Done"].contains(&job.as_str()));
+    let lost = attempts
+        .iter()
+        .filter(|job| !["1 attempts, Done", "0 attempts, Done"].contains(&job.as_str()));
     let lost: Vec<_> = lost.map(String::as_str).collect();
     if !lost.is_empty() {
         outcome.findings.find_broken(format!("{} jobs lost an attempt", lost.len()));

@@ -13,16 +13,17 @@ const INSERT_IMAGES: &str =
     SELECT owner_id, gen_random_uuid(), 'backlog', format, width, height, bytes, now()
     FROM images, generate_series(1, $2) WHERE id = $1
     RETURNING original_id::text";
-const INSERT_THUMBNAILS: &str = "INSERT INTO thumbnails (id, image_id, height, state, job_id, requested_at)
+const INSERT_THUMBNAILS: &str =
+    "INSERT INTO thumbnails (id, image_id, height, state, job_id, requested_at)
     SELECT gen_random_uuid(), id, 200, 'pending', apalis.generate_ulid(), now()
     FROM images WHERE title = 'backlog'";
 const INSERT_JOBS: &str = "INSERT INTO apalis.jobs (id, job_type, job, max_attempts, metadata)
     SELECT job_id, 'thumbnails', convert_to(json_build_object('thumbnail', id)::text, 'UTF8'), 5, ''
     FROM thumbnails WHERE state = 'pending'";
-const COUNT_BYTES: &str =
-    "UPDATE users SET used_bytes = coalesce((SELECT sum(bytes) FROM images WHERE owner_id = users.id), 0)";
+const COUNT_BYTES: &str = "UPDATE users SET used_bytes = coalesce((SELECT sum(bytes) FROM images WHERE owner_id = users.id), 0)";
 /// Takes back what has not been started.
-const DISCARD: &str = "WITH discarded AS (DELETE FROM apalis.jobs WHERE status = 'Pending' RETURNING id)
+const DISCARD: &str =
+    "WITH discarded AS (DELETE FROM apalis.jobs WHERE status = 'Pending' RETURNING id)
     UPDATE thumbnails SET state = 'absent', job_id = NULL
     WHERE state = 'pending' AND job_id IN (SELECT id FROM discarded)";
 
@@ -36,7 +37,8 @@ pub(super) async fn wait(plan: Arc<Plan>) -> Outcome {
     let started = Instant::now();
     site.start_worker(&[]);
     site.start_worker(&[]);
-    let is_moving = format!("SELECT (({OPEN_JOBS}) <= {})::int::bigint", waiting - plan.pick(100, 5_000));
+    let is_moving =
+        format!("SELECT (({OPEN_JOBS}) <= {})::int::bigint", waiting - plan.pick(100, 5_000));
     if !site.wait_for_count(&is_moving, 1, patience(&plan)).await {
         outcome.findings.find_broken("the backlog does not get smaller".to_owned());
     }

@@ -52,7 +52,9 @@ async fn skew_by(plan: &Arc<Plan>, skew: &str, library: &Path, mut outcome: Outc
     let late = answered.iter().filter(|answer| answer.is_none()).count();
     if late > 0 {
         let limit = NORMAL_TIME.as_secs();
-        outcome.findings.find_broken(format!("{skew}: {late} thumbnails took longer than {limit} s"));
+        outcome
+            .findings
+            .find_broken(format!("{skew}: {late} thumbnails took longer than {limit} s"));
     }
     outcome.recovery.extend(answered.into_iter().flatten());
     let linked = probes(&site, 4).await;
@@ -74,7 +76,12 @@ async fn skew_by(plan: &Arc<Plan>, skew: &str, library: &Path, mut outcome: Outc
 }
 
 /// A link to the original of each image, by whichever API is asked.
-async fn create_links(site: &Site, uploads: &[Upload], skew: &str, outcome: &mut Outcome) -> Vec<String> {
+async fn create_links(
+    site: &Site,
+    uploads: &[Upload],
+    skew: &str,
+    outcome: &mut Outcome,
+) -> Vec<String> {
     let mut links = Vec::new();
     for upload in uploads {
         let path = format!("/api/images/{}/expiring_links", upload.pk);
@@ -82,7 +89,8 @@ async fn create_links(site: &Site, uploads: &[Upload], skew: &str, outcome: &mut
         let reply = site.front.send(request, NORMAL_TIME).await;
         let created = reply.ok().filter(|reply| reply.status == StatusCode::CREATED);
         let link = created.and_then(|reply| serde_json::from_slice::<Value>(&reply.body).ok());
-        let text = link.as_ref().and_then(|link| link["link"].as_str().or_else(|| link["url"].as_str()));
+        let text =
+            link.as_ref().and_then(|link| link["link"].as_str().or_else(|| link["url"].as_str()));
         match text.and_then(|url| Some(url[url.find("/user_content")?..].to_owned())) {
             Some(path) => links.push(path),
             None => outcome.findings.find_broken(format!("{skew}: no link was created: {link:?}")),
@@ -98,11 +106,14 @@ async fn expect_live(site: &Site, links: &[String], skew: &str, when: &str, outc
             match reply {
                 Ok(reply) if reply.status == StatusCode::OK => {}
                 Ok(reply) => {
-                    outcome
-                        .findings
-                        .find_broken(format!("{skew}: a live link answers {} {when}", reply.status));
+                    outcome.findings.find_broken(format!(
+                        "{skew}: a live link answers {} {when}",
+                        reply.status
+                    ));
                 }
-                Err(_) => outcome.findings.find_broken(format!("{skew}: a live link does not answer {when}")),
+                Err(_) => outcome
+                    .findings
+                    .find_broken(format!("{skew}: a live link does not answer {when}")),
             }
         }
     }

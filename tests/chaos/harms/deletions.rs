@@ -7,7 +7,9 @@ use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::{patience, probes, recover};
-use crate::{album::Album, load::Upload, plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
+use crate::{
+    album::Album, load::Upload, plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS,
+};
 
 /// Images that are asked for and deleted at a time.
 const AT_A_TIME: usize = 6;
@@ -54,7 +56,9 @@ pub(super) async fn delete(plan: Arc<Plan>) -> Outcome {
             outcome.findings.find_broken(format!("{key} is left of a deleted image"));
         }
     }
-    outcome.notes.push(format!("{deleted} images deleted, {} objects of theirs looked for", names.len()));
+    outcome
+        .notes
+        .push(format!("{deleted} images deleted, {} objects of theirs looked for", names.len()));
     site.finish(outcome, patience(&plan)).await
 }
 

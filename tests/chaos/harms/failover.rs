@@ -18,7 +18,8 @@ use crate::{
     tcp_proxy::TcpProxy,
 };
 
-/// The primary is killed under load, its standby promoted, and the one address that everybody knows leads there.
+/// The primary is killed under load, its standby promoted, and the one address that everybody knows
+/// leads there.
 pub(super) async fn fail_over(plan: Arc<Plan>) -> Outcome {
     let setup = Setup::usual(&plan);
     let mut standby = block_in_place(|| plan.clusters.start_standby(&setup.postgres));
@@ -52,7 +53,8 @@ pub(super) async fn fail_over(plan: Arc<Plan>) -> Outcome {
 
 /// From here on a commit is acknowledged once the standby has it.
 async fn wait_for_standby(primary: &Postgres) {
-    let mut connection = PgConnection::connect(&cluster::url(primary.address())).await.expect("a connection");
+    let mut connection =
+        PgConnection::connect(&cluster::url(primary.address())).await.expect("a connection");
     for statement in [
         "ALTER SYSTEM SET synchronous_standby_names = '*'",
         "ALTER SYSTEM SET synchronous_commit = 'remote_apply'",
@@ -61,8 +63,13 @@ async fn wait_for_standby(primary: &Postgres) {
         sqlx::raw_sql(statement).execute(&mut connection).await.expect(statement);
     }
     let deadline = Instant::now() + Duration::from_secs(30);
-    let is_synchronous = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')";
-    while !sqlx::query_scalar::<_, bool>(is_synchronous).fetch_one(&mut connection).await.expect("a state") {
+    let is_synchronous =
+        "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')";
+    while !sqlx::query_scalar::<_, bool>(is_synchronous)
+        .fetch_one(&mut connection)
+        .await
+        .expect("a state")
+    {
         assert!(Instant::now() < deadline, "the standby does not follow");
         sleep(Duration::from_millis(50)).await;
     }

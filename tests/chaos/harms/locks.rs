@@ -22,7 +22,8 @@ const LATENCY_MAX: Duration = Duration::from_secs(10);
 /// After this long it is given up.
 const GIVE_UP: Duration = Duration::from_secs(45);
 
-/// Rows of images, of thumbnails and of jobs are locked, each kind of other images, while workers want them.
+/// Rows of images, of thumbnails and of jobs are locked, each kind of other images, while workers
+/// want them.
 pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
     let mut site = Site::start(&plan, "row-locks", 1, 0).await;
     let mut outcome = Outcome::default();
@@ -53,13 +54,15 @@ pub(super) async fn hold(plan: Arc<Plan>) -> Outcome {
     let late = answered.iter().filter(is_late).count();
     if late > 0 {
         let limit = LATENCY_MAX.as_secs();
-        outcome
-            .findings
-            .find_broken(format!("{late} first requests of other images took longer than {limit} s"));
+        outcome.findings.find_broken(format!(
+            "{late} first requests of other images took longer than {limit} s"
+        ));
     }
     outcome.recovery.extend(answered.into_iter().flatten());
     tokio::time::sleep_until(until).await;
-    outcome.notes.push("recovery: first requests of other images while the rows were locked".to_owned());
+    outcome
+        .notes
+        .push("recovery: first requests of other images while the rows were locked".to_owned());
     sqlx::raw_sql("ROLLBACK").execute(&mut session).await.expect("the end of the locks");
     load.stop().await;
     site.finish(outcome, patience(&plan)).await
@@ -76,7 +79,8 @@ async fn lock(site: &Site, victims: &[Upload]) -> PgConnection {
     ];
     for (statement, images) in statements.into_iter().zip(victims.chunks(LOCKED)) {
         let images: Vec<i64> = images.iter().map(|image| image.pk).collect();
-        let locked = sqlx::query(statement).bind(images).fetch_all(&mut session).await.expect("locks");
+        let locked =
+            sqlx::query(statement).bind(images).fetch_all(&mut session).await.expect("locks");
         assert!(!locked.is_empty(), "nothing was locked by {statement}");
     }
     session

@@ -106,8 +106,9 @@ impl SmallDisk {
 
     /// Leaves a little room.
     fn fill(&self) {
-        let free =
-            rustix::fs::statvfs(self.path()).map(|disk| disk.f_bavail * disk.f_frsize).unwrap_or_default();
+        let free = rustix::fs::statvfs(self.path())
+            .map(|disk| disk.f_bavail * disk.f_frsize)
+            .unwrap_or_default();
         let free = usize::try_from(free).unwrap_or(DISK_BYTES);
         let filled = fs::write(self.ballast(), vec![1; free.saturating_sub(LEFT_BYTES)]);
         // an upload that came first took what was to be left

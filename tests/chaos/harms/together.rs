@@ -34,14 +34,18 @@ pub(super) async fn together(plan: Arc<Plan>, harm: &'static str, workers: usize
     stream::iter(asks).buffer_unordered(AT_A_TIME).collect::<Vec<()>>().await;
     let late = probes(&site, 5).await;
     recover(&site, &late, Instant::now(), &mut outcome).await;
-    let settled =
-        site.wait_for_count("SELECT count(*) FROM thumbnails WHERE state = 'pending'", 0, patience(&plan));
+    let settled = site.wait_for_count(
+        "SELECT count(*) FROM thumbnails WHERE state = 'pending'",
+        0,
+        patience(&plan),
+    );
     settled.await;
     note_doubles(&site, &mut outcome).await;
     site.finish(outcome, patience(&plan)).await
 }
 
-/// How often a thumbnail was made more than once, and how many rows and objects do not agree on a size.
+/// How often a thumbnail was made more than once, and how many rows and objects do not agree on a
+/// size.
 async fn note_doubles(site: &Site, outcome: &mut Outcome) {
     let said = site.said();
     let made: Vec<&str> = said
@@ -73,13 +77,19 @@ pub(super) async fn stampede(plan: Arc<Plan>) -> Outcome {
         let mut bodies = BTreeSet::new();
         for reply in replies {
             match reply {
-                Ok(reply) if reply.status == StatusCode::OK => drop(bodies.insert(sha(&reply.body))),
-                Ok(reply) => outcome.findings.find_broken(format!("a request got {}", reply.status)),
+                Ok(reply) if reply.status == StatusCode::OK => {
+                    bodies.insert(sha(&reply.body));
+                }
+                Ok(reply) => {
+                    outcome.findings.find_broken(format!("a request got {}", reply.status));
+                }
                 Err(_) => outcome.findings.find_broken("a request got no answer".to_owned()),
             }
         }
         if bodies.len() != 1 {
-            outcome.findings.find_wrong(format!("the requests got {} different files", bodies.len()));
+            outcome
+                .findings
+                .find_wrong(format!("the requests got {} different files", bodies.len()));
         }
     }
     let completed = site.count("SELECT count(*) FROM completions").await;

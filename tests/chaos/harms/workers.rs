@@ -38,7 +38,8 @@ pub(super) async fn kill(plan: Arc<Plan>) -> Outcome {
     site.finish(outcome, patience(&plan)).await
 }
 
-/// A worker stands still in the middle of jobs, long enough to count as dead, and then goes on with them.
+/// A worker stands still in the middle of jobs, long enough to count as dead, and then goes on with
+/// them.
 pub(super) async fn freeze(plan: Arc<Plan>) -> Outcome {
     let site = Site::start(&plan, "worker-frozen", 1, 2).await;
     let mut outcome = Outcome::default();
@@ -51,7 +52,8 @@ pub(super) async fn freeze(plan: Arc<Plan>) -> Outcome {
     }
     sleep(Duration::from_millis(random.u64(0..100))).await;
     site.signal_worker(0, Signal::STOP);
-    let held = site.count("SELECT count(*) FROM apalis.jobs WHERE status IN ('Queued', 'Running')").await;
+    let held =
+        site.count("SELECT count(*) FROM apalis.jobs WHERE status IN ('Queued', 'Running')").await;
     outcome.notes.push(format!("{held} jobs were under way when the worker stood still"));
     let load = Load::start(&site.front, &plan, light(), &mut random);
     sleep(plan.pick(Duration::from_secs(25), Duration::from_mins(1))).await;

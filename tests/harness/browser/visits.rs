@@ -8,13 +8,14 @@ use super::{
 };
 
 impl Browser {
-    /// A new visitor who has logged in and sees their images; nobody where Chromium or its driver is not installed.
-    pub(crate) async fn logged_in(app: &TestApp, username: &str) -> Option<Self> {
-        let visitor = Self::start(&app.origin).await?;
+    /// A new visitor who has logged in and sees their images; nobody where Chromium or its driver
+    /// is not installed.
+    pub(crate) async fn logged_in(app: &TestApp, username: &str) -> Self {
+        let visitor = Self::start(&app.origin).await;
         visitor.open("/").await;
         visitor.log_in(username, PASSWORD).await;
         visitor.wait_for_path("/").await;
-        Some(visitor)
+        visitor
     }
 
     /// Fills in the login page and sends it.
@@ -38,12 +39,14 @@ impl Browser {
         self.choose_file("#files", &paths).await;
     }
 
-    /// Sends forms as they are from now on: the browser itself would not send what breaks a rule that it knows.
+    /// Sends forms as they are from now on: the browser itself would not send what breaks a rule
+    /// that it knows.
     pub(crate) async fn skip_validation(&self) {
         self.execute("for (const form of document.forms) form.noValidate = true").await;
     }
 
-    /// Says that the server will refuse requests of this path and query with this status: the console tells of each.
+    /// Says that the server will refuse requests of this path and query with this status: the
+    /// console tells of each.
     pub(crate) fn expect_status(&self, path: &str, status: u16) {
         let told = "Failed to load resource: the server responded with a status of";
         self.expect_log(&format!("{}{path} - {told} {status} ", self.origin));
@@ -56,7 +59,11 @@ impl Browser {
 
     /// The page was not loaded anew since it was remembered.
     pub(crate) async fn expect_same_page(&self) {
-        assert_eq!(self.execute("return window.remembered").await, true, "the page was loaded anew");
+        assert_eq!(
+            self.execute("return window.remembered").await,
+            true,
+            "the page was loaded anew"
+        );
     }
 
     /// The text of the option that is chosen in a select.

@@ -107,7 +107,9 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
     Ok(CleanedUp {
         links: in_batches!(context, |rows| db::links::delete_expired(rows, now, BATCH_ROWS)),
         sessions: in_batches!(context, |rows| db::sessions::delete_expired(rows, now, BATCH_ROWS)),
-        rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(rows, now, BATCH_ROWS)),
+        rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(
+            rows, now, BATCH_ROWS
+        )),
         jobs: in_batches!(context, |rows| db::queue::delete_ended(
             rows,
             DONE_JOB_AGE,

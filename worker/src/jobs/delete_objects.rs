@@ -19,9 +19,11 @@ impl RunnableJob for DeleteObjects {
         Duration::from_mins(1)
     }
 
-    /// Deletes the files; those that are gone already are no error. On a copy of the database the job waits.
+    /// Deletes the files; those that are gone already are no error. On a copy of the database the
+    /// job waits.
     async fn run(self, _: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
-        let keys: Vec<StorageKey> = self.keys.iter().filter_map(|key| StorageKey::parse(key)).collect();
+        let keys: Vec<StorageKey> =
+            self.keys.iter().filter_map(|key| StorageKey::parse(key)).collect();
         if keys.len() < self.keys.len() {
             tracing::error!(keys = ?self.keys, "not all of these are storage keys; the others are left alone");
         }

@@ -24,7 +24,8 @@ use crate::{
     queue::{HeldJob, JobError, Trouble},
 };
 
-/// A thumbnail's job gets so many times the CPU time of a decode, as it may be tried once more alone, on busy cores.
+/// A thumbnail's job gets so many times the CPU time of a decode, as it may be tried once more
+/// alone, on busy cores.
 const DECODE_TIMES: u32 = 4;
 /// Besides decoding, it reads and writes files: it gets this much longer.
 const FILE_TIME: Duration = Duration::from_secs(40);
@@ -38,8 +39,9 @@ impl RunnableJob for GenerateThumbnail {
         context.decode_pool.limit() * DECODE_TIMES + FILE_TIME
     }
 
-    /// Makes the thumbnail, unless it is there or no longer wanted, and with it the others of its image that wait. What
-    /// is wrong with the image is recorded and done with; only what may go better another time is an error.
+    /// Makes the thumbnail, unless it is there or no longer wanted, and with it the others of its
+    /// image that wait. What is wrong with the image is recorded and done with; only what may go
+    /// better another time is an error.
     async fn run(self, held: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
         let mut connection = context.pool.acquire().await?;
         let claimed = db::claims::claim(&mut connection, held.id, &held.worker).await?;
@@ -51,8 +53,8 @@ impl RunnableJob for GenerateThumbnail {
     }
 }
 
-/// The claim fences every write: once another worker claims the same thumbnail, this one changes no row, and deletes
-/// what it wrote.
+/// The claim fences every write: once another worker claims the same thumbnail, this one changes no
+/// row, and deletes what it wrote.
 async fn make(context: &JobContext, assignment: &Assignment) -> Result<(), JobError> {
     let started = Instant::now();
     let original = read_original(context, assignment).await?;
@@ -111,7 +113,8 @@ async fn keep(
     context.storage.verify().await?;
     context.storage.put(&claim.target, made.bytes.into()).await?;
     let mut tx = postgres::begin(&context.pool).await?;
-    // the image before the thumbnail, as a deletion of the image locks them: the other order could deadlock
+    // the image before the thumbnail, as a deletion of the image locks them: the other order could
+    // deadlock
     db::images::set_placeholder(&mut tx, image, placeholder).await?;
     let is_kept = db::claims::mark_ready(&mut tx, claim, file, context.clock.now()).await?;
     if is_kept {
@@ -119,8 +122,10 @@ async fn keep(
     } else {
         tx.rollback().await?;
         tracing::info!(thumbnail = %claim.id, attempt = %claim.attempt, "the claim was lost; nothing is kept");
-        // on a copy of the database, the original's worker may have made the same attempt and kept it
-        installation::check_ownership(&mut *context.pool.acquire().await?, &context.storage).await?;
+        // on a copy of the database, the original's worker may have made the same attempt and kept
+        // it
+        installation::check_ownership(&mut *context.pool.acquire().await?, &context.storage)
+            .await?;
         context.storage.delete(vec![claim.target.clone()]).await?;
     }
     Ok(is_kept)

@@ -1,4 +1,5 @@
-//! One job in a file. Each may run twice, or be killed at any point, and the next run sets things right.
+//! One job in a file. Each may run twice, or be killed at any point, and the next run sets things
+//! right.
 
 pub(crate) mod clean_up;
 pub(crate) mod delete_objects;
@@ -32,7 +33,9 @@ impl std::ops::Deref for JobContext {
 }
 
 /// A job that a worker runs.
-pub(crate) trait RunnableJob: Job + DeserializeOwned + Send + Sync + Unpin + 'static {
+pub(crate) trait RunnableJob:
+    Job + DeserializeOwned + Send + Sync + Unpin + 'static
+{
     /// How many run at a time in one process.
     fn concurrency(_: &JobContext) -> usize {
         1
@@ -65,12 +68,18 @@ impl Registry {
         let Self { queues, context } = self;
         let (concurrency, limit) = (J::concurrency(&context), J::time_limit(&context));
         let shared = context.clone();
-        let queues = queues.handle(concurrency, limit, move |job: J, held| job.run(held, shared.clone()));
+        let queues =
+            queues.handle(concurrency, limit, move |job: J, held| job.run(held, shared.clone()));
         Self { queues, context }
     }
 
-    /// Has a job enqueued at each tick of the schedule, in seconds since 1970, once for all processes.
-    pub(crate) fn schedule<J: RunnableJob>(self, schedule: cron::Schedule, job_of: fn(u64) -> J) -> Self {
+    /// Has a job enqueued at each tick of the schedule, in seconds since 1970, once for all
+    /// processes.
+    pub(crate) fn schedule<J: RunnableJob>(
+        self,
+        schedule: cron::Schedule,
+        job_of: fn(u64) -> J,
+    ) -> Self {
         let pool = self.context.pool.clone();
         let queues = self.queues.tick(J::QUEUE, schedule, move |tick| {
             let (job, pool) = (job_of(tick), pool.clone());

@@ -1,4 +1,5 @@
-//! Objects that no row names. Originals are never deleted for that alone, thumbnails only after two sightings.
+//! Objects that no row names. Originals are never deleted for that alone, thumbnails only after two
+//! sightings.
 
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::{Context, queue::JobError};
 
 /// Objects held against the database at a time.
 const BATCH_OBJECTS: usize = 500;
-/// One cleanup ends its search for orphans with the shard in which it has looked at so many objects.
+/// One cleanup ends its search for orphans with the shard in which it has looked at so many
+/// objects.
 const OBJECTS_PER_RUN: usize = 100_000;
 /// An upload that has been under way for so long was interrupted. Requests are far shorter.
 const ABANDONED_UPLOAD_AGE: Duration = Duration::from_hours(24);
@@ -21,13 +23,14 @@ const BATCH_UPLOADS: i64 = 100;
 /// Two sightings of an orphan are never closer than this, whatever the configuration says.
 const MIN_ORPHAN_AGE: Duration = Duration::from_hours(1);
 
-/// Deletes the originals of uploads that were interrupted; how many. An upload that still runs cannot be committed
-/// afterwards, as its note is gone.
+/// Deletes the originals of uploads that were interrupted; how many. An upload that still runs
+/// cannot be committed afterwards, as its note is gone.
 pub(super) async fn delete_abandoned_uploads(context: &Context) -> Result<u64, JobError> {
     let mut deleted = 0;
     loop {
         let mut tx = postgres::begin(&context.pool).await?;
-        let noted = db::uploads::take_abandoned(&mut tx, ABANDONED_UPLOAD_AGE, BATCH_UPLOADS).await?;
+        let noted =
+            db::uploads::take_abandoned(&mut tx, ABANDONED_UPLOAD_AGE, BATCH_UPLOADS).await?;
         let keys: Vec<_> = noted.iter().filter_map(|key| StorageKey::parse(key)).collect();
         let abandoned = db::integrity::without_row(&mut tx, keys).await?;
         deleted += abandoned.len() as u64;
@@ -39,7 +42,8 @@ pub(super) async fn delete_abandoned_uploads(context: &Context) -> Result<u64, J
     }
 }
 
-/// Deletes thumbnails' objects that no row names, after two sightings; how many. Goes on where the last cleanup ended.
+/// Deletes thumbnails' objects that no row names, after two sightings; how many. Goes on where the
+/// last cleanup ended.
 pub(super) async fn delete_orphans(context: &Context) -> Result<u64, JobError> {
     let first = db::installation::next_shard(&mut *context.pool.acquire().await?).await?;
     let (mut looked_at, mut deleted) = (0, 0);
@@ -95,7 +99,8 @@ async fn delete_seen_twice(context: &Context, due: &[String]) -> Result<u64, Job
     Ok(count)
 }
 
-/// Originals in the store that nothing in the database names. No job deletes them: somebody has to look first.
+/// Originals in the store that nothing in the database names. No job deletes them: somebody has to
+/// look first.
 pub async fn unknown_originals(context: &Context) -> Result<Vec<StorageKey>, JobError> {
     context.storage.verify_now().await?;
     let mut unknown = Vec::new();
@@ -109,7 +114,10 @@ pub async fn unknown_originals(context: &Context) -> Result<Vec<StorageKey>, Job
 }
 
 /// Deletes those of the originals that nothing in the database names by now; how many.
-pub async fn delete_unknown_originals(context: &Context, keys: Vec<StorageKey>) -> Result<usize, JobError> {
+pub async fn delete_unknown_originals(
+    context: &Context,
+    keys: Vec<StorageKey>,
+) -> Result<usize, JobError> {
     let mut deleted = 0;
     for batch in keys.chunks(BATCH_OBJECTS) {
         let mut connection = context.pool.acquire().await?;

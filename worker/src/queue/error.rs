@@ -7,8 +7,8 @@ use tokio::task::JoinError;
 
 /// A job did not succeed.
 ///
-/// The text of a transient failure starts with `transient: `, by which the guard of the jobs' table tells that it costs
-/// no attempt.
+/// The text of a transient failure starts with `transient: `, by which the guard of the jobs' table
+/// tells that it costs no attempt.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// Trouble that may pass. The job is tried again without a limit on its attempts, for a day.
@@ -47,7 +47,9 @@ pub enum Trouble {
     #[error("original: {0} is damaged in the storage")]
     OriginalDamaged(String),
     /// The image needs more memory than this machine has; another worker may have it.
-    #[error("The picture needs {needed_mib} MiB of memory, and this worker's machine has {machine_mib} MiB.")]
+    #[error(
+        "The picture needs {needed_mib} MiB of memory, and this worker's machine has {machine_mib} MiB."
+    )]
     TooLittleMemory {
         /// By the file's header.
         needed_mib: u64,
@@ -56,7 +58,8 @@ pub enum Trouble {
     /// There was no memory when it was asked for.
     #[error("There was not enough memory to decode the picture.")]
     MemoryUsedUp,
-    /// The job took longer than it may. The process may have been frozen, so that says nothing about the job.
+    /// The job took longer than it may. The process may have been frozen, so that says nothing
+    /// about the job.
     #[error("time: took longer than {} s", .0.as_secs())]
     TimedOut(Duration),
 }

@@ -6,8 +6,9 @@ use futures::FutureExt;
 
 use super::error::{JobError, Trouble};
 
-/// Runs a job within `limit`, and turns a panic and a time-out into plain errors here: the layers that apalis has for
-/// them end the worker's poll instead, and leave the job's row as if it still ran.
+/// Runs a job within `limit`, and turns a panic and a time-out into plain errors here: the layers
+/// that apalis has for them end the worker's poll instead, and leave the job's row as if it still
+/// ran.
 pub(super) async fn guarded<F>(queue: &'static str, limit: Duration, job: F) -> Result<(), JobError>
 where
     F: Future<Output = Result<(), JobError>>,
@@ -31,5 +32,6 @@ where
 /// What a panic said.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
 }

@@ -1,5 +1,6 @@
-//! The queue: apalis and apalis-postgres 1.0.0, with a guard for each of their behaviours that would lose a job, run
-//! one twice, or wait. What each guard answers stands beside it; a test fails without it.
+//! The queue: apalis and apalis-postgres 1.0.0, with a guard for each of their behaviours that
+//! would lose a job, run one twice, or wait. What each guard answers stands beside it; a test fails
+//! without it.
 
 mod error;
 mod guard;
@@ -8,7 +9,9 @@ mod wake;
 
 use std::{future::Future, time::Duration};
 
-use apalis::prelude::{BoxDynError, PollWith, TaskId, WorkerBuilder, WorkerBuilderExt, WorkerContext};
+use apalis::prelude::{
+    BoxDynError, PollWith, TaskId, WorkerBuilder, WorkerBuilderExt, WorkerContext,
+};
 use apalis_cron::{CronScheduler, Tick};
 use apalis_postgres::{Config, PostgresStorage};
 use futures::FutureExt;
@@ -31,8 +34,9 @@ use self::{
 
 /// After so many missed signs of life a worker counts as dead, and its jobs go to another.
 const MISSED_HEARTBEATS: usize = 4;
-/// Acknowledgements that apalis buffers are four for each job of a batch. At a stop nothing reads them until the last
-/// job has ended, so all jobs that run must fit. Our `get_jobs` takes one job at a time whatever the batch is.
+/// Acknowledgements that apalis buffers are four for each job of a batch. At a stop nothing reads
+/// them until the last job has ended, so all jobs that run must fit. Our `get_jobs` takes one job
+/// at a time whatever the batch is.
 const BATCH_FOR_EACH_JOB: usize = 2;
 /// The server ends a statement whose client is gone within this time, or has committed it.
 const LATE_POLL_TIME: Duration = Duration::from_millis(200);
@@ -91,7 +95,8 @@ impl Queues {
         self
     }
 
-    /// Calls `on_tick` whenever the schedule says, in every process that has it. `name` tells schedules apart.
+    /// Calls `on_tick` whenever the schedule says, in every process that has it. `name` tells
+    /// schedules apart.
     #[must_use]
     pub fn tick<H, F>(mut self, name: &str, schedule: cron::Schedule, on_tick: H) -> Self
     where
@@ -121,7 +126,8 @@ impl Queues {
         });
     }
 
-    /// Works until `stop`; then jobs that run get 25 s to end, and those that have not go back to their queues.
+    /// Works until `stop`; then jobs that run get 25 s to end, and those that have not go back to
+    /// their queues.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
         let mut workers = JoinSet::new();
         for worker in self.workers {
@@ -144,7 +150,9 @@ async fn release(pool: &PgPool, process: &str) {
     match released.await {
         Ok(0) => {}
         Ok(jobs) => tracing::info!(jobs, "returned jobs that did not end before the stop"),
-        Err(error) => tracing::warn!(%error, "cannot return jobs; other workers will take them over"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot return jobs; other workers will take them over");
+        }
     }
 }
 
@@ -160,8 +168,8 @@ where
     let config = Config::default()
         .queue(J::QUEUE)
         .batch_size(concurrency.saturating_mul(BATCH_FOR_EACH_JOB))
-        // another write for each job, which says nothing that 'Queued' does not; on a row that somebody has locked it
-        // would end the worker
+        // another write for each job, which says nothing that 'Queued' does not; on a row that
+        // somebody has locked it would end the worker
         .lock_tasks(false)
         // the default finds a dead worker's jobs after five minutes
         .heartbeat_interval(heartbeat)

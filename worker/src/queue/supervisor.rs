@@ -1,5 +1,5 @@
-//! Keeps a queue's worker running. apalis ends a worker whose poll failed, as all polls do while the database is away, and
-//! waits for ever on a connection that was lost without a sign.
+//! Keeps a queue's worker running. apalis ends a worker whose poll failed, as all polls do while
+//! the database is away, and waits for ever on a connection that was lost without a sign.
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,9 @@ impl Pulse {
     async fn stopped(&self, worker: &str) {
         loop {
             tokio::time::sleep(self.limit / 2).await;
-            let looked =
-                async { db::queue::is_silent(&mut *self.pool.acquire().await?, worker, self.limit).await };
+            let looked = async {
+                db::queue::is_silent(&mut *self.pool.acquire().await?, worker, self.limit).await
+            };
             // a database that is away says nothing about the worker; its own polls fail then
             if let Ok(Ok(true)) = tokio::time::timeout(self.limit, looked).await {
                 return;
@@ -65,11 +66,17 @@ pub(super) async fn supervise(worker: Supervised, stop: CancellationToken) {
         };
         backoff.reset_after(started.elapsed());
         if log_limit.allows() {
-            tracing::warn!(worker = worker.name, restarts, error, "a queue's worker ended; starting another");
+            tracing::warn!(
+                worker = worker.name,
+                restarts,
+                error,
+                "a queue's worker ended; starting another"
+            );
         }
         // what it ran is dropped before another starts
         drop(running);
-        let is_stopped = stop.run_until_cancelled(tokio::time::sleep(backoff.delay())).await.is_none();
+        let is_stopped =
+            stop.run_until_cancelled(tokio::time::sleep(backoff.delay())).await.is_none();
         if is_stopped {
             return;
         }

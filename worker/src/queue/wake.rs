@@ -1,5 +1,6 @@
-//! When to look for jobs. The strategies that apalis-postgres has wait up to 30 s, and lose a wake-up that comes while
-//! they poll. This one looks when a job is inserted, again shortly after, and every two seconds in any case.
+//! When to look for jobs. The strategies that apalis-postgres has wait up to 30 s, and lose a
+//! wake-up that comes while they poll. This one looks when a job is inserted, again shortly after,
+//! and every two seconds in any case.
 
 use std::{
     future::Future,
@@ -23,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 const CHANNEL: &str = "apalis::job::insert";
 /// Jobs that were due later, or whose notification was lost, are found this soon.
 const TICK: Duration = Duration::from_secs(2);
-/// A fetch that was under way when a job was committed did not see it: look again this soon after the notification.
+/// A fetch that was under way when a job was committed did not see it: look again this soon after
+/// the notification.
 const RECHECKS: [Duration; 2] = [Duration::from_millis(15), Duration::from_millis(150)];
 
 /// Hands what the one connection that listens for all queues hears to the queues of this process.

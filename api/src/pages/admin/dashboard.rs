@@ -44,5 +44,8 @@ pub(crate) async fn show_dashboard(
     let lines = recent.into_iter().map(Line::new).collect();
     drop(tx);
     let layout = visitor.layout().await?;
-    Ok(page(StatusCode::OK, &DashboardPage { layout, statistics, queues, with_default_password, lines }))
+    Ok(page(
+        StatusCode::OK,
+        &DashboardPage { layout, statistics, queues, with_default_password, lines },
+    ))
 }

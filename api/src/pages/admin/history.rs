@@ -58,7 +58,8 @@ fn described(changes: &Value) -> Vec<String> {
     let Some(fields) = object(changes) else {
         return Vec::new();
     };
-    let (before, after) = (fields.get("before").and_then(object), fields.get("after").and_then(object));
+    let (before, after) =
+        (fields.get("before").and_then(object), fields.get("after").and_then(object));
     match (before, after) {
         (None, None) => differences(&none, &fields),
         (before, after) => differences(&before.unwrap_or_default(), &after.unwrap_or_default()),
@@ -121,8 +122,9 @@ pub(crate) async fn show_history(
     let mut tx = begin_read(&state.services.pool).await?;
     let rows = Rows::of(db::admin::history::page(&mut tx, &filter, before, PAGE_ROWS + 1).await?);
     drop(tx);
-    let next =
-        rows.continues_after().map(|last| HistoryQuery { cursor: last.id.to_string(), ..query.clone() });
+    let next = rows
+        .continues_after()
+        .map(|last| HistoryQuery { cursor: last.id.to_string(), ..query.clone() });
     let kinds = AuditKind::ALL.map(|kind| (kind.name(), kind.name()));
     let history = HistoryPage {
         layout: visitor.layout().await?,

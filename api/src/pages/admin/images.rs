@@ -45,7 +45,8 @@ struct Row {
 
 impl Row {
     fn new(listed: ListedImage, thumbnails: &[Thumbnail]) -> Self {
-        let is_ready = |thumbnail: &Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
+        let is_ready =
+            |thumbnail: &Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
         Self {
             placeholder: placeholder(&listed.image),
             has_preview: thumbnails
@@ -142,7 +143,8 @@ pub(crate) async fn list_images(
     Ok(page(StatusCode::OK, &images_page))
 }
 
-/// `GET /admin/images/{pk}/preview`: the lowest thumbnail that is there, whatever the owner's tier includes.
+/// `GET /admin/images/{pk}/preview`: the lowest thumbnail that is there, whatever the owner's tier
+/// includes.
 pub(crate) async fn show_preview(
     State(state): State<AppState>,
     Administrator(_): Administrator,
@@ -157,10 +159,17 @@ pub(crate) async fn show_preview(
     });
     let no_preview = || Problem::not_found("preview");
     let (lowest, bytes) = lowest.ok_or_else(no_preview)?;
-    let served = db::thumbnails::find_with_tier(&mut connection, lowest.id).await?.ok_or_else(no_preview)?;
+    let served =
+        db::thumbnails::find_with_tier(&mut connection, lowest.id).await?.ok_or_else(no_preview)?;
     drop(connection);
-    let file =
-        FileResponse::thumbnail(lowest.id, lowest.attempt, served.format, bytes, Cache::TierGated, None);
+    let file = FileResponse::thumbnail(
+        lowest.id,
+        lowest.attempt,
+        served.format,
+        bytes,
+        Cache::TierGated,
+        None,
+    );
     file.respond(&state.services.storage, &headers).await?.ok_or_else(no_preview)
 }
 
@@ -194,9 +203,12 @@ pub(crate) async fn confirm_deletion(
     Query(selected): Query<Selected>,
 ) -> Result<Response, Problem> {
     let ids = selected.ids()?;
-    let images =
-        db::admin::images::find(&mut *state.services.connection().await?, &ids, state.services.clock.now())
-            .await?;
+    let images = db::admin::images::find(
+        &mut *state.services.connection().await?,
+        &ids,
+        state.services.clock.now(),
+    )
+    .await?;
     let sum = |of: fn(&ListedImage) -> u64| images.iter().map(of).sum();
     let delete_page = DeletePage {
         layout: visitor.layout().await?,
@@ -214,7 +226,8 @@ pub(crate) async fn delete_images(
     Administrator(visitor): Administrator,
     Form(selected): Form<Selected>,
 ) -> Result<Response, Problem> {
-    let deleted = images::delete_of_any_owner(&state.services, visitor.actor(), &selected.ids()?).await?;
+    let deleted =
+        images::delete_of_any_owner(&state.services, visitor.actor(), &selected.ids()?).await?;
     let notice = format!("Deleted {}.", format::plural(deleted, "image"));
     visitor.go(page_paths::ADMIN_IMAGES, &notice).await
 }

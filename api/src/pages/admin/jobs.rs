@@ -109,7 +109,8 @@ pub(crate) async fn list_jobs(
     let reasons = db::thumbnails::failure_reasons(&mut tx, SHOWN_REASONS).await?;
     drop(tx);
     let rows = Rows::of(jobs);
-    let next = rows.continues_after().map(|last| JobsQuery { cursor: last.id.clone(), ..query.clone() });
+    let next =
+        rows.continues_after().map(|last| JobsQuery { cursor: last.id.clone(), ..query.clone() });
     let tabs = STATES.map(|(name, label, of)| Tab {
         name,
         label,
@@ -177,7 +178,8 @@ pub(crate) async fn discard_jobs(
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
     let discarded =
-        jobs::discard(&state.services, visitor.actor(), &selected(form.ids.clone(), "job")?).await?;
+        jobs::discard(&state.services, visitor.actor(), &selected(form.ids.clone(), "job")?)
+            .await?;
     let notice = format!("Discarded {}.", format::plural(discarded, "job"));
     visitor.go(&form.back(), &notice).await
 }

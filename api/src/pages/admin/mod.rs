@@ -1,5 +1,5 @@
-//! The administrators' pages. Tables are read a page at a time, from after the last row of the page before; what is shown
-//! of them stands in the URL: filters, order and page.
+//! The administrators' pages. Tables are read a page at a time, from after the last row of the page
+//! before; what is shown of them stands in the URL: filters, order and page.
 
 pub(crate) mod dashboard;
 pub(crate) mod history;
@@ -39,7 +39,10 @@ impl FromRequestParts<AppState> for Administrator {
         if visitor.user.is_admin {
             Ok(Self(visitor))
         } else {
-            Err(Problem::new(ProblemCode::AdministratorsOnly, "Only administrators can see this page."))
+            Err(Problem::new(
+                ProblemCode::AdministratorsOnly,
+                "Only administrators can see this page.",
+            ))
         }
     }
 }
@@ -87,11 +90,19 @@ fn number(field: &str, text: &str) -> Result<Option<i64>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.trim().parse().map(Some).map_err(|_| Problem::field(field, format!("{text:?} is not a number.")))
+    text.trim()
+        .parse()
+        .map(Some)
+        .map_err(|_| Problem::field(field, format!("{text:?} is not a number.")))
 }
 
 /// A part of a query string that names one of these, which pages know by labels.
-fn one_of<T: Copy>(known: &[(&str, &str, T)], field: &str, noun: &str, name: &str) -> Result<T, Problem> {
+fn one_of<T: Copy>(
+    known: &[(&str, &str, T)],
+    field: &str,
+    noun: &str,
+    name: &str,
+) -> Result<T, Problem> {
     let found = known.iter().find(|(known, _, _)| *known == name).map(|(_, _, meant)| *meant);
     found.ok_or_else(|| Problem::field(field, format!("There is no such {noun}.")))
 }

@@ -78,21 +78,23 @@ impl TierForm {
     fn spec(&self) -> Result<TierSpec, Problem> {
         let mut fields = Fields::default();
         let name = fields.parse("name", TierName::try_from(self.name.clone()));
-        let heights = fields.parse("thumbnail_heights", self.thumbnail_heights.parse::<HeightSet>());
-        let max_upload = fields.parse("max_upload_bytes", self.max_upload_bytes.parse::<ByteCount>());
-        let quota = fields.parse("storage_quota_bytes", self.storage_quota_bytes.parse::<ByteCount>());
-        let spec =
-            name.zip(heights).zip(max_upload.zip(quota)).map(|((name, heights), (max_upload, quota))| {
-                TierSpec {
-                    name,
-                    is_default: self.default.is_some(),
-                    thumbnail_heights: heights,
-                    original_access: self.original_access.is_some(),
-                    expiring_links: self.expiring_links.is_some(),
-                    max_upload_bytes: max_upload,
-                    storage_quota_bytes: quota,
-                }
-            });
+        let heights =
+            fields.parse("thumbnail_heights", self.thumbnail_heights.parse::<HeightSet>());
+        let max_upload =
+            fields.parse("max_upload_bytes", self.max_upload_bytes.parse::<ByteCount>());
+        let quota =
+            fields.parse("storage_quota_bytes", self.storage_quota_bytes.parse::<ByteCount>());
+        let spec = name.zip(heights).zip(max_upload.zip(quota)).map(
+            |((name, heights), (max_upload, quota))| TierSpec {
+                name,
+                is_default: self.default.is_some(),
+                thumbnail_heights: heights,
+                original_access: self.original_access.is_some(),
+                expiring_links: self.expiring_links.is_some(),
+                max_upload_bytes: max_upload,
+                storage_quota_bytes: quota,
+            },
+        );
         fields.finish(spec)
     }
 }
@@ -126,7 +128,11 @@ pub(crate) async fn show_new_tier(
     show_new(&visitor, form, FormErrors::default()).await
 }
 
-async fn show_new(visitor: &Visitor, form: TierForm, errors: FormErrors) -> Result<Response, Problem> {
+async fn show_new(
+    visitor: &Visitor,
+    form: TierForm,
+    errors: FormErrors,
+) -> Result<Response, Problem> {
     let status = errors.status();
     Ok(page(status, &TierPage { layout: visitor.layout().await?, form, errors, existing: None }))
 }
@@ -138,7 +144,9 @@ pub(crate) async fn create_tier(
     Form(form): Form<TierForm>,
 ) -> Result<Response, Problem> {
     let created = match form.spec() {
-        Ok(spec) => tiers::create(&state.services, visitor.actor(), &spec).await.map_err(Problem::from),
+        Ok(spec) => {
+            tiers::create(&state.services, visitor.actor(), &spec).await.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match created {
@@ -166,7 +174,8 @@ async fn show(
     let mut tx = begin_read(&state.services.pool).await?;
     let lines = history::of_object(&mut tx, AuditKind::Tier, id).await?;
     drop(tx);
-    let (form, errors) = refused.unwrap_or_else(|| (TierForm::of(&tier.spec), FormErrors::default()));
+    let (form, errors) =
+        refused.unwrap_or_else(|| (TierForm::of(&tier.spec), FormErrors::default()));
     let status = errors.status();
     let existing = Some((tier, lines));
     Ok(page(status, &TierPage { layout: visitor.layout().await?, form, errors, existing }))
@@ -185,13 +194,18 @@ pub(crate) async fn change_tier(
     Form(form): Form<TierForm>,
 ) -> Result<Response, Problem> {
     let changed = match form.spec() {
-        Ok(spec) => tiers::change(&state.services, visitor.actor(), id, &spec).await.map_err(Problem::from),
+        Ok(spec) => {
+            tiers::change(&state.services, visitor.actor(), id, &spec).await.map_err(Problem::from)
+        }
         Err(problem) => Err(problem),
     };
     match changed {
         Ok(()) => {
             visitor
-                .go(page_paths::ADMIN_TIERS, "Saved. The change applies to its users' next requests.")
+                .go(
+                    page_paths::ADMIN_TIERS,
+                    "Saved. The change applies to its users' next requests.",
+                )
                 .await
         }
         Err(problem) => show(&state, &visitor, id, Some((form, FormErrors::of(problem)?))).await,

@@ -100,7 +100,9 @@ pub(crate) async fn list_users(
     let tiers = db::tiers::all(&mut tx).await?;
     drop(tx);
     let rows = Rows::of(rows);
-    let next = rows.continues_after().map(|last| UsersQuery { cursor: last.id.to_string(), ..query.clone() });
+    let next = rows
+        .continues_after()
+        .map(|last| UsersQuery { cursor: last.id.to_string(), ..query.clone() });
     let mut filter_tiers = Choice::list([("", "any")], &query.tier);
     filter_tiers.extend(tier_choices(&tiers, &query.tier));
     let users = UsersPage {
@@ -176,8 +178,13 @@ impl UserForm {
     }
 
     fn account(&self, fields: &mut Fields) -> Option<Account> {
-        let username = fields.parse("username", Username::try_from(self.username.trim().to_owned()));
-        let tier = self.tier.parse().map(TierId).map_err(|_| ValidationError::new("tier", "Choose a tier."));
+        let username =
+            fields.parse("username", Username::try_from(self.username.trim().to_owned()));
+        let tier = self
+            .tier
+            .parse()
+            .map(TierId)
+            .map_err(|_| ValidationError::new("tier", "Choose a tier."));
         let tier = fields.parse("tier", tier);
         Some(Account {
             username: username?,
@@ -223,7 +230,10 @@ async fn show_new(
 ) -> Result<Response, Problem> {
     let status = errors.status();
     let tiers = tier_choices(tiers, &form.tier);
-    Ok(page(status, &UserPage { layout: visitor.layout().await?, form, errors, tiers, existing: None }))
+    Ok(page(
+        status,
+        &UserPage { layout: visitor.layout().await?, form, errors, tiers, existing: None },
+    ))
 }
 
 /// `POST /admin/users/new`
@@ -275,8 +285,11 @@ async fn show(
     let lines = history::of_object(&mut tx, AuditKind::User, id).await?;
     drop(tx);
     let (form, errors) = refused.unwrap_or_else(|| (UserForm::of(&user), FormErrors::default()));
-    let status =
-        if password_errors.status() == StatusCode::OK { errors.status() } else { password_errors.status() };
+    let status = if password_errors.status() == StatusCode::OK {
+        errors.status()
+    } else {
+        password_errors.status()
+    };
     let user_page = UserPage {
         layout: visitor.layout().await?,
         tiers: tier_choices(&tiers, &form.tier),
@@ -332,7 +345,9 @@ pub(crate) async fn set_password(
     };
     match set {
         Ok(()) => {
-            visitor.go(&page_paths::admin_user(id), "Password set. The user's sessions have ended.").await
+            visitor
+                .go(&page_paths::admin_user(id), "Password set. The user's sessions have ended.")
+                .await
         }
         Err(problem) => show(&state, &visitor, id, None, FormErrors::of(problem)?).await,
     }

@@ -1,10 +1,18 @@
-//! The rows of interlaced PNG (W3C PNG specification, section 8.2), each pixel of which is added to the sum of its square.
+//! The rows of interlaced PNG (W3C PNG specification, section 8.2), each pixel of which is added to
+//! the sum of its square.
 
 use super::png::{Divisor, premultiplied};
 
 /// Of a pass: its first column and row, and how far its next ones are.
-const PASSES: [[usize; 4]; 7] =
-    [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
+const PASSES: [[usize; 4]; 7] = [
+    [0, 0, 8, 8],
+    [4, 0, 8, 8],
+    [0, 4, 4, 8],
+    [2, 0, 4, 4],
+    [0, 2, 2, 4],
+    [1, 0, 2, 2],
+    [0, 1, 1, 2],
+];
 /// The longest side of a square in px whose samples' sum fits into 16 bits.
 pub(super) const MAX_NARROW_SIDE: usize = 16;
 
@@ -34,7 +42,8 @@ pub(super) struct Squares<const CHANNELS: usize, const BYTES: usize> {
 }
 
 impl<const CHANNELS: usize, const BYTES: usize> Squares<CHANNELS, BYTES> {
-    /// For a picture of `width` × `height` px in squares of `factor` × `factor` px; none when there is no memory for it.
+    /// For a picture of `width` × `height` px in squares of `factor` × `factor` px; none when there
+    /// is no memory for it.
     pub(super) fn new(width: usize, height: usize, factor: usize) -> Option<Self> {
         let samples = width.div_ceil(factor) * height.div_ceil(factor) * CHANNELS;
         let mut sums = Vec::new();
@@ -66,7 +75,8 @@ impl<const CHANNELS: usize, const BYTES: usize> Squares<CHANNELS, BYTES> {
     /// The mean of each square, row by row, in the memory of the sums.
     pub(super) fn into_means(mut self) -> Vec<u8> {
         let factor = self.factor;
-        let (squares_wide, squares_high) = (self.width.div_ceil(factor), self.height.div_ceil(factor));
+        let (squares_wide, squares_high) =
+            (self.width.div_ceil(factor), self.height.div_ceil(factor));
         let mut at = 0;
         for y in 0..squares_high {
             let rows = factor.min(self.height - y * factor);

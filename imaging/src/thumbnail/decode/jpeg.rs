@@ -11,7 +11,8 @@ use crate::{
 
 /// What planes must have, so that the thumbnail is as good as one of the whole picture.
 struct Enough {
-    /// How many times as many means as the thumbnail's samples there must at least be in each direction; they alias most.
+    /// How many times as many means as the thumbnail's samples there must at least be in each
+    /// direction; they alias most.
     means: f64,
     /// The same of the samples of each other scale. The less was left out, the less is needed.
     samples: &'static [(Scale, f64)],
@@ -19,7 +20,8 @@ struct Enough {
     rows_of_means: f64,
     /// At 1/4 of a large picture.
     quarter_of_large: f64,
-    /// Of means that have scans of their own, as in a progressive picture, where more takes several times as long.
+    /// Of means that have scans of their own, as in a progressive picture, where more takes several
+    /// times as long.
     means_apart: f64,
 }
 
@@ -53,9 +55,11 @@ const CHROMA: Enough = Enough {
     means_apart: 0.85,
 };
 
-/// Pixels from which on a picture comes from a camera, whose pixels are less sharp than those of one that was made smaller.
+/// Pixels from which on a picture comes from a camera, whose pixels are less sharp than those of
+/// one that was made smaller.
 const LARGE_PIXELS: usize = 8_000_000;
-/// What is enough in rows of means of colour differences of a large picture that has as many of them as pixels.
+/// What is enough in rows of means of colour differences of a large picture that has as many of
+/// them as pixels.
 const CHROMA_ROWS_ENOUGH_OF_LARGE: f64 = 0.88;
 
 /// Strictly at first; a file that is whole but damaged is decoded again, as far as it makes sense.
@@ -73,7 +77,8 @@ pub(super) fn decode(
     };
     let planes = match decode(Damage::Refused) {
         Err(JpegError::Corrupt(_) | JpegError::Unsupported(_) | JpegError::Truncated) => {
-            // a file that ends too early is refused, and this is a better reason than what its decoder met
+            // a file that ends too early is refused, and this is a better reason than what its
+            // decoder met
             inspect(&mut Cursor::new(original), limits)?;
             decode(Damage::Concealed)
         }
@@ -118,12 +123,14 @@ fn scales(model: ColourModel, index: usize, part: Share, share: f64) -> Scales {
         }
         let is_enough = |&&(scale, wanted): &&(Scale, f64)| samples(side, scale) >= wanted;
         let scale = enough.samples.iter().find(is_enough).map_or(Scale::Full, |(scale, _)| *scale);
-        let is_quarter_enough = is_large && samples(side, Scale::Quarter) >= enough.quarter_of_large;
+        let is_quarter_enough =
+            is_large && samples(side, Scale::Quarter) >= enough.quarter_of_large;
         if is_quarter_enough { scale.min(Scale::Quarter) } else { scale }
     };
     let scales = Scales { horizontal: scale(part.horizontal), vertical: scale(part.vertical) };
     let is_whole = is_chroma && part.horizontal >= 1.0;
-    let wanted = if is_large && is_whole { CHROMA_ROWS_ENOUGH_OF_LARGE } else { enough.rows_of_means };
+    let wanted =
+        if is_large && is_whole { CHROMA_ROWS_ENOUGH_OF_LARGE } else { enough.rows_of_means };
     let is_of_means = scales == Scale::Eighth.into();
     let are_rows_enough = samples(part.vertical, Scale::Eighth) >= wanted;
     if !is_of_means && are_rows_enough && samples(part.horizontal, Scale::Quarter) >= wanted {

@@ -27,7 +27,8 @@ pub(super) enum Pixels {
 /// Pixels, often fewer than the picture has.
 pub(super) struct Picture {
     pub(super) pixels: DynamicImage,
-    /// How many of these pixels the picture is wide; the last ones may stand for less than the others.
+    /// How many of these pixels the picture is wide; the last ones may stand for less than the
+    /// others.
     pub(super) width: f64,
     /// How many of these pixels the picture is high, likewise.
     pub(super) height: f64,

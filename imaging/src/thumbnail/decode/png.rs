@@ -1,5 +1,5 @@
-//! PNG, row by row: each square of pixels becomes their mean, in a picture about twice as large as the thumbnail, so that
-//! the memory is that of a row and of the small picture.
+//! PNG, row by row: each square of pixels becomes their mean, in a picture about twice as large as
+//! the thumbnail, so that the memory is that of a row and of the small picture.
 
 use std::io::{Cursor, ErrorKind};
 
@@ -17,8 +17,8 @@ use crate::{
     thumbnail::{ThumbnailError, profile::Profile},
 };
 
-/// The small picture has at least so many rows for each of the thumbnail's. With fewer it would show; with more it would
-/// only take more memory.
+/// The small picture has at least so many rows for each of the thumbnail's. With fewer it would
+/// show; with more it would only take more memory.
 const ROWS_ENOUGH: f64 = 1.85;
 /// Rows of 255 that a sum of 16 bits holds.
 const MAX_ROWS_IN_SUM: usize = 257;
@@ -120,14 +120,16 @@ pub(super) fn memory_needed(width: u32, height: u32, share: f64) -> u64 {
     rows + small * if factor == 1 { 1 } else { sums }
 }
 
-/// How many pixels a square of the small picture is wide; rounded down, so that it is never smaller than wanted.
+/// How many pixels a square of the small picture is wide; rounded down, so that it is never smaller
+/// than wanted.
 fn factor(share: f64) -> usize {
     (1.0 / (share * ROWS_ENOUGH)).max(1.0) as usize
 }
 
-/// What the decoder may hold besides the picture: rows, and metadata that nobody wants. Metadata as they are stored,
-/// which it holds up to three times (a buffer that doubles, and a copy), must not fail an honest file; those that unpack
-/// to more than `max_metadata_bytes` on top are passed over by it.
+/// What the decoder may hold besides the picture: rows, and metadata that nobody wants. Metadata as
+/// they are stored, which it holds up to three times (a buffer that doubles, and a copy), must not
+/// fail an honest file; those that unpack to more than `max_metadata_bytes` on top are passed over
+/// by it.
 fn decoder_limits(original: &[u8], limits: &Limits) -> png::Limits {
     let row_bytes = u64::from(limits.max_side_px) * MAX_PIXEL_BYTES;
     let bytes = (row_bytes + 3 * original.len() as u64).saturating_add(limits.max_metadata_bytes);
@@ -160,13 +162,15 @@ fn picture(
     picture.ok_or_else(|| damaged("The picture has less samples than its size says."))
 }
 
-/// The mean of each square of `factor` × `factor` px; at the right and lower edges, of what is left of it.
+/// The mean of each square of `factor` × `factor` px; at the right and lower edges, of what is left
+/// of it.
 fn small<const CHANNELS: usize>(
     reader: &mut PngReader<'_>,
     factor: usize,
 ) -> Result<Picture, ThumbnailError> {
     let (width, height) = reader.info().size();
-    let (small_width, small_height) = (width.div_ceil(factor as u32), height.div_ceil(factor as u32));
+    let (small_width, small_height) =
+        (width.div_ceil(factor as u32), height.div_ceil(factor as u32));
     let means = match (reader.info().interlaced, factor) {
         (false, _) => shrink::<CHANNELS>(reader, factor)?,
         (true, ..=adam7::MAX_NARROW_SIDE) => shrink_interlaced::<CHANNELS, 2>(reader, factor)?,
@@ -206,8 +210,8 @@ fn shrink_interlaced<const CHANNELS: usize, const BYTES: usize>(
 ) -> Result<Vec<u8>, ThumbnailError> {
     let (width, height) = reader.info().size();
     let (width, height) = (width as usize, height as usize);
-    let mut squares =
-        Squares::<CHANNELS, BYTES>::new(width, height, factor).ok_or(ThumbnailError::OutOfMemory)?;
+    let mut squares = Squares::<CHANNELS, BYTES>::new(width, height, factor)
+        .ok_or(ThumbnailError::OutOfMemory)?;
     for place in adam7::rows(width, height) {
         let row = reader.next_row().map_err(undecodable)?;
         squares.add(place, row.ok_or_else(|| damaged("Rows of the picture are missing."))?.data());
@@ -330,10 +334,15 @@ impl Divisor {
         self.divide(sum + self.by / 2) as u8
     }
 
-    /// The quotient of a number below 256 times the divisor. The reciprocal is too large by less than 1, which makes up
-    /// less than the remainder while the product of number and divisor is below 2 to [`Self::SHIFT`].
+    /// The quotient of a number below 256 times the divisor. The reciprocal is too large by less
+    /// than 1, which makes up less than the remainder while the product of number and divisor is
+    /// below 2 to [`Self::SHIFT`].
     fn divide(&self, number: u64) -> u64 {
-        if self.by > Self::MAX { number / self.by } else { (number * self.reciprocal) >> Self::SHIFT }
+        if self.by > Self::MAX {
+            number / self.by
+        } else {
+            (number * self.reciprocal) >> Self::SHIFT
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub struct HistoryFilter {
     pub object_type: Option<String>,
 }
 
-/// At most `limit` of the actions that the filter lets through, the last first, from the one before `before` on.
+/// At most `limit` of the actions that the filter lets through, the last first, from the one before
+/// `before` on.
 pub async fn page(
     connection: &mut PgConnection,
     filter: &HistoryFilter,

@@ -63,7 +63,8 @@ impl TryFrom<ListedRow> for ListedImage {
 pub struct ImageFilter {
     /// This account's.
     pub owner: Option<UserId>,
-    /// Their titles contain this, whatever the case; of fewer than three characters, a word of them starts so.
+    /// Their titles contain this, whatever the case; of fewer than three characters, a word of them
+    /// starts so.
     pub title: Option<String>,
     pub id: Option<ImageId>,
     /// If set and true: one of their thumbnails cannot be made.
@@ -103,8 +104,8 @@ fn title_patterns(text: &str) -> (String, String) {
     (format!("{start}%"), format!("% {start}%"))
 }
 
-/// What the images of a page are chosen from. The planner only guesses how many images a condition matches, and a wrong
-/// guess makes it read all of them.
+/// What the images of a page are chosen from. The planner only guesses how many images a condition
+/// matches, and a wrong guess makes it read all of them.
 #[derive(Clone, Copy)]
 enum Source {
     /// All images.
@@ -130,7 +131,11 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    async fn fetch(&self, connection: &mut PgConnection, source: Source) -> sqlx::Result<Vec<ListedImage>> {
+    async fn fetch(
+        &self,
+        connection: &mut PgConnection,
+        source: Source,
+    ) -> sqlx::Result<Vec<ListedImage>> {
         let mut query = select(self.now);
         query.push("(SELECT i.* FROM ");
         self.push_source(&mut query, source);
@@ -195,9 +200,12 @@ impl Page<'_> {
         match self.sort {
             ImageSort::Newest => query.push(" AND i.id < ").push_bind(id),
             ImageSort::Oldest => query.push(" AND i.id > ").push_bind(id),
-            ImageSort::Largest => {
-                query.push(" AND (i.bytes, i.id) < (").push_bind(bytes).push(", ").push_bind(id).push(")")
-            }
+            ImageSort::Largest => query
+                .push(" AND (i.bytes, i.id) < (")
+                .push_bind(bytes)
+                .push(", ")
+                .push_bind(id)
+                .push(")"),
         };
     }
 
@@ -224,7 +232,8 @@ fn select(now: DateTime<Utc>) -> QueryBuilder<Postgres> {
     query
 }
 
-/// At most `limit` of the images that the filter lets through, in this order, from the one after `after` on.
+/// At most `limit` of the images that the filter lets through, in this order, from the one after
+/// `after` on.
 pub async fn page(
     connection: &mut PgConnection,
     filter: &ImageFilter,
@@ -233,7 +242,8 @@ pub async fn page(
     limit: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ListedImage>> {
-    let after = after.map(|after| Ok::<_, sqlx::Error>((signed(after.bytes)?, after.id.0))).transpose()?;
+    let after =
+        after.map(|after| Ok::<_, sqlx::Error>((signed(after.bytes)?, after.id.0))).transpose()?;
     let title = filter.title.as_deref().map(title_patterns);
     let page = Page { filter, title, sort, after, limit, now };
     if filter.has_failed_thumbnail == Some(true) {
@@ -242,7 +252,8 @@ pub async fn page(
     if page.title.is_none() {
         return page.fetch(connection, Source::All).await;
     }
-    // a frequent title fills the page from the next images; a rare one has few matches to put in order
+    // a frequent title fills the page from the next images; a rare one has few matches to put in
+    // order
     let next = page.fetch(connection, Source::Next).await?;
     if i64::try_from(next.len()).is_ok_and(|found| found >= limit) {
         return Ok(next);
@@ -281,8 +292,12 @@ pub async fn lock(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Resul
 }
 
 /// The account of this name, whatever the case.
-pub async fn owner_by_name(connection: &mut PgConnection, username: &str) -> sqlx::Result<Option<UserId>> {
-    let id = sqlx::query_scalar!("SELECT id FROM users WHERE lower(username) = lower($1)", username);
+pub async fn owner_by_name(
+    connection: &mut PgConnection,
+    username: &str,
+) -> sqlx::Result<Option<UserId>> {
+    let id =
+        sqlx::query_scalar!("SELECT id FROM users WHERE lower(username) = lower($1)", username);
     Ok(id.fetch_optional(connection).await?.map(UserId))
 }
 

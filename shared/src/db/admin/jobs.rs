@@ -1,4 +1,5 @@
-//! The queue as administrators see it, and what they do to its jobs. Times are the database's, as all of the queue's are.
+//! The queue as administrators see it, and what they do to its jobs. Times are the database's, as
+//! all of the queue's are.
 
 use std::collections::HashMap;
 
@@ -89,7 +90,8 @@ fn push_queue(query: &mut QueryBuilder<Postgres>, queue: Option<&str>) {
     }
 }
 
-/// At most `limit` jobs in a state, of one queue or all, newest first, that were enqueued before the job `before`.
+/// At most `limit` jobs in a state, of one queue or all, newest first, that were enqueued before
+/// the job `before`.
 pub async fn page(
     connection: &mut PgConnection,
     state: JobState,
@@ -135,15 +137,24 @@ fn listed(row: JobRow, state: JobState, images: &HashMap<Uuid, ImageId>) -> List
 /// The thumbnail that a job was enqueued for.
 fn thumbnail(row: &JobRow) -> Option<Uuid> {
     let is_ours = row.job_type == GenerateThumbnail::QUEUE;
-    let job: GenerateThumbnail = is_ours.then(|| serde_json::from_slice(&row.payload).ok()).flatten()?;
+    let job: GenerateThumbnail =
+        is_ours.then(|| serde_json::from_slice(&row.payload).ok()).flatten()?;
     Some(job.thumbnail.0)
 }
 
 /// The images of the jobs' thumbnails.
-async fn images(connection: &mut PgConnection, jobs: &[JobRow]) -> sqlx::Result<HashMap<Uuid, ImageId>> {
+async fn images(
+    connection: &mut PgConnection,
+    jobs: &[JobRow],
+) -> sqlx::Result<HashMap<Uuid, ImageId>> {
     let thumbnails: Vec<Uuid> = jobs.iter().filter_map(thumbnail).collect();
     let rows = sqlx::query!("SELECT id, image_id FROM thumbnails WHERE id = ANY ($1)", &thumbnails);
-    Ok(rows.fetch_all(connection).await?.into_iter().map(|row| (row.id, ImageId(row.image_id))).collect())
+    Ok(rows
+        .fetch_all(connection)
+        .await?
+        .into_iter()
+        .map(|row| (row.id, ImageId(row.image_id)))
+        .collect())
 }
 
 /// How a queue does.
@@ -170,7 +181,10 @@ pub struct QueueFigures {
 }
 
 /// How these queues do, in the order in which they are named.
-pub async fn figures(connection: &mut PgConnection, queues: &[&str]) -> sqlx::Result<Vec<QueueFigures>> {
+pub async fn figures(
+    connection: &mut PgConnection,
+    queues: &[&str],
+) -> sqlx::Result<Vec<QueueFigures>> {
     let queues: Vec<String> = queues.iter().map(|&queue| queue.to_owned()).collect();
     let rows = sqlx::query!(
         r#"WITH open AS (
@@ -238,8 +252,9 @@ pub struct ChangedJob {
     pub queue: String,
 }
 
-/// Has jobs tried again at once: those that failed, and those that were given up, which get all their attempts anew and
-/// their thumbnails with them. Which were; the caller's transaction makes it one.
+/// Has jobs tried again at once: those that failed, and those that were given up, which get all
+/// their attempts anew and their thumbnails with them. Which were; the caller's transaction makes
+/// it one.
 pub async fn retry(
     connection: &mut PgConnection,
     ids: &[String],
@@ -292,8 +307,8 @@ async fn wake(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<Vec
     Ok(rows.into_iter().map(|row| ChangedJob { id: row.id, queue: row.job_type }).collect())
 }
 
-/// As [`retry`], at most `limit` jobs of this state, of one queue or all, the oldest first; those that another
-/// transaction holds are left out. Jobs of the other states have nothing to retry.
+/// As [`retry`], at most `limit` jobs of this state, of one queue or all, the oldest first; those
+/// that another transaction holds are left out. Jobs of the other states have nothing to retry.
 pub async fn retry_all(
     connection: &mut PgConnection,
     state: JobState,
@@ -312,9 +327,12 @@ pub async fn retry_all(
     retry(connection, &ids, now).await
 }
 
-/// Deletes jobs that no worker has; thumbnails that wait for them can be asked for again. Which were; the caller's
-/// transaction makes it one.
-pub async fn discard(connection: &mut PgConnection, ids: &[String]) -> sqlx::Result<Vec<ChangedJob>> {
+/// Deletes jobs that no worker has; thumbnails that wait for them can be asked for again. Which
+/// were; the caller's transaction makes it one.
+pub async fn discard(
+    connection: &mut PgConnection,
+    ids: &[String],
+) -> sqlx::Result<Vec<ChangedJob>> {
     let ids = sqlx::query_scalar!(
         "SELECT id FROM apalis.jobs WHERE id = ANY ($1) AND status IN ('Pending', 'Failed', 'Killed')
          ORDER BY id FOR UPDATE",
@@ -327,7 +345,8 @@ pub async fn discard(connection: &mut PgConnection, ids: &[String]) -> sqlx::Res
     )
     .execute(&mut *connection)
     .await?;
-    let rows = sqlx::query!("DELETE FROM apalis.jobs WHERE id = ANY ($1) RETURNING id, job_type", &ids);
+    let rows =
+        sqlx::query!("DELETE FROM apalis.jobs WHERE id = ANY ($1) RETURNING id, job_type", &ids);
     let rows = rows.fetch_all(connection).await?;
     Ok(rows.into_iter().map(|row| ChangedJob { id: row.id, queue: row.job_type }).collect())
 }

@@ -60,7 +60,8 @@ pub struct LinkCursor {
     pub id: LinkId,
 }
 
-/// At most `limit` live links, of one account or all, the one that ends soonest first, from the one after `after` on.
+/// At most `limit` live links, of one account or all, the one that ends soonest first, from the one
+/// after `after` on.
 pub async fn page(
     connection: &mut PgConnection,
     owner: Option<UserId>,

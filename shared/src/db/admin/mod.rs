@@ -1,5 +1,5 @@
-//! What the administrators' pages show and change. Tables are read a page at a time, from after the last row of the page
-//! before, in the order of an index; large ones are not counted.
+//! What the administrators' pages show and change. Tables are read a page at a time, from after the
+//! last row of the page before, in the order of an index; large ones are not counted.
 
 pub mod history;
 pub mod images;
@@ -20,16 +20,17 @@ pub struct Count {
     pub is_estimate: bool,
 }
 
-/// Plans the statements of this transaction for their values, which whoever reads pages does first: a filter that is not
-/// set, as in `$1 IS NULL OR tier_id = $1`, then costs nothing, and one that is set finds its index. Outside a
-/// transaction it does nothing.
+/// Plans the statements of this transaction for their values, which whoever reads pages does first:
+/// a filter that is not set, as in `$1 IS NULL OR tier_id = $1`, then costs nothing, and one that
+/// is set finds its index. Outside a transaction it does nothing.
 pub async fn plan_for_values(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("SET LOCAL plan_cache_mode = force_custom_plan").execute(connection).await?;
     Ok(())
 }
 
-/// A [`Count`] of the rows of a table that meet a condition: exact up to 10,000, then the planner's number of all the
-/// table's rows; exact once more where there is none, as nobody has analysed the table.
+/// A [`Count`] of the rows of a table that meet a condition: exact up to 10,000, then the planner's
+/// number of all the table's rows; exact once more where there is none, as nobody has analysed the
+/// table.
 macro_rules! count_rows {
     ($connection:expr, $table:tt, $condition:tt $(, $argument:expr)*) => {{
         let counted = sqlx::query!(
@@ -57,7 +58,10 @@ macro_rules! count_rows {
 use count_rows;
 
 /// The rows of a query, converted.
-async fn fetch<R, T>(mut query: QueryBuilder<Postgres>, connection: &mut PgConnection) -> sqlx::Result<Vec<T>>
+async fn fetch<R, T>(
+    mut query: QueryBuilder<Postgres>,
+    connection: &mut PgConnection,
+) -> sqlx::Result<Vec<T>>
 where
     R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     T: TryFrom<R, Error = sqlx::Error>,
@@ -66,8 +70,8 @@ where
     rows.into_iter().map(T::try_from).collect()
 }
 
-/// The columns that a list is ordered by and continued after, all in one direction. Each column has the start of a query
-/// for its value in the row with an id; the id itself needs none.
+/// The columns that a list is ordered by and continued after, all in one direction. Each column has
+/// the start of a query for its value in the row with an id; the id itself needs none.
 struct Keyset {
     columns: &'static [(&'static str, &'static str)],
     is_descending: bool,
@@ -100,7 +104,8 @@ impl Keyset {
 
     fn push_order(&self, query: &mut QueryBuilder<Postgres>) {
         let direction = if self.is_descending { " DESC" } else { "" };
-        let columns: Vec<_> = self.columns.iter().map(|(column, _)| format!("{column}{direction}")).collect();
+        let columns: Vec<_> =
+            self.columns.iter().map(|(column, _)| format!("{column}{direction}")).collect();
         query.push(" ORDER BY ").push(columns.join(", "));
     }
 }

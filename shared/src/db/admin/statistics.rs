@@ -57,7 +57,9 @@ async fn live_links(connection: &mut PgConnection, now: DateTime<Utc>) -> sqlx::
 
 /// Of the accounts, which are fewer than the images.
 async fn original_bytes(connection: &mut PgConnection) -> sqlx::Result<u64> {
-    let bytes = sqlx::query_scalar!(r#"SELECT coalesce(sum(used_bytes), 0)::bigint AS "bytes!" FROM users"#);
+    let bytes = sqlx::query_scalar!(
+        r#"SELECT coalesce(sum(used_bytes), 0)::bigint AS "bytes!" FROM users"#
+    );
     unsigned(bytes.fetch_one(connection).await?)
 }
 

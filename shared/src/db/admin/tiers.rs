@@ -75,8 +75,11 @@ pub async fn users_of(
     id: TierId,
     limit: i64,
 ) -> sqlx::Result<Vec<(UserId, Username)>> {
-    let rows =
-        sqlx::query!("SELECT id, username FROM users WHERE tier_id = $1 ORDER BY id LIMIT $2", id.0, limit);
+    let rows = sqlx::query!(
+        "SELECT id, username FROM users WHERE tier_id = $1 ORDER BY id LIMIT $2",
+        id.0,
+        limit
+    );
     let rows = rows.fetch_all(connection).await?;
     let user = |id, name| Ok((UserId(id), Username::try_from(name).map_err(undecodable)?));
     rows.into_iter().map(|row| user(row.id, row.username)).collect()

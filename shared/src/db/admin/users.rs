@@ -88,7 +88,8 @@ pub enum UserSort {
 impl UserSort {
     fn keyset(self) -> Keyset {
         const ID: (&str, &str) = ("u.id", "");
-        const NAME: (&str, &str) = ("lower(u.username)", "SELECT lower(username) FROM users WHERE id = ");
+        const NAME: (&str, &str) =
+            ("lower(u.username)", "SELECT lower(username) FROM users WHERE id = ");
         const USED: (&str, &str) = ("u.used_bytes", "SELECT used_bytes FROM users WHERE id = ");
         match self {
             Self::Newest => Keyset::descending(&[ID]),
@@ -110,7 +111,8 @@ fn select() -> QueryBuilder<Postgres> {
     )
 }
 
-/// At most `limit` of the accounts that the filter lets through, in this order, from the one after `after` on.
+/// At most `limit` of the accounts that the filter lets through, in this order, from the one after
+/// `after` on.
 pub async fn page(
     connection: &mut PgConnection,
     filter: &UserFilter,
@@ -173,7 +175,11 @@ pub struct UserChange<'a> {
 ///
 /// # Errors
 /// [`USERNAME_KEY`](crate::db::users::USERNAME_KEY) when another has this name.
-pub async fn update(connection: &mut PgConnection, id: UserId, change: &UserChange<'_>) -> sqlx::Result<()> {
+pub async fn update(
+    connection: &mut PgConnection,
+    id: UserId,
+    change: &UserChange<'_>,
+) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE users
          SET username = $2, tier_id = $3, is_admin = $4, is_active = $5,
@@ -191,7 +197,11 @@ pub async fn update(connection: &mut PgConnection, id: UserId, change: &UserChan
 }
 
 /// Moves accounts to another tier, effective on their next requests.
-pub async fn set_tier(connection: &mut PgConnection, ids: &[UserId], tier: TierId) -> sqlx::Result<()> {
+pub async fn set_tier(
+    connection: &mut PgConnection,
+    ids: &[UserId],
+    tier: TierId,
+) -> sqlx::Result<()> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     sqlx::query!("UPDATE users SET tier_id = $2 WHERE id = ANY ($1)", &ids, tier.0)
         .execute(connection)
@@ -199,8 +209,8 @@ pub async fn set_tier(connection: &mut PgConnection, ids: &[UserId], tier: TierI
     Ok(())
 }
 
-/// Lets one transaction at a time take administrators away, until it ends: two could each leave the other's as the
-/// last.
+/// Lets one transaction at a time take administrators away, until it ends: two could each leave the
+/// other's as the last.
 pub async fn lock_administrators(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtext('pictier administrators'))")
         .execute(connection)

@@ -1,9 +1,13 @@
-//! A JPEG decoder as ITU-T T.81 describes it, bit by bit and coefficient by coefficient, to hold the fast one against.
-//! It takes sound files only.
+//! A JPEG decoder as ITU-T T.81 describes it, bit by bit and coefficient by coefficient, to hold
+//! the fast one against. It takes sound files only.
+
+mod entropy;
 
 use std::{collections::HashMap, f64::consts::PI};
 
 use imaging::jpeg::Scale;
+
+use self::entropy::{Bits, Codes, Scan, dc_difference, read_band, refine_band};
 
 /// A component of a picture.
 #[derive(Default)]
@@ -16,7 +20,8 @@ pub(crate) struct Component {
     pub(crate) blocks_wide: usize,
     /// In zigzag order.
     pub(crate) blocks: Vec<[i32; 64]>,
-    /// By coefficient, how many of its bits are still unknown, for those of which a progressive scan was read.
+    /// By coefficient, how many of its bits are still unknown, for those of which a progressive
+    /// scan was read.
     unknown_bits: HashMap<usize, u8>,
 }
 
@@ -27,54 +32,6 @@ pub(crate) struct Reference {
     pub(crate) height: usize,
     pub(crate) components: Vec<Component>,
     is_progressive: bool,
-}
-
-/// By length and code.
-type Codes = HashMap<(u32, u32), u8>;
-
-/// The bits of what stands between two restart markers.
-struct Bits {
-    bytes: Vec<u8>,
-    position: usize,
-}
-
-impl Bits {
-    fn bit(&mut self) -> i32 {
-        let byte = self.bytes.get(self.position / 8).expect("no more bits than there are");
-        let bit = byte >> (7 - self.position % 8) & 1;
-        self.position += 1;
-        i32::from(bit)
-    }
-
-    fn number(&mut self, size: u8) -> i32 {
-        (0..size).fold(0, |number, _| number << 1 | self.bit())
-    }
-
-    /// EXTEND (section F.2.2.1).
-    fn signed(&mut self, size: u8) -> i32 {
-        let number = self.number(size);
-        if size > 0 && number < 1 << (size - 1) { number - (1 << size) + 1 } else { number }
-    }
-
-    fn symbol(&mut self, codes: &Codes) -> u8 {
-        let mut code = 0;
-        for length in 1..=16 {
-            code = code << 1 | self.bit().cast_unsigned();
-            if let Some(symbol) = codes.get(&(length, code)) {
-                return *symbol;
-            }
-        }
-        panic!("no such code");
-    }
-}
-
-struct Scan<'a> {
-    /// Index, DC codes, AC codes.
-    components: Vec<(usize, Option<&'a Codes>, Option<&'a Codes>)>,
-    first: usize,
-    last: usize,
-    high: u8,
-    low: u8,
 }
 
 impl Reference {
@@ -95,22 +52,29 @@ impl Reference {
             position += 2 + length;
             match marker {
                 0xDB => segment.chunks_exact(65).for_each(|table| {
-                    quantization[usize::from(table[0])] = table[1..].iter().copied().map(i32::from).collect();
+                    quantization[usize::from(table[0])] =
+                        table[1..].iter().copied().map(i32::from).collect();
                 }),
                 0xC0..=0xC2 => picture.read_frame(segment, marker == 0xC2),
                 0xC4 => read_codes(segment, &mut codes),
                 0xDD => interval = usize::from(segment[0]) << 8 | usize::from(segment[1]),
                 0xDA => {
                     for component in &mut picture.components {
-                        component.quantization.clone_from(&quantization[component.quantization_slot]);
+                        component
+                            .quantization
+                            .clone_from(&quantization[component.quantization_slot]);
                     }
                     let count = usize::from(segment[0]);
                     let components = segment[1..].chunks_exact(2).take(count).map(|entry| {
-                        let index = picture.components.iter().position(|component| component.id == entry[0]);
+                        let index = picture
+                            .components
+                            .iter()
+                            .position(|component| component.id == entry[0]);
                         let index = index.expect("a component of the frame");
                         (index, codes.get(&(entry[1] >> 4)), codes.get(&(0x10 | entry[1] & 0xF)))
                     });
-                    let &[first, last, bits] = segment[1 + count * 2..].first_chunk().expect("a selection");
+                    let &[first, last, bits] =
+                        segment[1 + count * 2..].first_chunk().expect("a selection");
                     let (first, last, high, low) =
                         (usize::from(first), usize::from(last), bits >> 4, bits & 0xF);
                     let scan = Scan { components: components.collect(), first, last, high, low };
@@ -130,7 +94,8 @@ impl Reference {
         for entry in segment[6..].chunks_exact(3) {
             let (horizontal, vertical) = (usize::from(entry[1] >> 4), usize::from(entry[1] & 0xF));
             let quantization_slot = usize::from(entry[2]);
-            let (horizontal, vertical) = if segment[5] == 1 { (1, 1) } else { (horizontal, vertical) };
+            let (horizontal, vertical) =
+                if segment[5] == 1 { (1, 1) } else { (horizontal, vertical) };
             let id = entry[0];
             self.components.push(Component {
                 id,
@@ -143,7 +108,8 @@ impl Reference {
         let (wide, high) = self.units();
         for component in &mut self.components {
             component.blocks_wide = wide * component.horizontal;
-            component.blocks = vec![[0; 64]; wide * component.horizontal * high * component.vertical];
+            component.blocks =
+                vec![[0; 64]; wide * component.horizontal * high * component.vertical];
         }
     }
 
@@ -185,14 +151,25 @@ impl Reference {
                     predictions[which] += dc_difference(&mut bits, dc);
                     block[0] = predictions[which];
                     read_band(&mut bits, block, ac, 1, 63, 0, &mut run_of_ends);
-                    assert_eq!(run_of_ends, 0, "only a progressive image ends several blocks at once");
+                    assert_eq!(
+                        run_of_ends, 0,
+                        "only a progressive image ends several blocks at once"
+                    );
                 } else if scan.first == 0 && scan.high == 0 {
                     predictions[which] += dc_difference(&mut bits, dc);
                     block[0] = predictions[which] << scan.low;
                 } else if scan.first == 0 {
                     block[0] |= bits.bit() << scan.low;
                 } else if scan.high == 0 {
-                    read_band(&mut bits, block, ac, scan.first, scan.last, scan.low, &mut run_of_ends);
+                    read_band(
+                        &mut bits,
+                        block,
+                        ac,
+                        scan.first,
+                        scan.last,
+                        scan.low,
+                        &mut run_of_ends,
+                    );
                 } else {
                     refine_band(&mut bits, block, ac, scan, &mut run_of_ends);
                 }
@@ -200,19 +177,24 @@ impl Reference {
         }
     }
 
-    /// A coefficient's first scan comes once, and each further one adds one bit (section G.1.1.1.2).
+    /// A coefficient's first scan comes once, and each further one adds one bit (section
+    /// G.1.1.1.2).
     fn check_progression(&mut self, scan: &Scan<'_>) {
         for &(index, ..) in &scan.components {
             for coefficient in scan.first..=scan.last {
                 let known = self.components[index].unknown_bits.insert(coefficient, scan.low);
-                assert_eq!(known, (scan.high > 0).then_some(scan.high), "the scans follow each other");
+                assert_eq!(
+                    known,
+                    (scan.high > 0).then_some(scan.high),
+                    "the scans follow each other"
+                );
                 assert!(scan.high == 0 || scan.low + 1 == scan.high, "a scan adds one bit");
             }
         }
     }
 
-    /// For each unit of a scan, its blocks: the number of the component in the scan, and that of the block (section
-    /// A.2).
+    /// For each unit of a scan, its blocks: the number of the component in the scan, and that of
+    /// the block (section A.2).
     fn blocks_of(&self, scan: &Scan<'_>) -> Vec<Vec<(usize, usize)>> {
         let (max_horizontal, max_vertical) = self.factors();
         let mut units = Vec::new();
@@ -238,86 +220,6 @@ impl Reference {
             units.push(blocks);
         }
         units
-    }
-}
-
-fn dc_difference(bits: &mut Bits, codes: Option<&Codes>) -> i32 {
-    let size = bits.symbol(codes.expect("a DC table"));
-    bits.signed(size)
-}
-
-/// Sections F.2.2.2 and G.1.2.2.
-fn read_band(
-    bits: &mut Bits,
-    block: &mut [i32; 64],
-    codes: Option<&Codes>,
-    first: usize,
-    last: usize,
-    low: u8,
-    run_of_ends: &mut i32,
-) {
-    if *run_of_ends > 0 {
-        *run_of_ends -= 1;
-        return;
-    }
-    let mut index = first;
-    while index <= last {
-        let symbol = bits.symbol(codes.expect("an AC table"));
-        let (run, size) = (symbol >> 4, symbol & 0xF);
-        if size == 0 && run < 15 {
-            *run_of_ends = (1 << run) - 1 + bits.number(run);
-            return;
-        }
-        index += usize::from(run);
-        block[index] = bits.signed(size) << low;
-        index += 1;
-    }
-}
-
-/// Section G.1.2.3, figure G.7.
-fn refine_band(
-    bits: &mut Bits,
-    block: &mut [i32; 64],
-    codes: Option<&Codes>,
-    scan: &Scan<'_>,
-    run_of_ends: &mut i32,
-) {
-    let step = 1 << scan.low;
-    let correct = |bits: &mut Bits, value: &mut i32| {
-        if bits.bit() == 1 {
-            *value += step * value.signum();
-        }
-    };
-    let mut index = scan.first;
-    while *run_of_ends == 0 && index <= scan.last {
-        let symbol = bits.symbol(codes.expect("an AC table"));
-        let (mut run, size) = (symbol >> 4, symbol & 0xF);
-        if size == 0 && run < 15 {
-            *run_of_ends = (1 << run) + bits.number(run);
-            break;
-        }
-        let value = if size == 0 || bits.bit() == 1 { step } else { -step };
-        while index <= scan.last {
-            if block[index] != 0 {
-                correct(bits, &mut block[index]);
-            } else if run == 0 {
-                break;
-            } else {
-                run -= 1;
-            }
-            index += 1;
-        }
-        if size > 0 {
-            block[index] = value;
-        }
-        index += 1;
-    }
-    if *run_of_ends > 0 {
-        *run_of_ends -= 1;
-        block[index..=scan.last]
-            .iter_mut()
-            .filter(|value| **value != 0)
-            .for_each(|value| correct(bits, value));
     }
 }
 
@@ -363,7 +265,8 @@ fn entropy_coded_segments(file: &[u8], mut position: usize) -> (Vec<Vec<u8>>, us
 }
 
 impl Component {
-    /// A block at a scale: the transform (section A.3.3) of the square or triangle of its lowest frequencies, not rounded.
+    /// A block at a scale: the transform (section A.3.3) of the square or triangle of its lowest
+    /// frequencies, not rounded.
     pub(crate) fn samples(&self, block: usize, scale: Scale) -> Vec<f64> {
         let side = scale.side();
         let basis = |frequency: usize, at: usize| {
@@ -378,7 +281,9 @@ impl Component {
                     continue;
                 }
                 let at = zigzag(u, v);
-                sum += f64::from(self.blocks[block][at] * self.quantization[at]) * basis(u, x) * basis(v, y);
+                sum += f64::from(self.blocks[block][at] * self.quantization[at])
+                    * basis(u, x)
+                    * basis(v, y);
             }
             samples.push((sum / 4.0 + 128.0).clamp(0.0, 255.0));
         }
@@ -389,8 +294,11 @@ impl Component {
 /// The place of a coefficient in zigzag order (figure A.6).
 fn zigzag(u: usize, v: usize) -> usize {
     let diagonal = u + v;
-    let before =
-        if diagonal < 8 { diagonal * (diagonal + 1) / 2 } else { 64 - (15 - diagonal) * (16 - diagonal) / 2 };
+    let before = if diagonal < 8 {
+        diagonal * (diagonal + 1) / 2
+    } else {
+        64 - (15 - diagonal) * (16 - diagonal) / 2
+    };
     let first = diagonal.saturating_sub(7);
     // even diagonals go up, odd ones down
     before + if diagonal.is_multiple_of(2) { u - first } else { v - first }
