@@ -14,6 +14,7 @@ mod command_line;
 mod database;
 mod embedded_postgres;
 mod expiring_links;
+mod fair_queue;
 mod front_door;
 mod harness;
 mod images;

@@ -10,6 +10,7 @@ import { showTimes } from "./times.js";
 const MARGIN = "400px";
 const MADE = 200;
 const CANNOT_BE_MADE = 422;
+const BEHIND = 503;
 
 // elements with data-awaited that are in view
 const inView = new Set();
@@ -64,6 +65,10 @@ async function ask(awaited) {
   try {
     const response = await fetch(awaited.dataset.awaited, { method: "HEAD" });
     if ([MADE, CANNOT_BE_MADE].includes(response.status)) await refresh(awaited.closest("[data-image]"));
+    if (response.status === BEHIND) {
+      const seconds = Number(response.headers.get("Retry-After")) || 1;
+      setTimeout(() => { if (inView.has(awaited)) ask(awaited); }, seconds * 1000);
+    }
   } catch {
     // the network is away: the events will open again, and with them everything is asked for anew
   }

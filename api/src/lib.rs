@@ -20,20 +20,24 @@ mod time_limits;
 mod upload_form;
 mod urls;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
 use shared::{config::HttpConfig, services::Services};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::ProblemCode;
 pub use openapi::document as openapi_document;
 
 use crate::{
-    auth::SessionWatch, connections::LimitedAcceptor, hosts::HostNames,
-    thumbnail_events::ThumbnailEvents, time_limits::DatabaseProbe, urls::UrlScheme,
+    auth::SessionWatch,
+    connections::LimitedAcceptor,
+    hosts::HostNames,
+    thumbnail_events::{ThumbnailEvents, WaitingPlaces},
+    time_limits::DatabaseProbe,
+    urls::UrlScheme,
 };
 
 /// A client that sends the head of a request more slowly, or nothing for so long, loses its
@@ -61,8 +65,7 @@ struct AppState {
     urls: UrlScheme,
     thumbnail_events: ThumbnailEvents,
     sessions: SessionWatch,
-    /// One permit for each request that waits for a thumbnail.
-    waiting: Arc<Semaphore>,
+    waiting: WaitingPlaces,
     stop: CancellationToken,
 }
 
@@ -73,7 +76,7 @@ impl Api {
         tokio::spawn(clock.clone().follow(pool.clone(), stop.clone()));
         let state = AppState {
             sessions: SessionWatch::start(pool.clone(), clock, stop.clone()),
-            waiting: Arc::new(Semaphore::new(limits.waiting_requests.min(Semaphore::MAX_PERMITS))),
+            waiting: WaitingPlaces::new(&limits),
             urls: UrlScheme::new(&self.http),
             database: DatabaseProbe::new(pool.clone()),
             thumbnail_events: ThumbnailEvents::listen(pool, stop.clone()),

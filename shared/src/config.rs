@@ -127,9 +127,21 @@ pub struct LimitsConfig {
     #[arg(long, env, global = true, default_value_t = 1000)]
     pub links_per_image: i64,
 
+    /// Maximum thumbnails that wait for a worker; further first requests get 503
+    #[arg(long, env, global = true, default_value_t = 100_000)]
+    pub waiting_thumbnails: u32,
+
     /// Maximum requests of one process that wait for a thumbnail; further ones get 202 at once
     #[arg(long, env, global = true, default_value_t = 10_000)]
     pub waiting_requests: usize,
+
+    /// Of them, the maximum that wait for thumbnails of one account
+    #[arg(long, env, global = true, default_value_t = 1000)]
+    pub waiting_requests_per_account: usize,
+
+    /// Of them, the maximum that come from one address, or from one /64 network of IPv6
+    #[arg(long, env, global = true, default_value_t = 1000)]
+    pub waiting_requests_per_address: usize,
 }
 
 impl LimitsConfig {

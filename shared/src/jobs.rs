@@ -86,8 +86,33 @@ pub async fn enqueue<J: Job>(
     id: JobId,
     job: &J,
 ) -> sqlx::Result<()> {
-    let payload = serde_json::to_vec(job).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    db::queue::insert(connection, id, J::QUEUE, &payload, J::MAX_ATTEMPTS).await
+    db::queue::insert(connection, id, J::QUEUE, &encode(job)?, J::MAX_ATTEMPTS).await
+}
+
+/// Which of its owner's two flows a thumbnail's job belongs to. Flows share the workers fairly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Somebody waits for the thumbnail.
+    WaitedFor,
+    /// Nobody waits for it: it takes four times as much of its flow's share.
+    Prepared,
+}
+
+/// As [`enqueue`], for a thumbnail, at the end of its flow. The caller locks nothing afterwards but
+/// the flows of owners with greater ids.
+pub async fn enqueue_thumbnail(
+    connection: &mut PgConnection,
+    id: JobId,
+    thumbnail: ThumbnailId,
+    flow: Flow,
+) -> sqlx::Result<()> {
+    let payload = encode(&GenerateThumbnail { thumbnail })?;
+    let max_attempts = GenerateThumbnail::MAX_ATTEMPTS;
+    db::queue::insert_thumbnail(connection, id, thumbnail, flow, &payload, max_attempts).await
+}
+
+fn encode<J: Job>(job: &J) -> sqlx::Result<Vec<u8>> {
+    serde_json::to_vec(job).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// Has at most `limit` thumbnails that failed, for this reason or for any, tried again; how many.
@@ -103,7 +128,7 @@ pub async fn retry_failed_thumbnails(
     for thumbnail in db::thumbnails::lock_failed(connection, reason, limit).await? {
         let job = JobId::fresh();
         if db::thumbnails::request_failed(connection, thumbnail, job, now).await? {
-            enqueue(connection, job, &GenerateThumbnail { thumbnail }).await?;
+            enqueue_thumbnail(connection, job, thumbnail, Flow::Prepared).await?;
             retried += 1;
         }
     }

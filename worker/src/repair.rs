@@ -5,7 +5,7 @@ use std::fmt;
 use shared::{
     db,
     domain::{Attempt, ThumbnailId},
-    jobs::{self, GenerateThumbnail, JobId},
+    jobs::{self, Flow, JobId},
     postgres,
     storage::ObjectKind,
 };
@@ -140,7 +140,7 @@ async fn make_again(
     let is_requested = db::thumbnails::discard_file(&mut tx, id, attempt).await?
         && db::thumbnails::request(&mut tx, id, job, context.clock.now()).await?;
     if is_requested {
-        jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: id }).await?;
+        jobs::enqueue_thumbnail(&mut tx, job, id, Flow::Prepared).await?;
     }
     tx.commit().await?;
     Ok(is_requested)

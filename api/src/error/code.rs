@@ -115,6 +115,8 @@ codes! {
     TooManyUploads TOO_MANY_REQUESTS "too-many-uploads" "Too many uploads within a minute",
     Internal INTERNAL_SERVER_ERROR "internal-error" "Internal server error",
     Unavailable SERVICE_UNAVAILABLE "unavailable" "Service unavailable",
+    Backlog SERVICE_UNAVAILABLE "backlog" "The account's thumbnails are behind",
+    QueueFull SERVICE_UNAVAILABLE "queue-full" "Too many thumbnails are waiting",
     UnknownHost MISDIRECTED_REQUEST "unknown-host" "Unknown host name",
     OverQuota INSUFFICIENT_STORAGE "over-quota" "The account's storage is full",
     StorageFull INSUFFICIENT_STORAGE "storage-full" "The disk of the service is full",

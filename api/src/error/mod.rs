@@ -120,6 +120,9 @@ impl Problem {
 /// When a client may try again what was not available, in seconds.
 const UNAVAILABLE_SECONDS: i64 = 5;
 
+/// When a client may request a thumbnail again while too many wait, in seconds.
+const BACKLOG_SECONDS: i64 = 30;
+
 /// When a client may try again what a full disk did not take, in seconds.
 const FULL_SECONDS: i64 = 60;
 
@@ -206,6 +209,12 @@ impl From<ServiceError> for Problem {
             }
             ServiceError::TooManyUploads { retry_after, .. } => {
                 return Self::new(ProblemCode::TooManyUploads, detail).retry_after(retry_after);
+            }
+            ServiceError::Backlog => {
+                return Self::new(ProblemCode::Backlog, detail).retry_after(BACKLOG_SECONDS);
+            }
+            ServiceError::QueueFull => {
+                return Self::new(ProblemCode::QueueFull, detail).retry_after(BACKLOG_SECONDS);
             }
             ServiceError::WrongCredentials => ProblemCode::WrongCredentials,
             ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,

@@ -1,11 +1,13 @@
 //! `/user_content`: files, for whoever has their unguessable URL.
 
-use std::time::{Duration, Instant};
+mod wait;
+
+use std::time::Instant;
 
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use imaging::Format;
@@ -14,12 +16,14 @@ use shared::{
     domain::{
         Image, LinkId, LinkTarget, OriginalId, Thumbnail, ThumbnailId, ThumbnailState, Title,
     },
-    services::thumbnails,
+    services::{accounts::ClientAddress, thumbnails},
 };
 use uuid::Uuid;
 
+use self::wait::Wait;
 use crate::{
     AppState,
+    client_ip::Client,
     error::{Problem, ProblemCode, problems},
     extract::{FilePath, Path},
     file_response::{Cache, FileResponse},
@@ -27,11 +31,6 @@ use crate::{
     thumbnail_events::wait_for_thumbnail,
     urls::{Urls, header_value, parse_file_name},
 };
-
-/// The longest wait that a client may ask for (RFC 7240 section 4.3).
-const MAX_WAIT: Duration = Duration::from_secs(30);
-/// How long a browser's image waits by itself.
-const IMAGE_WAIT: Duration = Duration::from_secs(10);
 
 fn no_such_file() -> Problem {
     Problem::not_found("file")
@@ -94,23 +93,26 @@ pub(crate) async fn download_original(
     extensions(("x-problems" = json!(problems(&[
         &[
             ProblemCode::NotFound, ProblemCode::HeightNotInTier, ProblemCode::ThumbnailFailed,
-            ProblemCode::RangeNotSatisfiable,
+            ProblemCode::RangeNotSatisfiable, ProblemCode::Backlog, ProblemCode::QueueFull,
         ],
     ])))),
 )]
 pub(crate) async fn download_thumbnail(
     State(state): State<AppState>,
     urls: Urls,
+    Client(from): Client,
     headers: HeaderMap,
     Path(FilePath { file: name }): Path<FilePath>,
 ) -> Result<Response, Problem> {
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
-    respond_with_thumbnail(&state, &urls, &headers, &Link::Lasting(ThumbnailId(id), format)).await
+    let request = Request { headers: &headers, from };
+    respond_with_thumbnail(&state, &urls, request, &Link::Lasting(ThumbnailId(id), format)).await
 }
 
 /// The file behind a link that expires
 ///
-/// Public to anyone who has the URL, until it expires or is revoked, while the owner's tier allows it.
+/// Public to whoever has the URL, until it expires or is revoked, while the owner's tier includes
+/// such links and what the link shows.
 #[utoipa::path(
     get,
     path = "/user_content/expiring/{file}",
@@ -132,13 +134,14 @@ pub(crate) async fn download_thumbnail(
         &[
             ProblemCode::NotFound, ProblemCode::LinksNotInTier, ProblemCode::OriginalNotInTier,
             ProblemCode::HeightNotInTier, ProblemCode::ThumbnailFailed,
-            ProblemCode::RangeNotSatisfiable,
+            ProblemCode::RangeNotSatisfiable, ProblemCode::Backlog, ProblemCode::QueueFull,
         ],
     ])))),
 )]
 pub(crate) async fn download_expiring(
     State(state): State<AppState>,
     urls: Urls,
+    Client(from): Client,
     headers: HeaderMap,
     Path(FilePath { file: name }): Path<FilePath>,
 ) -> Result<Response, Problem> {
@@ -150,7 +153,8 @@ pub(crate) async fn download_expiring(
             respond_with_original(&state, &live.image, cache, file_name, &headers).await
         }
         LinkTarget::Thumbnail(_) => {
-            respond_with_thumbnail(&state, &urls, &headers, &Link::Expiring(id)).await
+            let request = Request { headers: &headers, from };
+            respond_with_thumbnail(&state, &urls, request, &Link::Expiring(id)).await
         }
     }
 }
@@ -164,6 +168,13 @@ async fn live_link(state: &AppState, id: LinkId) -> Result<(LiveLink, Cache), Pr
     live.tier.allows_target(live.link.target)?;
     let remaining = live.link.remaining(now).ok_or_else(no_such_file)?.num_seconds();
     Ok((live, Cache::Expiring { remaining }))
+}
+
+/// Who asks for a file, and how.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    headers: &'a HeaderMap,
+    from: ClientAddress,
 }
 
 /// How a request names a thumbnail.
@@ -239,21 +250,17 @@ async fn respond_with_original(
 async fn respond_with_thumbnail(
     state: &AppState,
     urls: &Urls,
-    request: &HeaderMap,
+    request: Request<'_>,
     link: &Link,
 ) -> Result<Response, Problem> {
-    let wait = Wait::of(request);
+    let wait = Wait::of(request.headers);
     let mut response = match ready_file(state, request, link, wait).await? {
         Made::File(response) => response,
         Made::NotYet(thumbnail) => {
             pending(&urls.thumbnail_status(thumbnail.image, thumbnail.height))
         }
     };
-    if let Wait::Preferred(patience) = wait {
-        let applied = HeaderValue::from_str(&format!("wait={}", patience.as_secs()))
-            .expect("digits are a header");
-        response.headers_mut().insert(PREFERENCE_APPLIED, applied);
-    }
+    wait.record(response.headers_mut());
     Ok(response)
 }
 
@@ -266,7 +273,7 @@ enum Made {
 /// The thumbnail's file. If it or its object is absent, requests it and waits.
 async fn ready_file(
     state: &AppState,
-    request: &HeaderMap,
+    request: Request<'_>,
     link: &Link,
     wait: Wait,
 ) -> Result<Made, Problem> {
@@ -282,18 +289,23 @@ async fn ready_file(
             ThumbnailState::Ready { bytes, .. } => {
                 let file =
                     FileResponse::thumbnail(id, attempt, served.format, bytes, cache, file_name);
-                match file.respond(&state.services.storage, request).await? {
+                match file.respond(&state.services.storage, request.headers).await? {
                     Some(response) => return Ok(Made::File(response)),
                     None => thumbnails::remake(&state.services, id, attempt).await?,
                 }
             }
             ThumbnailState::Absent => thumbnails::request(&state.services, id).await?,
-            ThumbnailState::Pending => ThumbnailState::Pending,
+            ThumbnailState::Pending => {
+                thumbnails::promote(&state.services, id).await?;
+                ThumbnailState::Pending
+            }
         };
         let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let ended = match remaining.filter(|remaining| current.is_pending() && !remaining.is_zero())
         {
-            Some(remaining) => wait_for_thumbnail(state, id, remaining).await?,
+            Some(remaining) => {
+                wait_for_thumbnail(state, id, served.owner, request.from, remaining).await?
+            }
             None => current,
         };
         if ended.is_pending() || matches!(ended, ThumbnailState::Absent) {
@@ -303,10 +315,6 @@ async fn ready_file(
     }
 }
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-
 fn pending(status_url: &str) -> Response {
     let headers = [
         (header::LOCATION, header_value(status_url)),
@@ -314,48 +322,6 @@ fn pending(status_url: &str) -> Response {
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     (StatusCode::ACCEPTED, headers, Json(PendingJson::new(status_url.to_owned()))).into_response()
-}
-
-/// How long a request waits for a thumbnail that is not ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
-    No,
-    /// As long as the client asked for.
-    Preferred(Duration),
-    /// A browser shows the answer as an image: it cannot ask again by itself.
-    ForImage,
-}
-
-impl Wait {
-    fn of(request: &HeaderMap) -> Self {
-        if let Some(seconds) = request.get_all(PREFER).iter().find_map(preferred_wait) {
-            return Self::Preferred(Duration::from_secs(seconds).min(MAX_WAIT));
-        }
-        let text = |name: HeaderName| {
-            request.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-        };
-        if text(SEC_FETCH_DEST) == "image" || text(header::ACCEPT).starts_with("image/") {
-            return Self::ForImage;
-        }
-        Self::No
-    }
-
-    fn patience(self) -> Option<Duration> {
-        match self {
-            Self::No => None,
-            Self::Preferred(patience) => Some(patience),
-            Self::ForImage => Some(IMAGE_WAIT),
-        }
-    }
-}
-
-/// The `wait` among the preferences of a `Prefer` header (RFC 7240 section 4.3), in seconds.
-fn preferred_wait(prefer: &HeaderValue) -> Option<u64> {
-    let preferences = prefer.to_str().ok()?.split([',', ';']);
-    preferences.filter_map(|preference| preference.split_once('=')).find_map(|(name, value)| {
-        let seconds = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("wait") { seconds.parse().ok() } else { None }
-    })
 }
 
 /// A name for saving what a link without a name shows.
@@ -368,28 +334,6 @@ fn save_as(title: &Title, format: imaging::Format) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wait(headers: &[(&'static str, &'static str)]) -> Wait {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-        Wait::of(&headers.collect())
-    }
-
-    #[test]
-    fn a_preferred_wait_is_at_most_30_seconds() {
-        assert_eq!(wait(&[("prefer", "wait=5")]), Wait::Preferred(Duration::from_secs(5)));
-        assert_eq!(wait(&[("prefer", "respond-async, Wait=\"100\"")]), Wait::Preferred(MAX_WAIT));
-        assert_eq!(wait(&[("prefer", "wait=soon")]), Wait::No);
-    }
-
-    #[test]
-    fn an_image_of_a_page_waits_by_itself() {
-        assert_eq!(wait(&[("sec-fetch-dest", "image")]), Wait::ForImage);
-        assert_eq!(wait(&[("accept", "image/avif,image/webp,*/*")]), Wait::ForImage);
-        assert_eq!(wait(&[("accept", "text/html,image/webp")]), Wait::No);
-        assert_eq!(wait(&[]), Wait::No);
-    }
 
     #[test]
     fn a_saved_file_has_a_plain_name() {

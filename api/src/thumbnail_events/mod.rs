@@ -1,6 +1,7 @@
 //! The ends of thumbnails, whichever process made them: one task of the process learns of them from
 //! the database, reads them once, and tells the requests that wait and the streams of events.
 
+mod places;
 mod wait;
 mod waiters;
 
@@ -22,6 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use places::WaitingPlaces;
 pub(crate) use wait::wait_for_thumbnail;
 use waiters::{WaitEnd, Waiter, Waiters};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shared::{
-    domain::{ThumbnailId, ThumbnailState},
-    services::thumbnails,
+    domain::{ThumbnailId, ThumbnailState, UserId},
+    services::{accounts::ClientAddress, thumbnails},
 };
 
 use super::{WaitEnd, Waiter};
@@ -13,13 +13,16 @@ use crate::{AppState, error::Problem};
 /// The longest time for the look at the end of a wait.
 const LAST_LOOK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Waits until a pending thumbnail is no longer pending, at most `patience`; what it is then.
+/// Waits until a pending thumbnail of `owner` is no longer pending, at most `patience`; what it is
+/// then.
 pub(crate) async fn wait_for_thumbnail(
     state: &AppState,
     id: ThumbnailId,
+    owner: UserId,
+    from: ClientAddress,
     patience: Duration,
 ) -> Result<ThumbnailState, Problem> {
-    let Ok(_permit) = state.waiting.try_acquire() else {
+    let Some(_place) = state.waiting.take(owner, from) else {
         return Ok(ThumbnailState::Pending);
     };
     // first register, then look: what ends in between is heard

@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use super::interval;
-use crate::jobs::JobId;
+use crate::{
+    domain::ThumbnailId,
+    jobs::{Flow, GenerateThumbnail, Job, JobId},
+};
 
 /// Adds a job that is due now, by the database's clock.
 pub async fn insert(
@@ -25,6 +28,86 @@ pub async fn insert(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Adds a thumbnail's job at the end of its flow, due now. It locks the flow's row in
+/// `queue_shares`.
+pub async fn insert_thumbnail(
+    connection: &mut PgConnection,
+    id: JobId,
+    thumbnail: ThumbnailId,
+    flow: Flow,
+    payload: &[u8],
+    max_attempts: i32,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO apalis.jobs (id, job_type, job, max_attempts, metadata, flow_owner, is_prepared, tag)
+         SELECT $1, $2, $3, $4, '', i.owner_id, $6, take_start_tag(i.owner_id, $6)
+         FROM thumbnails th JOIN images i ON i.id = th.image_id WHERE th.id = $5",
+        id.to_string(),
+        GenerateThumbnail::QUEUE,
+        payload,
+        max_attempts,
+        thumbnail.0,
+        flow == Flow::Prepared,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Moves the prepared job of a pending thumbnail to its owner's waited-for flow, unless a worker has
+/// it; whether it did.
+pub async fn promote(connection: &mut PgConnection, thumbnail: ThumbnailId) -> sqlx::Result<bool> {
+    let promoted = sqlx::query!(
+        "UPDATE apalis.jobs
+         SET is_prepared = false, tag = least(tag, take_start_tag(flow_owner, false))
+         WHERE id = (SELECT job_id FROM thumbnails WHERE id = $1 AND state = 'pending')
+           AND is_prepared AND status IN ('Pending', 'Failed')",
+        thumbnail.0,
+    );
+    Ok(promoted.execute(connection).await?.rows_affected() == 1)
+}
+
+/// How long the first of the waited-for thumbnails of this one's owner has waited that no worker has
+/// ever taken.
+pub async fn backlog_age(
+    connection: &mut PgConnection,
+    thumbnail: ThumbnailId,
+) -> sqlx::Result<Option<Duration>> {
+    let seconds = sqlx::query_scalar!(
+        "SELECT extract(epoch FROM now() - j.created_at)::float8
+         FROM apalis.jobs j
+         WHERE j.flow_owner = (
+                 SELECT i.owner_id FROM thumbnails th JOIN images i ON i.id = th.image_id WHERE th.id = $1)
+           AND j.status = 'Pending' AND NOT j.is_prepared AND j.lock_at IS NULL
+         ORDER BY j.created_at LIMIT 1",
+        thumbnail.0,
+    );
+    let seconds = seconds.fetch_optional(connection).await?.flatten();
+    Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+}
+
+/// Whether more than `limit` thumbnails wait for a worker.
+pub async fn is_longer_than(connection: &mut PgConnection, limit: i64) -> sqlx::Result<bool> {
+    let beyond = sqlx::query_scalar!(
+        "SELECT true FROM apalis.jobs WHERE status = 'Pending' AND job_type = $1
+         ORDER BY tag, run_at OFFSET $2 LIMIT 1",
+        GenerateThumbnail::QUEUE,
+        limit,
+    );
+    Ok(beyond.fetch_optional(connection).await?.is_some())
+}
+
+/// Deletes the shares that virtual time has reached, as they say nothing any longer; how many.
+pub async fn delete_spent_shares(connection: &mut PgConnection, batch: i64) -> sqlx::Result<u64> {
+    let deleted = sqlx::query!(
+        "DELETE FROM queue_shares WHERE (owner_id, is_prepared) IN (
+            SELECT owner_id, is_prepared FROM queue_shares
+            WHERE finish <= virtual_time() ORDER BY owner_id LIMIT $1 FOR UPDATE SKIP LOCKED)",
+        batch,
+    );
+    Ok(deleted.execute(connection).await?.rows_affected())
 }
 
 /// Adds a job unless its queue has one of this key; whether it did. The key, not the transaction,

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::{images, signed, tiers::joined_tier, undecodable, unsigned};
 use crate::{
-    domain::{Attempt, Height, HeightSet, ImageId, Thumbnail, ThumbnailId, ThumbnailState, Tier},
+    domain::{
+        Attempt, Height, HeightSet, ImageId, Thumbnail, ThumbnailId, ThumbnailState, Tier, UserId,
+    },
     jobs::JobId,
 };
 
@@ -53,6 +55,7 @@ pub struct ServedThumbnail {
     pub thumbnail: Thumbnail,
     /// The format of its file, which is the original's.
     pub format: Format,
+    pub owner: UserId,
     /// The owner's tier as it is now.
     pub tier: Tier,
 }
@@ -149,7 +152,7 @@ pub async fn find_with_tier(
 ) -> sqlx::Result<Option<ServedThumbnail>> {
     let row = sqlx::query!(
         "SELECT th.id, th.image_id, th.height, th.attempt, th.state, th.width_px, th.height_px, th.bytes,
-                th.failure_reason, i.format,
+                th.failure_reason, i.format, i.owner_id,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM thumbnails th
@@ -176,6 +179,7 @@ pub async fn find_with_tier(
     Ok(Some(ServedThumbnail {
         thumbnail: thumbnail.try_into()?,
         format: images::format(&row.format)?,
+        owner: UserId(row.owner_id),
         tier: joined_tier!(row)?,
     }))
 }
@@ -254,16 +258,20 @@ pub async fn failure_reasons(
     rows.map(|row| Ok(FailureReason { reason: row.reason, count: unsigned(row.count)? })).collect()
 }
 
-/// Ids of at most `limit` thumbnails that failed, for this reason or for any, locked until the
-/// transaction ends. Those that another transaction holds are left out.
+/// Ids of at most `limit` thumbnails that failed, for this reason or for any, in the order of their
+/// owners, locked until the transaction ends. Those that another transaction holds are left out.
 pub async fn lock_failed(
     connection: &mut PgConnection,
     reason: Option<&str>,
     limit: i64,
 ) -> sqlx::Result<Vec<ThumbnailId>> {
     let ids = sqlx::query_scalar!(
-        "SELECT id FROM thumbnails WHERE state = 'failed' AND ($1::text IS NULL OR failure_reason = $1)
-         ORDER BY failure_reason, id LIMIT $2 FOR UPDATE SKIP LOCKED",
+        "WITH locked AS (
+            SELECT id, image_id FROM thumbnails
+            WHERE state = 'failed' AND ($1::text IS NULL OR failure_reason = $1)
+            ORDER BY failure_reason, id LIMIT $2 FOR UPDATE SKIP LOCKED
+         )
+         SELECT locked.id FROM locked JOIN images i ON i.id = locked.image_id ORDER BY i.owner_id, locked.id",
         reason,
         limit,
     );

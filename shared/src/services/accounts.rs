@@ -26,6 +26,19 @@ pub struct ClientAddress {
     pub is_of_proxy: bool,
 }
 
+impl ClientAddress {
+    /// What one client has at least: an IPv4 address, or a /64 network of IPv6 (RFC 6177).
+    pub fn network(self) -> IpAddr {
+        match self.ip {
+            IpAddr::V4(_) => self.ip,
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
+                || IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
+                IpAddr::V4,
+            ),
+        }
+    }
+}
+
 /// The account with this username and password.
 pub async fn log_in(
     services: &Services,
@@ -108,7 +121,7 @@ struct Counters {
 impl Counters {
     fn of(services: &Services, from: ClientAddress, username: Option<&Username>) -> Self {
         let max = services.limits.login_max_failures;
-        let network = network(from.ip);
+        let network = from.network();
         let of_address = (format!("login {network}"), max.saturating_mul(FAILURES_OF_ADDRESS));
         let of_account =
             |name: &Username| (format!("login {network} {}", name.as_str().to_lowercase()), max);
@@ -159,24 +172,16 @@ impl Counters {
     }
 }
 
-/// What one attacker has at least: an IPv4 address, or a network of IPv6 addresses (RFC 6177).
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(
-            || IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64))),
-            IpAddr::V4,
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn addresses_of_one_ipv6_network_are_one_client() {
-        let network_of = |text: &str| network(text.parse().expect("an address"));
+        let network_of = |text: &str| {
+            let ip = text.parse().expect("an address");
+            ClientAddress { ip, is_of_proxy: false }.network()
+        };
         assert_eq!(network_of("2001:db8:1:2:3:4:5:6"), network_of("2001:db8:1:2:ffff::1"));
         assert_ne!(network_of("2001:db8:1:2::1"), network_of("2001:db8:1:3::1"));
         assert_eq!(network_of("::ffff:10.0.0.1"), network_of("10.0.0.1"));

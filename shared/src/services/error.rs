@@ -40,6 +40,14 @@ pub enum ServiceError {
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
     TooManyLinks { max: i64 },
+    /// A thumbnail of the same account has waited for too long.
+    #[error(
+        "The account's thumbnails are made more slowly than they are requested. Try again later."
+    )]
+    Backlog,
+    /// Too many thumbnails wait, of all accounts together.
+    #[error("Too many thumbnails are waiting to be made. Try again later.")]
+    QueueFull,
     /// Only a failed thumbnail can be retried.
     #[error("The thumbnail is {state}. Only a failed one can be retried.")]
     NotFailed {

@@ -12,6 +12,7 @@ pub mod uploads;
 pub mod users;
 
 mod error;
+mod queue_length;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
 
 pub use error::ServiceError;
+pub use queue_length::QueueLength;
 
 use crate::{
     clock::Clock,
@@ -43,12 +45,21 @@ pub struct Services {
     pub limits: Arc<LimitsConfig>,
     /// Hashes passwords, a few at a time.
     pub passwords: PasswordHasher,
+    /// How many thumbnails wait for a worker.
+    pub queue_length: QueueLength,
 }
 
 impl Services {
     /// Combines the parts; the password hasher is new.
     pub fn new(pool: PgPool, storage: Storage, clock: Clock, limits: LimitsConfig) -> Self {
-        Self { pool, storage, clock, limits: Arc::new(limits), passwords: PasswordHasher::new() }
+        Self {
+            pool,
+            storage,
+            clock,
+            limits: Arc::new(limits),
+            passwords: PasswordHasher::new(),
+            queue_length: QueueLength::default(),
+        }
     }
 
     /// A connection for statements that need no transaction.

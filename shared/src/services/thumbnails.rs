@@ -1,6 +1,8 @@
 //! Thumbnails: the first request of one claims its row and enqueues its job in one transaction, so
 //! that any number of simultaneous first requests enqueue one job.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sqlx::PgConnection;
 
@@ -11,20 +13,46 @@ use crate::{
         Actor, Attempt, AuditAction, AuditObject, Height, Image, ImageId, Thumbnail, ThumbnailId,
         ThumbnailState, User,
     },
-    jobs::{self, GenerateThumbnail, JobId},
+    jobs::{self, Flow, JobId},
 };
+
+/// An account whose first waiting thumbnail has waited this long cannot request further ones.
+const MAX_BACKLOG_AGE: Duration = Duration::from_mins(1);
 
 /// Enqueues an absent thumbnail; returns its state afterwards, which another request may have
 /// decided.
 pub async fn request(services: &Services, id: ThumbnailId) -> Result<ThumbnailState, ServiceError> {
     let mut tx = services.begin().await?;
+    refuse_backlog(services, &mut tx, id).await?;
     let job = JobId::fresh();
     if db::thumbnails::request(&mut tx, id, job, services.clock.now()).await? {
-        jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: id }).await?;
+        jobs::enqueue_thumbnail(&mut tx, job, id, Flow::WaitedFor).await?;
         tx.commit().await?;
         return Ok(ThumbnailState::Pending);
     }
     state(&mut tx, id).await
+}
+
+/// Has a pending thumbnail that nobody waited for made as one that somebody waits for.
+pub async fn promote(services: &Services, id: ThumbnailId) -> Result<(), ServiceError> {
+    db::queue::promote(&mut *services.connection().await?, id).await?;
+    Ok(())
+}
+
+/// Refuses to enqueue this thumbnail while too many wait, of its owner or of everybody.
+async fn refuse_backlog(
+    services: &Services,
+    connection: &mut PgConnection,
+    id: ThumbnailId,
+) -> Result<(), ServiceError> {
+    let age = db::queue::backlog_age(connection, id).await?;
+    if age.is_some_and(|age| age > MAX_BACKLOG_AGE) {
+        return Err(ServiceError::Backlog);
+    }
+    if services.queue_length.is_above(services.limits.waiting_thumbnails, connection).await? {
+        return Err(ServiceError::QueueFull);
+    }
+    Ok(())
 }
 
 /// A thumbnail's state. A deleted one is not found.
@@ -87,11 +115,12 @@ pub async fn retry(
 ) -> Result<(Image, Thumbnail), ServiceError> {
     let mut tx = services.begin().await?;
     let (image, thumbnail) = find_with(&mut tx, user, image, height).await?;
+    refuse_backlog(services, &mut tx, thumbnail.id).await?;
     let job = JobId::fresh();
     if !db::thumbnails::request_failed(&mut tx, thumbnail.id, job, services.clock.now()).await? {
         return Err(ServiceError::NotFailed { state: thumbnail.state.name() });
     }
-    jobs::enqueue(&mut tx, job, &GenerateThumbnail { thumbnail: thumbnail.id }).await?;
+    jobs::enqueue_thumbnail(&mut tx, job, thumbnail.id, Flow::WaitedFor).await?;
     tx.commit().await?;
     Ok((image, Thumbnail { state: ThumbnailState::Pending, ..thumbnail }))
 }

@@ -44,6 +44,8 @@ pub struct CleanedUp {
     pub sessions: u64,
     /// Counters whose window had ended.
     pub rate_limits: u64,
+    /// Shares of the queue that say nothing any longer.
+    pub shares: u64,
     /// Jobs that had ended long ago.
     pub jobs: u64,
     /// Workers that are gone.
@@ -64,11 +66,12 @@ impl fmt::Display for CleanedUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} expired links, {} expired sessions, {} ended counters, {} ended jobs, {} gone workers, {} dead \
+            "{} expired links, {} expired sessions, {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead \
              thumbnails, {} thumbnails without a job, {} temporary files, {} interrupted uploads, {} orphaned files",
             self.links,
             self.sessions,
             self.rate_limits,
+            self.shares,
             self.jobs,
             self.workers,
             self.failed_thumbnails,
@@ -110,6 +113,7 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
         rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(
             rows, now, BATCH_ROWS
         )),
+        shares: in_batches!(context, |rows| db::queue::delete_spent_shares(rows, BATCH_ROWS)),
         jobs: in_batches!(context, |rows| db::queue::delete_ended(
             rows,
             DONE_JOB_AGE,

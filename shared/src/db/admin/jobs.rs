@@ -215,7 +215,7 @@ pub async fn figures(
                   floor(extract(epoch FROM age))::bigint AS age, coalesce(minute, 0) AS "minute!",
                   coalesce(hour, 0) AS "hour!", coalesce(failed.lately, 0) + coalesce(dead.lately, 0) AS "lately!"
            FROM unnest($1::text[]) WITH ORDINALITY AS queues (queue, place)
-           -- the one that the workers' own index has first: all of our jobs are of one priority
+           -- the one that apalis' own index has first: all of our jobs are of one priority
            LEFT JOIN LATERAL (
                SELECT now() - run_at AS age FROM apalis.jobs
                WHERE job_type = queue AND status = 'Pending' AND run_at <= now()
@@ -291,6 +291,19 @@ pub async fn retry(
     )
     .execute(&mut *connection)
     .await?;
+    // new arrivals in their flows; shares are locked in the order of their owners
+    sqlx::query!(
+        "WITH due AS MATERIALIZED (
+             SELECT id, take_start_tag(flow_owner, true) AS tag
+             FROM (SELECT id, flow_owner FROM apalis.jobs
+                   WHERE id = ANY ($1) AND flow_owner IS NOT NULL AND status = 'Pending'
+                   ORDER BY flow_owner, id) AS ordered
+         )
+         UPDATE apalis.jobs j SET is_prepared = true, tag = due.tag FROM due WHERE j.id = due.id",
+        &ids,
+    )
+    .execute(&mut *connection)
+    .await?;
     wake(connection, &ids).await
 }
 
@@ -347,6 +360,28 @@ pub async fn discard(
     .await?;
     let rows =
         sqlx::query!("DELETE FROM apalis.jobs WHERE id = ANY ($1) RETURNING id, job_type", &ids);
-    let rows = rows.fetch_all(connection).await?;
+    let rows = rows.fetch_all(&mut *connection).await?;
+    give_back_shares(connection).await?;
     Ok(rows.into_iter().map(|row| ChangedJob { id: row.id, queue: row.job_type }).collect())
+}
+
+/// Has each flow's next job start behind the last that waits, as if discarded ones had never been
+/// there.
+async fn give_back_shares(connection: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE queue_shares share SET finish = least(share.finish, locked.finish)
+         FROM (
+             SELECT held.owner_id, held.is_prepared, (
+                 SELECT coalesce(max(j.tag) + job_cost(held.is_prepared), 0) FROM apalis.jobs j
+                 WHERE j.flow_owner = held.owner_id AND j.is_prepared = held.is_prepared
+                   AND j.status = 'Pending'
+             ) AS finish
+             FROM (SELECT owner_id, is_prepared FROM queue_shares
+                   WHERE finish > virtual_time() ORDER BY owner_id, is_prepared FOR UPDATE) AS held
+         ) AS locked
+         WHERE share.owner_id = locked.owner_id AND share.is_prepared = locked.is_prepared",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
