@@ -15,8 +15,8 @@ use shared::{
         },
     },
     domain::{
-        Actor, AuditAction, AuditEntry, AuditObject, ImageId, Tier, TierId, TierSpec, User, UserId,
-        Username,
+        Actor, AuditAction, AuditEntry, AuditKind, AuditObject, ImageId, Tier, TierId, TierSpec,
+        User, UserId, Username,
     },
     postgres,
 };
@@ -182,18 +182,18 @@ async fn every_order_pages_through_all_images_once() {
     insert_images(&app).await;
     let mut connection = app.pool.acquire().await.expect("a connection");
     for (sort, failed, expected) in [
-        (ImageSort::Newest, None, "SELECT id FROM images ORDER BY id DESC"),
-        (ImageSort::Oldest, None, "SELECT id FROM images ORDER BY id"),
-        (ImageSort::Largest, None, "SELECT id FROM images ORDER BY bytes DESC, id DESC"),
-        (ImageSort::Newest, Some(true), "SELECT id FROM images WHERE id % 6 = 0 ORDER BY id DESC"),
-        (ImageSort::Oldest, Some(true), "SELECT id FROM images WHERE id % 6 = 0 ORDER BY id"),
+        (ImageSort::Newest, false, "SELECT id FROM images ORDER BY id DESC"),
+        (ImageSort::Oldest, false, "SELECT id FROM images ORDER BY id"),
+        (ImageSort::Largest, false, "SELECT id FROM images ORDER BY bytes DESC, id DESC"),
+        (ImageSort::Newest, true, "SELECT id FROM images WHERE id % 6 = 0 ORDER BY id DESC"),
+        (ImageSort::Oldest, true, "SELECT id FROM images WHERE id % 6 = 0 ORDER BY id"),
         (
             ImageSort::Largest,
-            Some(true),
+            true,
             "SELECT id FROM images WHERE id % 6 = 0 ORDER BY bytes DESC, id DESC",
         ),
     ] {
-        let filter = ImageFilter { has_failed_thumbnail: failed, ..ImageFilter::default() };
+        let filter = ImageFilter { failed_only: failed, ..ImageFilter::default() };
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             let page =
@@ -311,18 +311,14 @@ async fn history_is_read_from_its_end_whole_or_of_an_object_or_an_actor() {
         db::audit_log::insert(&mut connection, &entry, app.clock.now()).await.expect("an entry");
     }
     let every = HistoryFilter::default();
-    let object = |kind: &str, id: &str| Some((kind.to_owned(), id.to_owned()));
+    let of = |kind, id: Option<&str>| HistoryFilter { kind, id: id.map(str::to_owned) };
     for (filter, before, expected) in [
         (every.clone(), None, vec!["2", "01JZ", "1"]),
         (every.clone(), Some(3), vec!["01JZ", "1"]),
-        (HistoryFilter { object: object("job", "01JZ"), ..every.clone() }, None, vec!["01JZ"]),
-        (HistoryFilter { object: object("user", "01JZ"), ..every.clone() }, None, vec![]),
-        (HistoryFilter { actor: Some(UserId(7)), ..every.clone() }, None, vec!["2", "01JZ"]),
-        (
-            HistoryFilter { object_type: Some("user".to_owned()), ..every.clone() },
-            None,
-            vec!["2", "1"],
-        ),
+        (of(Some(AuditKind::Job), Some("01JZ")), None, vec!["01JZ"]),
+        (of(Some(AuditKind::User), Some("01JZ")), None, vec![]),
+        (of(Some(AuditKind::User), None), None, vec!["2", "1"]),
+        (of(None, Some("1")), None, vec!["2", "01JZ", "1"]),
     ] {
         let page = history::page(&mut connection, &filter, before, 50).await.expect("a page");
         let found: Vec<_> = page.iter().map(|action| action.object_id.as_str()).collect();

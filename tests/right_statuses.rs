@@ -35,13 +35,25 @@ async fn a_bad_query_value_is_named() {
     client.get("/api/images?limit=&cursor=").await.expect(StatusCode::OK);
     client.get("/api/images?format=json").await.expect(StatusCode::OK);
     let admin = app.admin().await;
-    for (page, field) in [
-        ("/admin/users?tier=x", "tier"),
-        ("/admin/tiers/new?copy=x", "copy"),
-        ("/?cursor=x", "cursor"),
+    for (page, field, reason) in [
+        ("/admin/users?tier=x", "tier", "This must be a whole number."),
+        ("/admin/tiers/new?copy=x", "copy", "This must be a whole number."),
+        ("/?cursor=x", "cursor", "This must be a whole number."),
+        ("/admin/images?cursor=1", "cursor", "There is no such page."),
+        ("/admin/links?cursor=1-x", "cursor", "There is no such page."),
+        ("/admin/users?active=x", "active", "`x` has no meaning here. Use `yes` or `no`."),
+        (
+            "/admin/images?sort=x",
+            "sort",
+            "`x` has no meaning here. Use one of `newest`, `oldest`, `largest`.",
+        ),
     ] {
         let problem = admin.get(page).await.expect_problem(422, "invalid-field");
         assert_eq!(problem["errors"][0]["field"], field, "{page}: {problem}");
+        assert_eq!(problem["errors"][0]["detail"], reason, "{page}: {problem}");
+    }
+    for page in ["/admin/images?owner=&title=&id=+&failed=&sort=&cursor=", "/admin/jobs?state="] {
+        admin.page(page).await.expect(StatusCode::OK);
     }
 }
 

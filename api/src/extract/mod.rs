@@ -10,5 +10,5 @@ pub(crate) use body::{Body, Form};
 pub(crate) use path::{
     AnyLinkPath, FilePath, ImagePath, LinkPath, Path, ThumbnailPath, TierPath, UserPath,
 };
-pub(crate) use query::Query;
+pub(crate) use query::{FormQuery, Query, deserialize_given_fields};
 pub(crate) use whole_number::WholeNumber;

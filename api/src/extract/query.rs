@@ -5,7 +5,10 @@ use std::fmt::Display;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use serde::{Deserializer, de::DeserializeOwned};
 
-use crate::error::{Problem, ProblemCode};
+use crate::{
+    error::{Problem, ProblemCode},
+    urls::page_paths,
+};
 
 /// A query string.
 pub(crate) struct Query<T>(pub(crate) T);
@@ -21,6 +24,29 @@ where
         let query = parts.uri.query().unwrap_or_default();
         deserialize_fields(query.as_bytes(), "query").map(Self)
     }
+}
+
+/// The query string of a page, as a form makes it: a field that is empty was not given.
+pub(crate) struct FormQuery<T>(pub(crate) T);
+
+impl<S, T> FromRequestParts<S> for FormQuery<T>
+where
+    S: Send + Sync,
+    T: DeserializeOwned,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        deserialize_given_fields(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+/// Deserializes the fields of a query string that hold more than space.
+pub(crate) fn deserialize_given_fields<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = parse_pairs(query.as_bytes())?;
+    let trimmed = pairs.iter().map(|(name, value)| (name, value.trim()));
+    let given: Vec<_> = trimmed.filter(|(_, value)| !value.is_empty()).collect();
+    deserialize_fields(page_paths::query(&given).as_bytes(), "query")
 }
 
 /// Deserializes a query string or a URL-encoded form.
@@ -58,10 +84,23 @@ where
         let rule = error.into_inner().to_string();
         match missing_field(&rule) {
             Some(field) => Problem::field(field, "This field is required."),
-            None if path == "." => Problem::field(whole, rule),
-            None => Problem::field(path, rule),
+            None if path == "." => Problem::field(whole, sentence(rule)),
+            None => Problem::field(path, sentence(rule)),
         }
     })
+}
+
+/// What serde says about a value that a person may have typed into a URL, as a sentence.
+fn sentence(rule: String) -> String {
+    let unknown =
+        rule.strip_prefix("unknown variant ").and_then(|rest| rest.split_once(", expected "));
+    match unknown {
+        Some((value, known)) => format!("{value} has no meaning here. Use {known}."),
+        None if rule == "invalid digit found in string" => {
+            "This must be a whole number.".to_owned()
+        }
+        None => rule,
+    }
 }
 
 /// The field that serde misses: its path is that of the object, and only its text names it.

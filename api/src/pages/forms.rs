@@ -1,6 +1,8 @@
 //! Forms that are shown again: what was typed stays, and each complaint stands beside its field.
 
 use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
 use shared::domain::ValidationError;
 
 use crate::error::{FieldError, Problem, ProblemCode};
@@ -56,17 +58,37 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// The options, of which the one whose value this is is selected.
-    pub(super) fn list<V, L>(options: impl IntoIterator<Item = (V, L)>, selected: &str) -> Vec<Self>
-    where
-        V: ToString,
-        L: ToString,
-    {
-        let options =
-            options.into_iter().map(|(value, label)| (value.to_string(), label.to_string()));
-        options
-            .map(|(value, label)| Self { is_selected: value == selected, value, label })
-            .collect()
+    /// The options, of which the one with this value is selected.
+    pub(super) fn list<V: Serialize, L: ToString>(
+        options: impl IntoIterator<Item = (V, L)>,
+        selected: impl Serialize,
+    ) -> Vec<Self> {
+        let selected = field_text(&selected);
+        let option = |(value, label): (V, L)| {
+            let value = field_text(&value);
+            Self { is_selected: value == selected, value, label: label.to_string() }
+        };
+        options.into_iter().map(option).collect()
+    }
+
+    /// As [`list`](Self::list), after an option that leaves the field open.
+    pub(super) fn optional<V: Serialize, L: ToString>(
+        open: &str,
+        options: impl IntoIterator<Item = (V, L)>,
+        selected: Option<&impl Serialize>,
+    ) -> Vec<Self> {
+        let mut choices = Self::list([((), open)], selected);
+        choices.extend(Self::list(options, selected));
+        choices
+    }
+}
+
+/// A value as a form sends it; nothing is empty.
+pub(super) fn field_text(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        Ok(Value::Null) | Err(_) => String::new(),
+        Ok(other) => other.to_string(),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     AppState, auth,
     error::{Problem, ProblemCode},
-    extract::{ImagePath, Path, Query},
+    extract::{FormQuery, ImagePath, Path},
     upload_form::{self, FilesForm, FormFile},
     urls::{Urls, page_paths},
 };
@@ -58,7 +58,7 @@ struct Tile {
 /// Which part of the list.
 #[derive(Deserialize)]
 pub(crate) struct GalleryQuery {
-    cursor: Option<i64>,
+    cursor: Option<ImageId>,
 }
 
 /// `GET /`
@@ -66,9 +66,9 @@ pub(crate) async fn show_gallery(
     State(state): State<AppState>,
     visitor: Visitor,
     urls: Urls,
-    Query(query): Query<GalleryQuery>,
+    FormQuery(query): FormQuery<GalleryQuery>,
 ) -> Result<Response, Problem> {
-    show(&state, &visitor, &urls, query.cursor.map(ImageId), Vec::new()).await
+    show(&state, &visitor, &urls, query.cursor, Vec::new()).await
 }
 
 async fn show(

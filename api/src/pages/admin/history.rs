@@ -15,13 +15,16 @@ use shared::{
 };
 use sqlx::PgConnection;
 
-use super::{Administrator, PAGE_ROWS, Rows, begin_read, number};
+use super::{Administrator, PAGE_ROWS, Rows, begin_read};
 use crate::{
     AppState,
     error::Problem,
-    extract::Query,
-    pages::{Layout, format, forms::Choice, page},
-    urls::page_paths,
+    extract::FormQuery,
+    pages::{
+        Layout, format,
+        forms::{self, Choice},
+        page,
+    },
 };
 
 /// Actions of one thing's history that its page shows.
@@ -45,8 +48,7 @@ pub(super) async fn of_object(
     kind: AuditKind,
     object_id: impl ToString,
 ) -> Result<Vec<Line>, Problem> {
-    let object = Some((kind.name().to_owned(), object_id.to_string()));
-    let filter = HistoryFilter { object, ..HistoryFilter::default() };
+    let filter = HistoryFilter { kind: Some(kind), id: Some(object_id.to_string()) };
     let actions = db::admin::history::page(connection, &filter, None, OF_ONE_THING).await?;
     Ok(actions.into_iter().map(Line::new).collect())
 }
@@ -101,37 +103,30 @@ struct HistoryPage {
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct HistoryQuery {
-    /// The kind of thing.
-    kind: String,
-    /// Its number or id; with a kind only.
-    id: String,
-    cursor: String,
+    kind: Option<AuditKind>,
+    /// Of one thing of this kind.
+    id: Option<String>,
+    cursor: Option<i64>,
 }
 
 /// `GET /admin/history`
 pub(crate) async fn show_history(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(query): Query<HistoryQuery>,
+    FormQuery(query): FormQuery<HistoryQuery>,
 ) -> Result<Response, Problem> {
-    let kind = Some(query.kind.clone()).filter(|kind| !kind.is_empty());
-    let id = query.id.trim();
-    let object = kind.clone().filter(|_| !id.is_empty()).map(|kind| (kind, id.to_owned()));
-    let filter = HistoryFilter { object, actor: None, object_type: kind };
-    let before = number("cursor", &query.cursor)?;
+    let filter = HistoryFilter { kind: query.kind, id: query.id.clone() };
     let mut tx = begin_read(&state.services.pool).await?;
-    let rows = Rows::of(db::admin::history::page(&mut tx, &filter, before, PAGE_ROWS + 1).await?);
+    let rows = db::admin::history::page(&mut tx, &filter, query.cursor, PAGE_ROWS + 1).await?;
     drop(tx);
-    let next = rows
-        .continues_after()
-        .map(|last| HistoryQuery { cursor: last.id.to_string(), ..query.clone() });
-    let kinds = AuditKind::ALL.map(|kind| (kind.name(), kind.name()));
+    let rows = Rows::of(rows);
+    let kinds = AuditKind::ALL.map(|kind| (kind, kind.name()));
     let history = HistoryPage {
         layout: visitor.layout().await?,
-        kinds: Choice::list([("", "any")].into_iter().chain(kinds), &query.kind),
+        kinds: Choice::optional("any", kinds, query.kind.as_ref()),
+        next: rows.next(|last| HistoryQuery { cursor: Some(last.id), ..query.clone() }),
         query,
         lines: rows.rows.into_iter().map(Line::new).collect(),
-        next: next.map(|next| page_paths::query(&next)),
     };
     Ok(page(StatusCode::OK, &history))
 }

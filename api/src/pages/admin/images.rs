@@ -19,20 +19,25 @@ use shared::{
     services::images,
 };
 
-use super::{Administrator, Owner, PAGE_ROWS, Rows, begin_read, choice, number, one_of, selected};
+use super::{Administrator, Answer, Owner, PAGE_ROWS, Rows, begin_read, selected};
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, ImagePath, Path, Query},
+    extract::{Form, FormQuery, ImagePath, Path},
     file_response::{Cache, FileResponse},
-    pages::{Layout, format, forms::Choice, page, picture::placeholder},
+    pages::{
+        Layout, format,
+        forms::{self, Choice},
+        page,
+        picture::placeholder,
+    },
     urls::page_paths,
 };
 
-const SORTS: [(&str, &str, ImageSort); 3] = [
-    ("", "newest first", ImageSort::Newest),
-    ("oldest", "oldest first", ImageSort::Oldest),
-    ("largest", "largest first", ImageSort::Largest),
+const SORTS: [(ImageSort, &str); 3] = [
+    (ImageSort::Newest, "newest first"),
+    (ImageSort::Oldest, "oldest first"),
+    (ImageSort::Largest, "largest first"),
 ];
 
 /// An image as a row of a table.
@@ -73,56 +78,33 @@ struct ImagesPage {
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct ImagesQuery {
-    owner: String,
-    title: String,
-    id: String,
-    failed: String,
-    sort: String,
-    /// The bytes and the number of the last image of the page before.
-    cursor: String,
-}
-
-impl ImagesQuery {
-    fn sort(&self) -> Result<ImageSort, Problem> {
-        one_of(&SORTS, "sort", "order", &self.sort)
-    }
-
-    fn after(&self) -> Result<Option<ImageCursor>, Problem> {
-        if self.cursor.is_empty() {
-            return Ok(None);
-        }
-        let parsed = self.cursor.split_once('-').and_then(|(bytes, id)| {
-            Some(ImageCursor { bytes: bytes.parse().ok()?, id: ImageId(id.parse().ok()?) })
-        });
-        parsed.map(Some).ok_or_else(|| Problem::field("cursor", "there is no such page"))
-    }
-
-    fn continued(&self, last: &ListedImage) -> Self {
-        Self { cursor: format!("{}-{}", last.image.bytes, last.image.id), ..self.clone() }
-    }
+    owner: Option<String>,
+    title: Option<String>,
+    id: Option<ImageId>,
+    failed: Option<Answer>,
+    sort: ImageSort,
+    cursor: Option<ImageCursor>,
 }
 
 /// `GET /admin/images`
 pub(crate) async fn list_images(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(query): Query<ImagesQuery>,
+    FormQuery(query): FormQuery<ImagesQuery>,
 ) -> Result<Response, Problem> {
-    let (sort, after) = (query.sort()?, query.after()?);
-    let title = query.title.trim();
-    let mut filter = ImageFilter {
-        owner: None,
-        title: Some(title.to_owned()).filter(|title| !title.is_empty()),
-        id: number("id", &query.id)?.map(ImageId),
-        has_failed_thumbnail: choice("failed", &query.failed)?.filter(|is_wanted| *is_wanted),
-    };
     let mut tx = begin_read(&state.services.pool).await?;
-    let owner = Owner::named(&mut tx, &query.owner).await?;
+    let owner = Owner::named(&mut tx, query.owner.as_deref()).await?;
+    let filter = ImageFilter {
+        owner: owner.id(),
+        title: query.title.clone(),
+        id: query.id,
+        failed_only: query.failed.is_some_and(Answer::is_yes),
+    };
     let rows = if let Owner::Nobody = owner {
         Vec::new()
     } else {
-        filter.owner = owner.id();
         let now = state.services.clock.now();
+        let (sort, after) = (query.sort, query.cursor);
         db::admin::images::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1, now).await?
     };
     let rows = Rows::of(rows);
@@ -130,15 +112,21 @@ pub(crate) async fn list_images(
     let thumbnails = db::thumbnails::of_images(&mut tx, &ids).await?;
     let total = db::admin::images::count(&mut tx).await?;
     drop(tx);
-    let next = rows.continues_after().map(|last| query.continued(last));
     let images_page = ImagesPage {
         layout: visitor.layout().await?,
-        failed: Choice::list([("", "any"), ("yes", "with one that failed")], &query.failed),
-        sorts: Choice::list(SORTS.map(|(name, label, _)| (name, label)), &query.sort),
+        failed: Choice::optional(
+            "any",
+            [(Answer::Yes, "with one that failed")],
+            query.failed.as_ref(),
+        ),
+        sorts: Choice::list(SORTS, query.sort),
+        next: rows.next(|last| {
+            let cursor = ImageCursor { bytes: last.image.bytes, id: last.image.id };
+            ImagesQuery { cursor: Some(cursor), ..query.clone() }
+        }),
         query,
         rows: rows.rows.into_iter().map(|listed| Row::new(listed, &thumbnails)).collect(),
         total,
-        next: next.map(|next| page_paths::query(&next)),
     };
     Ok(page(StatusCode::OK, &images_page))
 }
@@ -187,22 +175,16 @@ struct DeletePage {
 #[derive(Deserialize)]
 pub(crate) struct Selected {
     #[serde(default)]
-    ids: Vec<i64>,
-}
-
-impl Selected {
-    fn ids(self) -> Result<Vec<ImageId>, Problem> {
-        Ok(selected(self.ids, "image")?.into_iter().map(ImageId).collect())
-    }
+    ids: Vec<ImageId>,
 }
 
 /// `GET /admin/images/delete`: asks, and lists all that goes.
 pub(crate) async fn confirm_deletion(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(selected): Query<Selected>,
+    FormQuery(form): FormQuery<Selected>,
 ) -> Result<Response, Problem> {
-    let ids = selected.ids()?;
+    let ids = selected(form.ids, "image")?;
     let images = db::admin::images::find(
         &mut *state.services.connection().await?,
         &ids,
@@ -224,10 +206,10 @@ pub(crate) async fn confirm_deletion(
 pub(crate) async fn delete_images(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Form(selected): Form<Selected>,
+    Form(form): Form<Selected>,
 ) -> Result<Response, Problem> {
-    let deleted =
-        images::delete_of_any_owner(&state.services, visitor.actor(), &selected.ids()?).await?;
+    let ids = selected(form.ids, "image")?;
+    let deleted = images::delete_of_any_owner(&state.services, visitor.actor(), &ids).await?;
     let notice = format!("Deleted {}.", format::plural(deleted, "image"));
     visitor.go(page_paths::ADMIN_IMAGES, &notice).await
 }

@@ -17,23 +17,27 @@ use shared::{
     },
 };
 
-use super::{Administrator, PAGE_ROWS, Rows, begin_read, one_of, selected};
+use super::{Administrator, PAGE_ROWS, Rows, begin_read, selected};
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Query},
-    pages::{Layout, format, forms::Choice, page},
+    extract::{Form, FormQuery, deserialize_given_fields},
+    pages::{
+        Layout, format,
+        forms::{self, Choice},
+        page,
+    },
     urls::page_paths,
 };
 
 /// The most frequent reasons for failed thumbnails that the page shows.
 const SHOWN_REASONS: i64 = 20;
 
-const STATES: [(&str, &str, JobState); 4] = [
-    ("waiting", "Waiting", JobState::Waiting),
-    ("running", "Running", JobState::Running),
-    ("failed", "Failed, will be tried again", JobState::Failed),
-    ("dead", "Dead", JobState::Dead),
+const STATES: [(JobState, &str); 4] = [
+    (JobState::Waiting, "Waiting"),
+    (JobState::Running, "Running"),
+    (JobState::Failed, "Failed, will be tried again"),
+    (JobState::Dead, "Dead"),
 ];
 
 #[derive(Template)]
@@ -42,7 +46,8 @@ struct JobsPage {
     layout: Layout,
     query: JobsQuery,
     state: JobState,
-    states: Vec<Tab>,
+    /// The states, each with how many jobs are in it.
+    states: Vec<(Choice, u64)>,
     queue_choices: Vec<Choice>,
     queues: Vec<QueueFigures>,
     jobs: Vec<ListedJob>,
@@ -54,34 +59,14 @@ struct JobsPage {
     next: Option<String>,
 }
 
-/// A state, and how many jobs are in it.
-struct Tab {
-    name: &'static str,
-    label: &'static str,
-    jobs: u64,
-    is_current: bool,
-}
-
 /// Which part of the list.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct JobsQuery {
-    state: String,
-    queue: String,
-    cursor: String,
-}
-
-impl JobsQuery {
-    fn state(&self) -> Result<JobState, Problem> {
-        if self.state.is_empty() {
-            return Ok(JobState::Waiting);
-        }
-        one_of(&STATES, "state", "state", &self.state)
-    }
-
-    fn queue(&self) -> Option<&str> {
-        Some(self.queue.as_str()).filter(|queue| !queue.is_empty())
-    }
+    state: Option<JobState>,
+    queue: Option<String>,
+    /// The id of the last job of the page before.
+    cursor: Option<String>,
 }
 
 /// How many jobs of these queues are in a state.
@@ -99,45 +84,40 @@ fn in_state(queues: &[QueueFigures], state: JobState) -> u64 {
 pub(crate) async fn list_jobs(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(query): Query<JobsQuery>,
+    FormQuery(query): FormQuery<JobsQuery>,
 ) -> Result<Response, Problem> {
-    let listed = query.state()?;
-    let before = Some(query.cursor.as_str()).filter(|cursor| !cursor.is_empty());
+    let listed = query.state.unwrap_or_default();
+    let (queue, before) = (query.queue.as_deref(), query.cursor.as_deref());
     let mut tx = begin_read(&state.services.pool).await?;
     let queues = db::admin::jobs::figures(&mut tx, &QUEUES).await?;
-    let jobs = db::admin::jobs::page(&mut tx, listed, query.queue(), before, PAGE_ROWS + 1).await?;
+    let jobs = db::admin::jobs::page(&mut tx, listed, queue, before, PAGE_ROWS + 1).await?;
     let reasons = db::thumbnails::failure_reasons(&mut tx, SHOWN_REASONS).await?;
     drop(tx);
     let rows = Rows::of(jobs);
-    let next =
-        rows.continues_after().map(|last| JobsQuery { cursor: last.id.clone(), ..query.clone() });
-    let tabs = STATES.map(|(name, label, of)| Tab {
-        name,
-        label,
-        jobs: in_state(&queues, of),
-        is_current: of == listed,
-    });
-    let queue_names = QUEUES.map(|queue| (queue, queue));
+    let counts = STATES.map(|(state, _)| in_state(&queues, state));
     let jobs_page = JobsPage {
         layout: visitor.layout().await?,
         state: listed,
-        states: tabs.into(),
-        queue_choices: Choice::list([("", "all")].into_iter().chain(queue_names), &query.queue),
+        states: Choice::list(STATES, listed).into_iter().zip(counts).collect(),
+        queue_choices: Choice::optional(
+            "all",
+            QUEUES.map(|queue| (queue, queue)),
+            query.queue.as_ref(),
+        ),
         queues,
         reasons,
-        jobs: rows.rows,
         now: state.services.clock.now(),
         back: page_paths::query(&query),
+        next: rows.next(|last| JobsQuery { cursor: Some(last.id.clone()), ..query.clone() }),
         query,
-        next: next.map(|next| page_paths::query(&next)),
+        jobs: rows.rows,
     };
     Ok(page(StatusCode::OK, &jobs_page))
 }
 
 /// Which jobs, and where the administrator was.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 pub(crate) struct JobsForm {
     ids: Vec<String>,
     /// All of the state and queue that the page showed.
@@ -150,9 +130,8 @@ impl JobsForm {
         if self.all.is_none() {
             return Ok(Selection::Ids(selected(self.ids.clone(), "job")?));
         }
-        let query: JobsQuery = serde_html_form::from_str(&self.back)
-            .map_err(|error| Problem::field("back", error.to_string()))?;
-        Ok(Selection::All { state: query.state()?, queue: query.queue().map(str::to_owned) })
+        let query: JobsQuery = deserialize_given_fields(&self.back)?;
+        Ok(Selection::All { state: query.state.unwrap_or_default(), queue: query.queue })
     }
 
     fn back(&self) -> String {
@@ -177,9 +156,8 @@ pub(crate) async fn discard_jobs(
     Administrator(visitor): Administrator,
     Form(form): Form<JobsForm>,
 ) -> Result<Response, Problem> {
-    let discarded =
-        jobs::discard(&state.services, visitor.actor(), &selected(form.ids.clone(), "job")?)
-            .await?;
+    let ids = selected(form.ids.clone(), "job")?;
+    let discarded = jobs::discard(&state.services, visitor.actor(), &ids).await?;
     let notice = format!("Discarded {}.", format::plural(discarded, "job"));
     visitor.go(&form.back(), &notice).await
 }

@@ -10,9 +10,10 @@ pub(crate) mod tiers;
 pub(crate) mod users;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use serde::{Deserialize, Serialize};
 use shared::{
     db,
-    domain::{Tier, UserId, Username},
+    domain::{Tier, TierId, TierName, UserId, Username},
     postgres,
 };
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -21,6 +22,7 @@ use super::{Visitor, forms::Choice};
 use crate::{
     AppState,
     error::{Problem, ProblemCode},
+    urls::page_paths,
 };
 
 /// Rows of a page.
@@ -68,9 +70,10 @@ impl<T> Rows<T> {
         Self { rows, has_more }
     }
 
-    /// The last row, when others follow.
-    fn continues_after(&self) -> Option<&T> {
-        self.rows.last().filter(|_| self.has_more)
+    /// The query string of the next page, when there is one; `query` makes it of the last row.
+    fn next<Q: Serialize>(&self, query: impl FnOnce(&T) -> Q) -> Option<String> {
+        let last = self.rows.last().filter(|_| self.has_more)?;
+        Some(page_paths::query(&query(last)))
     }
 }
 
@@ -85,35 +88,21 @@ fn selected<T>(ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
     }
 }
 
-/// A part of a query string that has to be a number where it is there.
-fn number(field: &str, text: &str) -> Result<Option<i64>, Problem> {
-    if text.is_empty() {
-        return Ok(None);
+/// What a filter asks of a fact; a filter that is left open asks nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Answer {
+    Yes,
+    No,
+}
+
+impl Answer {
+    fn is_yes(self) -> bool {
+        self == Self::Yes
     }
-    text.trim()
-        .parse()
-        .map(Some)
-        .map_err(|_| Problem::field(field, format!("{text:?} is not a number.")))
-}
 
-/// A part of a query string that names one of these, which pages know by labels.
-fn one_of<T: Copy>(
-    known: &[(&str, &str, T)],
-    field: &str,
-    noun: &str,
-    name: &str,
-) -> Result<T, Problem> {
-    let found = known.iter().find(|(known, _, _)| *known == name).map(|(_, _, meant)| *meant);
-    found.ok_or_else(|| Problem::field(field, format!("There is no such {noun}.")))
-}
-
-/// A part of a query string that is yes, no, or left open.
-fn choice(field: &str, text: &str) -> Result<Option<bool>, Problem> {
-    match text {
-        "" => Ok(None),
-        "yes" => Ok(Some(true)),
-        "no" => Ok(Some(false)),
-        _ => Err(Problem::field(field, format!("{text:?} is neither yes nor no."))),
+    fn choices(selected: Option<Self>) -> Vec<Choice> {
+        Choice::optional("any", [(Self::Yes, "yes"), (Self::No, "no")], selected.as_ref())
     }
 }
 
@@ -125,12 +114,11 @@ enum Owner {
 }
 
 impl Owner {
-    async fn named(connection: &mut PgConnection, name: &str) -> Result<Self, Problem> {
-        let name = name.trim();
-        if name.is_empty() {
+    async fn named(connection: &mut PgConnection, name: Option<&str>) -> Result<Self, Problem> {
+        let Some(name) = name else {
             return Ok(Self::Any);
-        }
-        if Username::try_from(name.to_owned()).is_err() {
+        };
+        if name.parse::<Username>().is_err() {
             return Ok(Self::Nobody);
         }
         let found = db::admin::images::owner_by_name(connection, name).await?;
@@ -145,12 +133,7 @@ impl Owner {
     }
 }
 
-/// Yes, no, or left open.
-fn yes_or_no(selected: &str) -> Vec<Choice> {
-    Choice::list([("", "any"), ("yes", "yes"), ("no", "no")], selected)
-}
-
 /// Every tier.
-fn tier_choices(tiers: &[Tier], selected: &str) -> Vec<Choice> {
-    Choice::list(tiers.iter().map(|tier| (tier.id, &tier.spec.name)), selected)
+fn tier_options(tiers: &[Tier]) -> impl Iterator<Item = (TierId, &TierName)> {
+    tiers.iter().map(|tier| (tier.id, &tier.spec.name))
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Path, Query, TierPath},
+    extract::{Form, FormQuery, Path, TierPath},
     pages::{
         Layout, Visitor, format,
         forms::{Fields, FormErrors, checked},
@@ -112,18 +112,18 @@ struct TierPage {
 /// The tier that a new one starts as.
 #[derive(Deserialize)]
 pub(crate) struct CopyQuery {
-    copy: Option<i64>,
+    copy: Option<TierId>,
 }
 
 /// `GET /admin/tiers/new`
 pub(crate) async fn show_new_tier(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(query): Query<CopyQuery>,
+    FormQuery(query): FormQuery<CopyQuery>,
 ) -> Result<Response, Problem> {
     let form = match query.copy {
         None => TierForm::default(),
-        Some(id) => TierForm::copy_of(&find(&state, TierId(id)).await?.spec),
+        Some(id) => TierForm::copy_of(&find(&state, id).await?.spec),
     };
     show_new(&visitor, form, FormErrors::default()).await
 }

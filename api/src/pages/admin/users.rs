@@ -16,29 +16,29 @@ use shared::{
 };
 
 use super::{
-    Administrator, PAGE_ROWS, Rows, begin_read, choice,
+    Administrator, Answer, PAGE_ROWS, Rows, begin_read,
     history::{self, Line},
-    number, one_of, selected, tier_choices, yes_or_no,
+    selected, tier_options,
 };
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, Path, Query, UserPath},
+    extract::{Form, FormQuery, Path, UserPath},
     pages::{
         Layout, Visitor, format,
-        forms::{Choice, Fields, FormErrors, checked},
+        forms::{self, Choice, Fields, FormErrors, checked},
         page,
     },
     urls::page_paths,
 };
 
-const SORTS: [(&str, &str, UserSort); 6] = [
-    ("", "newest first", UserSort::Newest),
-    ("oldest", "oldest first", UserSort::Oldest),
-    ("name", "name, A to Z", UserSort::NameAscending),
-    ("name_descending", "name, Z to A", UserSort::NameDescending),
-    ("most_used", "most space used", UserSort::MostUsed),
-    ("least_used", "least space used", UserSort::LeastUsed),
+const SORTS: [(UserSort, &str); 6] = [
+    (UserSort::Newest, "newest first"),
+    (UserSort::Oldest, "oldest first"),
+    (UserSort::NameAscending, "name, A to Z"),
+    (UserSort::NameDescending, "name, Z to A"),
+    (UserSort::MostUsed, "most space used"),
+    (UserSort::LeastUsed, "least space used"),
 ];
 
 #[derive(Template)]
@@ -62,61 +62,45 @@ struct UsersPage {
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct UsersQuery {
-    search: String,
-    tier: String,
-    active: String,
-    admin: String,
-    sort: String,
-    cursor: String,
-}
-
-impl UsersQuery {
-    fn filter(&self) -> Result<UserFilter, Problem> {
-        let search = self.search.trim();
-        Ok(UserFilter {
-            search: Some(search.to_owned()).filter(|search| !search.is_empty()),
-            tier: number("tier", &self.tier)?.map(TierId),
-            is_active: choice("active", &self.active)?,
-            is_admin: choice("admin", &self.admin)?,
-        })
-    }
-
-    fn sort(&self) -> Result<UserSort, Problem> {
-        one_of(&SORTS, "sort", "order", &self.sort)
-    }
+    search: Option<String>,
+    tier: Option<TierId>,
+    active: Option<Answer>,
+    admin: Option<Answer>,
+    sort: UserSort,
+    cursor: Option<UserId>,
 }
 
 /// `GET /admin/users`
 pub(crate) async fn list_users(
     State(state): State<AppState>,
     Administrator(visitor): Administrator,
-    Query(query): Query<UsersQuery>,
+    FormQuery(query): FormQuery<UsersQuery>,
 ) -> Result<Response, Problem> {
-    let (filter, sort) = (query.filter()?, query.sort()?);
-    let after = number("cursor", &query.cursor)?.map(UserId);
+    let filter = UserFilter {
+        search: query.search.clone(),
+        tier: query.tier,
+        is_active: query.active.map(Answer::is_yes),
+        is_admin: query.admin.map(Answer::is_yes),
+    };
+    let (sort, after) = (query.sort, query.cursor);
     let mut tx = begin_read(&state.services.pool).await?;
     let rows = db::admin::users::page(&mut tx, &filter, sort, after, PAGE_ROWS + 1).await?;
     let total = db::admin::users::count(&mut tx).await?;
     let tiers = db::tiers::all(&mut tx).await?;
     drop(tx);
     let rows = Rows::of(rows);
-    let next = rows
-        .continues_after()
-        .map(|last| UsersQuery { cursor: last.id.to_string(), ..query.clone() });
-    let mut filter_tiers = Choice::list([("", "any")], &query.tier);
-    filter_tiers.extend(tier_choices(&tiers, &query.tier));
     let users = UsersPage {
         layout: visitor.layout().await?,
-        tiers: filter_tiers,
-        new_tiers: tier_choices(&tiers, ""),
-        active: yes_or_no(&query.active),
-        admin: yes_or_no(&query.admin),
-        sorts: Choice::list(SORTS.map(|(name, label, _)| (name, label)), &query.sort),
+        tiers: Choice::optional("any", tier_options(&tiers), query.tier.as_ref()),
+        new_tiers: Choice::list(tier_options(&tiers), ()),
+        active: Answer::choices(query.active),
+        admin: Answer::choices(query.admin),
+        sorts: Choice::list(SORTS, query.sort),
         back: page_paths::query(&query),
+        next: rows.next(|last| UsersQuery { cursor: Some(last.id), ..query.clone() }),
         query,
         users: rows.rows,
         total,
-        next: next.map(|next| page_paths::query(&next)),
     };
     Ok(page(StatusCode::OK, &users))
 }
@@ -125,8 +109,8 @@ pub(crate) async fn list_users(
 #[derive(Deserialize)]
 pub(crate) struct BulkForm {
     #[serde(default)]
-    ids: Vec<i64>,
-    tier: i64,
+    ids: Vec<UserId>,
+    tier: TierId,
     /// The query string of the page that they were selected on.
     #[serde(default)]
     back: String,
@@ -138,8 +122,8 @@ pub(crate) async fn set_tier(
     Administrator(visitor): Administrator,
     Form(form): Form<BulkForm>,
 ) -> Result<Response, Problem> {
-    let ids: Vec<UserId> = selected(form.ids, "user")?.into_iter().map(UserId).collect();
-    let moved = users::set_tier(&state.services, visitor.actor(), &ids, TierId(form.tier)).await?;
+    let ids = selected(form.ids, "user")?;
+    let moved = users::set_tier(&state.services, visitor.actor(), &ids, form.tier).await?;
     let notice = format!("Moved {} to another tier.", format::plural(moved, "user"));
     visitor.go(&page_paths::back_to(page_paths::ADMIN_USERS, &form.back), &notice).await
 }
@@ -229,7 +213,7 @@ async fn show_new(
     errors: FormErrors,
 ) -> Result<Response, Problem> {
     let status = errors.status();
-    let tiers = tier_choices(tiers, &form.tier);
+    let tiers = Choice::list(tier_options(tiers), &form.tier);
     Ok(page(
         status,
         &UserPage { layout: visitor.layout().await?, form, errors, tiers, existing: None },
@@ -292,7 +276,7 @@ async fn show(
     };
     let user_page = UserPage {
         layout: visitor.layout().await?,
-        tiers: tier_choices(&tiers, &form.tier),
+        tiers: Choice::list(tier_options(&tiers), &form.tier),
         form,
         errors,
         existing: Some(Existing { user, figures, lines, password_errors }),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::domain::UserId;
+use crate::domain::{AuditKind, UserId};
 
 /// Something that an administrator did.
 #[derive(Clone, Debug)]
@@ -25,15 +25,13 @@ pub struct PastAction {
     pub changes: Value,
 }
 
-/// Which actions: those that meet everything that is set.
+/// Which actions.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryFilter {
-    /// To this thing: its kind and its number or id.
-    pub object: Option<(String, String)>,
-    /// By this administrator.
-    pub actor: Option<UserId>,
-    /// To things of this kind.
-    pub object_type: Option<String>,
+    /// To objects of this kind.
+    pub kind: Option<AuditKind>,
+    /// To the one with this id; does nothing without a kind.
+    pub id: Option<String>,
 }
 
 /// At most `limit` of the actions that the filter lets through, the last first, from the one before
@@ -44,19 +42,14 @@ pub async fn page(
     before: Option<i64>,
     limit: i64,
 ) -> sqlx::Result<Vec<PastAction>> {
-    let (object_type, object_id) = filter.object.as_ref().map(|(kind, id)| (kind, id)).unzip();
     let rows = sqlx::query!(
         "SELECT id, at, actor_id, actor_name, action, object_type, object_id, object_label, changes
          FROM admin_actions
-         WHERE ($1::text IS NULL OR (object_type = $1 AND object_id = $2::text))
-           AND ($3::bigint IS NULL OR actor_id = $3)
-           AND ($4::text IS NULL OR object_type = $4)
-           AND id < $5
-         ORDER BY id DESC LIMIT $6",
-        object_type,
-        object_id,
-        filter.actor.map(|actor| actor.0),
-        filter.object_type,
+         WHERE ($1::text IS NULL OR (object_type = $1 AND ($2::text IS NULL OR object_id = $2)))
+           AND id < $3
+         ORDER BY id DESC LIMIT $4",
+        filter.kind.map(AuditKind::name),
+        filter.id,
         before.unwrap_or(i64::MAX),
         limit,
     );

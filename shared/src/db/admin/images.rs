@@ -1,9 +1,10 @@
 //! Images of all accounts as administrators see them.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 
-use super::{Count, containing, count_rows, escaped, fetch};
+use super::{Count, NO_SUCH_PAGE, containing, count_rows, escaped, fetch};
 use crate::{
     db::{
         images::{ImageRow, joined_image},
@@ -67,12 +68,13 @@ pub struct ImageFilter {
     /// starts so.
     pub title: Option<String>,
     pub id: Option<ImageId>,
-    /// If set and true: one of their thumbnails cannot be made.
-    pub has_failed_thumbnail: Option<bool>,
+    /// Only those of which a thumbnail cannot be made.
+    pub failed_only: bool,
 }
 
 /// In which order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ImageSort {
     /// The one that was uploaded last first.
     #[default]
@@ -84,12 +86,30 @@ pub enum ImageSort {
 }
 
 /// Where a page ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ImageCursor {
     /// The size of its last image's original in bytes.
     pub bytes: u64,
     /// Its last image.
     pub id: ImageId,
+}
+
+impl From<ImageCursor> for String {
+    fn from(cursor: ImageCursor) -> Self {
+        format!("{}-{}", cursor.bytes, cursor.id)
+    }
+}
+
+impl TryFrom<String> for ImageCursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let cursor = text.split_once('-').and_then(|(bytes, id)| {
+            Some(Self { bytes: bytes.parse().ok()?, id: ImageId(id.parse().ok()?) })
+        });
+        cursor.ok_or(NO_SUCH_PAGE)
+    }
 }
 
 /// The index on titles knows groups of three letters, and of fewer those at the start of a word.
@@ -246,7 +266,7 @@ pub async fn page(
         after.map(|after| Ok::<_, sqlx::Error>((signed(after.bytes)?, after.id.0))).transpose()?;
     let title = filter.title.as_deref().map(title_patterns);
     let page = Page { filter, title, sort, after, limit, now };
-    if filter.has_failed_thumbnail == Some(true) {
+    if filter.failed_only {
         return page.fetch(connection, Source::Failed).await;
     }
     if page.title.is_none() {

@@ -1,10 +1,11 @@
 //! Expiring links of all accounts as administrators see them.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Count, count_rows};
+use super::{Count, NO_SUCH_PAGE, count_rows};
 use crate::{
     db::{links::target, undecodable},
     domain::{ExpiringLink, ImageId, LinkId, Title, UserId, Username},
@@ -52,12 +53,31 @@ impl TryFrom<LinkRow> for ListedLink {
 }
 
 /// Where a page ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LinkCursor {
     /// The end of its last link.
     pub expires_at: DateTime<Utc>,
     /// Its last link.
     pub id: LinkId,
+}
+
+impl From<LinkCursor> for String {
+    fn from(cursor: LinkCursor) -> Self {
+        format!("{}-{}", cursor.expires_at.timestamp_micros(), cursor.id)
+    }
+}
+
+impl TryFrom<String> for LinkCursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let cursor = text.split_once('-').and_then(|(micros, id)| {
+            let expires_at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
+            Some(Self { expires_at, id: LinkId(id.parse().ok()?) })
+        });
+        cursor.ok_or(NO_SUCH_PAGE)
+    }
 }
 
 /// At most `limit` live links, of one account or all, the one that ends soonest first, from the one

@@ -57,6 +57,9 @@ macro_rules! count_rows {
 }
 use count_rows;
 
+/// The error of a cursor that no page ended with.
+const NO_SUCH_PAGE: &str = "There is no such page.";
+
 /// The rows of a query, converted.
 async fn fetch<R, T>(
     mut query: QueryBuilder<Postgres>,

@@ -1,6 +1,7 @@
 //! Accounts as administrators see them.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 
 use super::{Count, Keyset, containing, count_rows, fetch};
@@ -68,7 +69,8 @@ pub struct UserFilter {
 }
 
 /// In which order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UserSort {
     /// The one that was made last first.
     #[default]
@@ -76,6 +78,7 @@ pub enum UserSort {
     /// The one that was made first first.
     Oldest,
     /// By name, whatever the case.
+    #[serde(rename = "name")]
     NameAscending,
     /// By name from the end of the alphabet on.
     NameDescending,
