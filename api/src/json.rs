@@ -145,28 +145,19 @@ impl ThumbnailJson {
             ThumbnailState::Ready { .. } => (StateJson::Ready, None),
             ThumbnailState::Failed { reason } => (StateJson::Failed, Some(reason.clone())),
         };
-        let (width, _) = thumbnail_size(image, thumbnail);
+        let (width, _) = thumbnail.display_size(image);
         let url = urls.thumbnail(&image.title, thumbnail.id, image.format);
         Self { height: thumbnail.height.px(), width, state, url, reason }
     }
 }
 
-/// The width and height in px that a thumbnail has, or will have.
-pub(crate) fn thumbnail_size(image: &Image, thumbnail: &Thumbnail) -> (u32, u32) {
-    if let ThumbnailState::Ready { width, height, .. } = thumbnail.state {
-        return (width, height);
-    }
-    let max_width = imaging::Options::default().max_width_px;
-    imaging::thumbnail_size(image.width, image.height, thumbnail.height.px(), max_width)
-}
-
 impl ImageJson {
     /// `thumbnails` are the image's, of whatever heights: those that the tier lacks are left out.
     pub(crate) fn new(image: &Image, thumbnails: &[Thumbnail], tier: &Tier, urls: &Urls) -> Self {
-        let included =
-            thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok());
-        let thumbnails: Vec<_> =
-            included.map(|thumbnail| ThumbnailJson::new(image, thumbnail, urls)).collect();
+        let thumbnails: Vec<_> = tier
+            .visible(thumbnails)
+            .map(|thumbnail| ThumbnailJson::new(image, thumbnail, urls))
+            .collect();
         let original = tier.allows_original().is_ok().then(|| {
             ("original".to_owned(), urls.original(&image.title, image.original, image.format))
         });

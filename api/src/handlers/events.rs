@@ -174,7 +174,6 @@ impl Follower {
     fn events(&self, thumbnails: &[Thumbnail], tier: &Tier) -> Result<Vec<Event>, Problem> {
         let ended = |thumbnail: &&Thumbnail| {
             matches!(thumbnail.state, ThumbnailState::Ready { .. } | ThumbnailState::Failed { .. })
-                && tier.allows_height(thumbnail.height).is_ok()
         };
         let event = |thumbnail: &Thumbnail| {
             let json = ThumbnailJson::new(&self.image, thumbnail, &self.urls);
@@ -183,6 +182,6 @@ impl Follower {
                 .json_data(json)
                 .map_err(|error| Problem::internal(&error))
         };
-        thumbnails.iter().filter(ended).map(event).collect()
+        tier.visible(thumbnails).filter(ended).map(event).collect()
     }
 }

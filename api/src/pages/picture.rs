@@ -6,7 +6,7 @@ use shared::{
     services::images::ImageWithThumbnails,
 };
 
-use crate::{json::thumbnail_size, urls::Urls};
+use crate::urls::Urls;
 
 /// An image, its picture, and the links that its owner's tier includes.
 pub(super) struct Picture {
@@ -57,10 +57,7 @@ const TILE_PX: u32 = 200;
 impl Picture {
     pub(super) fn new(found: &ImageWithThumbnails, tier: &Tier, urls: &Urls, size: Size) -> Self {
         let ImageWithThumbnails { image, thumbnails } = found;
-        let included: Vec<&Thumbnail> = thumbnails
-            .iter()
-            .filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok())
-            .collect();
+        let included: Vec<&Thumbnail> = tier.visible(thumbnails).collect();
         let highest = included.last();
         let best = match size {
             Size::Page => highest,
@@ -93,7 +90,7 @@ pub(super) fn placeholder(image: &Image) -> Option<String> {
 impl Shown {
     fn new(image: &Image, thumbnail: &Thumbnail) -> Self {
         let path = Urls::within_page().thumbnail(&image.title, thumbnail.id, image.format);
-        let (width, height) = thumbnail_size(image, thumbnail);
+        let (width, height) = thumbnail.display_size(image);
         match &thumbnail.state {
             ThumbnailState::Ready { .. } => Self::Ready { path, width, height },
             ThumbnailState::Absent | ThumbnailState::Pending => {
@@ -124,7 +121,7 @@ impl FileLink {
     }
 
     fn thumbnail(image: &Image, thumbnail: &Thumbnail, urls: &Urls) -> Self {
-        let (width, height) = thumbnail_size(image, thumbnail);
+        let (width, height) = thumbnail.display_size(image);
         let (more, failure) = match &thumbnail.state {
             ThumbnailState::Ready { bytes, .. } => (super::format::bytes(*bytes), None),
             ThumbnailState::Absent => ("made when first asked for".to_owned(), None),

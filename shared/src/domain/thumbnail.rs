@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Height, ImageId, ThumbnailId};
+use super::{Height, Image, ImageId, ThumbnailId};
 
 /// Counts the claims of one thumbnail by workers, across jobs. Each attempt writes an object of its
 /// own.
@@ -59,6 +59,10 @@ impl ThumbnailState {
         }
     }
 
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready { .. })
+    }
+
     /// Whether waiting longer could change it without anybody asking again.
     pub fn is_pending(&self) -> bool {
         matches!(self, Self::Pending)
@@ -78,4 +82,15 @@ pub struct Thumbnail {
     pub attempt: Attempt,
     /// How far it is.
     pub state: ThumbnailState,
+}
+
+impl Thumbnail {
+    /// The width and height in px that its file has, or will have.
+    pub fn display_size(&self, image: &Image) -> (u32, u32) {
+        if let ThumbnailState::Ready { width, height, .. } = self.state {
+            return (width, height);
+        }
+        let max_width = imaging::Options::default().max_width_px;
+        imaging::thumbnail_size(image.width, image.height, self.height.px(), max_width)
+    }
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ByteCount, LinkTarget, TierId, ValidationError, whole_number};
+use super::{ByteCount, LinkTarget, Thumbnail, TierId, ValidationError, whole_number};
 
 /// A thumbnail's height in px: 1..=4000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -240,6 +240,11 @@ impl Tier {
             .contains(height)
             .then_some(())
             .ok_or(AccessDenied::Height(height))
+    }
+
+    /// Those of the thumbnails that the tier includes.
+    pub fn visible<'a>(&self, thumbnails: &'a [Thumbnail]) -> impl Iterator<Item = &'a Thumbnail> {
+        thumbnails.iter().filter(|thumbnail| self.spec.thumbnail_heights.contains(thumbnail.height))
     }
 
     /// May accounts of this tier create expiring links, and do those that exist work?

@@ -9,8 +9,7 @@ use super::{ServiceError, Services};
 use crate::{
     db,
     domain::{
-        Actor, AuditAction, AuditObject, Image, ImageId, Thumbnail, ThumbnailState, Tier, Title,
-        User, UserId,
+        Actor, AuditAction, AuditObject, Image, ImageId, Thumbnail, Tier, Title, User, UserId,
     },
     jobs::{self, DeleteObjects, JobId},
     storage::StorageKey,
@@ -95,9 +94,7 @@ async fn with_thumbnails(
 fn lacking(images: &[ImageId], thumbnails: &[Thumbnail], tier: &Tier) -> Vec<ImageId> {
     let wanted = tier.spec.thumbnail_heights.iter().len();
     let mut present = HashMap::<ImageId, usize>::new();
-    for thumbnail in
-        thumbnails.iter().filter(|thumbnail| tier.allows_height(thumbnail.height).is_ok())
-    {
+    for thumbnail in tier.visible(thumbnails) {
         *present.entry(thumbnail.image).or_default() += 1;
     }
     images
@@ -139,9 +136,7 @@ pub async fn cascade(
     let mut connection = services.connection().await?;
     let image = find_owned(&mut connection, user, id).await?;
     let thumbnails = db::thumbnails::of_images(&mut connection, &[id]).await?;
-    let ready = thumbnails
-        .iter()
-        .filter(|thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. }));
+    let ready = thumbnails.iter().filter(|thumbnail| thumbnail.state.is_ready());
     let live_links = db::links::count_live(&mut connection, id, services.clock.now()).await?;
     Ok(Cascade { image, thumbnails: ready.count() as u64, live_links: live_links.unsigned_abs() })
 }

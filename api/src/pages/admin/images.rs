@@ -50,13 +50,11 @@ struct Row {
 
 impl Row {
     fn new(listed: ListedImage, thumbnails: &[Thumbnail]) -> Self {
-        let is_ready =
-            |thumbnail: &Thumbnail| matches!(thumbnail.state, ThumbnailState::Ready { .. });
         Self {
             placeholder: placeholder(&listed.image),
             has_preview: thumbnails
                 .iter()
-                .any(|thumbnail| thumbnail.image == listed.image.id && is_ready(thumbnail)),
+                .any(|thumbnail| thumbnail.image == listed.image.id && thumbnail.state.is_ready()),
             listed,
         }
     }
