@@ -1,6 +1,7 @@
 //! What the rooms of the code may not touch, checked on the sources.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -181,4 +182,90 @@ fn lints_are_expected_with_a_reason_and_never_allowed() {
     {
         never(folder, &forbidden);
     }
+}
+
+/// Of two files that need each other, neither can be read, moved or tested without the other. A
+/// module and its child are one thing in two files.
+#[test]
+fn no_two_files_import_from_each_other() {
+    for folder in ["api/src", "worker/src", "shared/src", "src"] {
+        let sources = sources(folder);
+        let files: HashMap<Vec<String>, &str> = sources
+            .iter()
+            .map(|(path, text)| {
+                (module(path.strip_prefix(root().join(folder)).expect("below")), text.as_str())
+            })
+            .collect();
+        let imports = |file: &Vec<String>| -> Vec<Vec<String>> {
+            let is_file = |path: &Vec<String>| files.contains_key(path);
+            let imported = used(files[file]).into_iter().map(|path| absolute(file, &path));
+            imported
+                .filter_map(|mut path| {
+                    while !path.is_empty() && !is_file(&path) {
+                        path.pop();
+                    }
+                    (!path.is_empty()).then_some(path)
+                })
+                .collect()
+        };
+        for file in files.keys() {
+            for other in imports(file) {
+                let is_mutual = !other.starts_with(file)
+                    && !file.starts_with(&other)
+                    && imports(&other).contains(file);
+                assert!(
+                    !is_mutual,
+                    "{folder}: {} and {} import from each other",
+                    file.join("::"),
+                    other.join("::")
+                );
+            }
+        }
+    }
+}
+
+/// The module that a file of a crate is.
+fn module(path: &Path) -> Vec<String> {
+    let names = path.with_extension("");
+    let names = names.iter().map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| !["lib", "main", "mod"].contains(&name.as_str())).collect()
+}
+
+/// The paths that the `use` declarations of a source name, apart from those of its unit tests.
+fn used(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut paths = Vec::new();
+    for part in code.split("use ").skip(1) {
+        let (mut groups, mut path) = (vec![String::new()], String::new());
+        for sign in part.split(';').next().unwrap_or_default().chars() {
+            match sign {
+                '{' => groups.push(path.clone()),
+                ',' | '}' => {
+                    paths.push(path);
+                    if sign == '}' {
+                        groups.pop();
+                    }
+                    path = groups.last().cloned().unwrap_or_default();
+                }
+                sign if sign.is_whitespace() => {}
+                sign => path.push(sign),
+            }
+        }
+        paths.push(path);
+    }
+    paths
+}
+
+/// A path of a `use` declaration from the crate's root on; nothing where it leads to another crate.
+fn absolute(file: &[String], path: &str) -> Vec<String> {
+    let names: Vec<&str> = path.split("::").collect();
+    let ups = names.iter().take_while(|name| **name == "super").count();
+    let base = match names[0] {
+        "crate" => &[],
+        "self" => file,
+        "super" => &file[..file.len().saturating_sub(ups)],
+        _ => return Vec::new(),
+    };
+    let rest = names.iter().skip(ups.max(1)).map(|name| (*name).to_owned());
+    base.iter().cloned().chain(rest).collect()
 }

@@ -29,7 +29,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use error::ProblemCode;
-pub use openapi::document as openapi_document;
+pub use routes::openapi_document;
 
 use crate::{
     auth::SessionWatch,

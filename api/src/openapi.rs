@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -19,7 +18,6 @@ use crate::{
     error::{FieldError, ProblemCode},
     handlers::health,
     problem_responses::{PROBLEM_JSON, ProblemBody},
-    routes,
 };
 
 const EXTENSION: &str = "x-problems";
@@ -51,14 +49,6 @@ impl Modify for CookieScheme {
         let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(auth::COOKIE)));
         openapi.components.get_or_insert_default().add_security_scheme(SCHEME, cookie);
     }
-}
-
-/// The description of the API as JSON.
-///
-/// # Panics
-/// Never: a test makes it.
-pub fn document() -> Value {
-    serde_json::to_value(routes::description()).expect("a description is JSON")
 }
 
 /// Turns the codes that the handlers list into responses.

@@ -16,7 +16,7 @@ use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
 use crate::{
-    error::{FieldError, Problem, ProblemCode},
+    error::{FieldError, Problem, ProblemCode, Rendered},
     pages,
 };
 
@@ -51,10 +51,6 @@ pub(crate) struct ProblemBody {
 
 /// Members of a problem, which a field of the same name does not replace.
 const MEMBERS: [&str; 7] = ["type", "title", "status", "detail", "code", "request_id", "errors"];
-
-/// Marks a failed request's response that is complete as it is: a form that is shown again.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rendered;
 
 pub(crate) async fn render(request: Request, next: Next) -> Response {
     let request_id = request.extensions().get::<RequestId>().cloned();

@@ -11,6 +11,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
+use serde_json::Value;
 use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{
     ServiceBuilderExt,
@@ -111,8 +112,8 @@ fn pages() -> Router<AppState> {
             get(pages::image::confirm_deletion).post(pages::image::delete_image),
         )
         .route("/images/{pk}/thumbnails/{height}/retry", post(pages::image::retry_thumbnail))
-        .route("/images/{pk}/links", post(pages::links::create_link))
-        .route("/images/{pk}/links/{id}/revoke", post(pages::links::revoke_link))
+        .route("/images/{pk}/links", post(pages::image::create_link))
+        .route("/images/{pk}/links/{id}/revoke", post(pages::image::revoke_link))
         .merge(administration())
         .layer(DefaultBodyLimit::max(FORM_MAX_BYTES));
     let uploads = Router::new()
@@ -190,9 +191,12 @@ fn split() -> (Router<AppState>, Router<AppState>, openapi::OpenApi) {
     (with_session, public, description)
 }
 
-/// The description of the API.
-pub(crate) fn description() -> openapi::OpenApi {
-    split().2
+/// The description of the API as JSON.
+///
+/// # Panics
+/// Never: a test makes it.
+pub fn openapi_document() -> Value {
+    serde_json::to_value(split().2).expect("a description is JSON")
 }
 
 /// All routes with all layers.

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use super::{Durability, EmbeddedError, Identity, PORT, process};
+use super::{Durability, EmbeddedError, Identity, PORT};
 
 /// How the names of folders begin in which a cluster is being made.
 pub(super) const UNFINISHED: &str = "cluster.new";
@@ -112,7 +112,7 @@ fn initdb(
     // by its working directory it is known when its owner is killed; it would take note of a milder
     // signal only in the end
     command.current_dir(pgdata).stdin(Stdio::null());
-    process::assume(&mut command, identity, Signal::KILL);
+    identity.assume(&mut command, Signal::KILL);
     command.output()
 }
 

@@ -2,14 +2,13 @@
 
 use std::{
     io,
-    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, setsid};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     Config, Durability, EmbeddedError, Identity, Output, PORT, cluster, leftovers, output,
@@ -67,7 +66,7 @@ impl Start {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        assume(&mut command, self.identity, Signal::INT);
+        self.identity.assume(&mut command, Signal::INT);
         let mut child = command.spawn()?;
         let output = match child.stderr.take() {
             Some(stderr) => Output::copy(stderr, log),
@@ -160,91 +159,4 @@ fn end(child: &mut Child) {
     }
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// Lets the command run under an identity, in a session of its own (a terminal's Ctrl-C is for us
-/// to handle), and end with the thread that starts it, by this signal.
-pub(super) fn assume(command: &mut Command, identity: Identity, end: Signal) {
-    if let Identity::Other { uid, gid } = identity {
-        command.uid(uid).gid(gid);
-    }
-    let parent = std::process::id();
-    let maps = match identity {
-        Identity::Namespace { uid, gid } => Some((format!("{uid} 0 1"), format!("{gid} 0 1"))),
-        Identity::Own | Identity::Other { .. } => None,
-    };
-    let between_fork_and_exec = move || {
-        setsid()?;
-        if let Some((users, groups)) = &maps {
-            linux::enter_user_namespace(users.as_bytes(), groups.as_bytes())?;
-        }
-        linux::end_with_parent(parent, end)
-    };
-    #[expect(
-        unsafe_code,
-        reason = "only a closure between fork and exec can change what the child is"
-    )]
-    // SAFETY: the closure makes system calls on memory that was allocated before the fork; it
-    // neither allocates nor takes a lock, so it is sound in a child of a process with many threads.
-    unsafe {
-        command.pre_exec(between_fork_and_exec);
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::{ffi::CStr, io};
-
-    use rustix::{
-        fs::{Mode, OFlags, open},
-        process::{Signal, getppid, set_parent_process_death_signal},
-        thread::UnshareFlags,
-    };
-
-    /// Calls our user and group 0 by other numbers, as `user_namespaces(7)` describes.
-    pub(super) fn enter_user_namespace(users: &[u8], groups: &[u8]) -> io::Result<()> {
-        #[expect(
-            unsafe_code,
-            reason = "rustix marks all of unshare unsafe for the sake of CLONE_FILES"
-        )]
-        // SAFETY: a new user namespace shares no file descriptors in another way than before.
-        unsafe {
-            rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER)?;
-        }
-        write(c"/proc/self/setgroups", b"deny")?;
-        write(c"/proc/self/uid_map", users)?;
-        write(c"/proc/self/gid_map", groups)
-    }
-
-    fn write(path: &CStr, text: &[u8]) -> io::Result<()> {
-        let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::io::write(&file, text)?;
-        Ok(())
-    }
-
-    /// Has the system send this signal to this process when the thread that forked it ends.
-    pub(super) fn end_with_parent(parent: u32, end: Signal) -> io::Result<()> {
-        set_parent_process_death_signal(Some(end))?;
-        let is_orphan =
-            getppid().is_none_or(|pid| pid.as_raw_nonzero().get().unsigned_abs() != parent);
-        // the parent may have died before it was asked for: an error without a message needs no
-        // memory
-        if is_orphan { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
-    }
-}
-
-/// Elsewhere a server outlives an owner that is killed, until the next start ends it.
-#[cfg(not(target_os = "linux"))]
-mod linux {
-    use std::io;
-
-    use rustix::process::Signal;
-
-    pub(super) fn enter_user_namespace(_: &[u8], _: &[u8]) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(super) fn end_with_parent(_: u32, _: Signal) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -32,6 +32,10 @@ pub(crate) use code::{BODY_CODES, SESSION_CODES, UPLOAD_CODES, problems};
 /// Names the body as a whole, where no field can be blamed.
 pub(crate) const BODY: &str = "body";
 
+/// Marks a failed request's response that is complete as it is: a form that is shown again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rendered;
+
 /// What is wrong with one field of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FieldError {

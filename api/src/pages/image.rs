@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{extract::State, http::StatusCode, response::Response};
 use serde::Deserialize;
 use shared::{
-    domain::{Image, ImageId, Title, User},
+    domain::{ExpiringLink, Image, ImageId, Title, User},
     services::{images, links, thumbnails},
 };
 
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     AppState,
     error::Problem,
-    extract::{Form, ImagePath, Path, ThumbnailPath},
+    extract::{Form, ImagePath, LinkPath, Path, ThumbnailPath},
     urls::{Urls, page_paths},
 };
 
@@ -41,9 +41,9 @@ struct ImagePage<'a> {
 
 /// What was typed into one of the page's forms and could not be taken.
 #[derive(Default)]
-pub(super) struct Refused {
-    pub(super) title: Option<(String, FormErrors)>,
-    pub(super) link: Option<(LinkForm, FormErrors)>,
+struct Refused {
+    title: Option<(String, FormErrors)>,
+    link: Option<(LinkForm, FormErrors)>,
 }
 
 /// `GET /images/{pk}`
@@ -57,7 +57,7 @@ pub(crate) async fn show_image(
 }
 
 /// The page, with what was refused.
-pub(super) async fn show(
+async fn show(
     state: &AppState,
     visitor: &Visitor,
     urls: &Urls,
@@ -165,4 +165,47 @@ pub(crate) async fn retry_thumbnail(
 ) -> Result<Response, Problem> {
     thumbnails::retry(&state.services, &visitor.user, id, height).await?;
     visitor.go(&page_paths::image(id), "The thumbnail is being made again.").await
+}
+
+/// `POST /images/{pk}/links`
+pub(crate) async fn create_link(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    urls: Urls,
+    Path(ImagePath { pk: image }): Path<ImagePath>,
+    Form(form): Form<LinkForm>,
+) -> Result<Response, Problem> {
+    match create(&state, &visitor.user, image, &form).await {
+        Ok(link) => {
+            let lives = format::in_words(link.expires_at - link.created_at);
+            let notice = format!("Link created. It expires in {lives}.");
+            visitor.go(&page_paths::links(image), &notice).await
+        }
+        Err(problem) => {
+            let refused =
+                Refused { link: Some((form, FormErrors::of(problem)?)), ..Refused::default() };
+            show(&state, &visitor, &urls, image, refused).await
+        }
+    }
+}
+
+async fn create(
+    state: &AppState,
+    user: &User,
+    image: ImageId,
+    form: &LinkForm,
+) -> Result<ExpiringLink, Problem> {
+    user.tier.allows_expiring_links()?;
+    let (target, valid_for) = form.parse()?;
+    Ok(links::create(&state.services, user, image, target, valid_for).await?)
+}
+
+/// `POST /images/{pk}/links/{id}/revoke`
+pub(crate) async fn revoke_link(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Path(LinkPath { pk: image, id }): Path<LinkPath>,
+) -> Result<Response, Problem> {
+    links::revoke(&state.services, &visitor.user, image, id).await?;
+    visitor.go(&page_paths::links(image), "Link revoked.").await
 }

@@ -1,26 +1,16 @@
-//! Making and revoking the links of an image that expire.
+//! The links of an image that expire, as its page lists them, and the form for another.
 
 use std::borrow::Borrow;
 
-use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use shared::{
-    domain::{ExpiringLink, ImageId, LinkTarget, Tier, User, ValidFor},
-    services::links,
-};
+use shared::domain::{ExpiringLink, LinkTarget, Tier, ValidFor};
 
 use super::{
-    Visitor, format,
-    forms::{Choice, Fields, FormErrors},
-    image::{Refused, show},
+    format,
+    forms::{Choice, Fields},
 };
-use crate::{
-    AppState,
-    error::Problem,
-    extract::{Form, ImagePath, LinkPath, Path},
-    urls::{Urls, page_paths},
-};
+use crate::{error::Problem, urls::Urls};
 
 /// A live link as a page lists it.
 pub(super) struct ListedLink {
@@ -77,54 +67,11 @@ pub(crate) struct LinkForm {
 }
 
 impl LinkForm {
-    fn parse(&self) -> Result<(LinkTarget, ValidFor), Problem> {
+    pub(super) fn parse(&self) -> Result<(LinkTarget, ValidFor), Problem> {
         let mut fields = Fields::default();
         let target = fields.parse("target", self.target.parse());
         let valid_for =
             fields.parse("valid_for", self.preset.as_ref().unwrap_or(&self.valid_for).parse());
         fields.finish(target.zip(valid_for))
     }
-}
-
-/// `POST /images/{pk}/links`
-pub(crate) async fn create_link(
-    State(state): State<AppState>,
-    visitor: Visitor,
-    urls: Urls,
-    Path(ImagePath { pk: image }): Path<ImagePath>,
-    Form(form): Form<LinkForm>,
-) -> Result<Response, Problem> {
-    match create(&state, &visitor.user, image, &form).await {
-        Ok(link) => {
-            let lives = format::in_words(link.expires_at - link.created_at);
-            let notice = format!("Link created. It expires in {lives}.");
-            visitor.go(&page_paths::links(image), &notice).await
-        }
-        Err(problem) => {
-            let refused =
-                Refused { link: Some((form, FormErrors::of(problem)?)), ..Refused::default() };
-            show(&state, &visitor, &urls, image, refused).await
-        }
-    }
-}
-
-async fn create(
-    state: &AppState,
-    user: &User,
-    image: ImageId,
-    form: &LinkForm,
-) -> Result<ExpiringLink, Problem> {
-    user.tier.allows_expiring_links()?;
-    let (target, valid_for) = form.parse()?;
-    Ok(links::create(&state.services, user, image, target, valid_for).await?)
-}
-
-/// `POST /images/{pk}/links/{id}/revoke`
-pub(crate) async fn revoke_link(
-    State(state): State<AppState>,
-    visitor: Visitor,
-    Path(LinkPath { pk: image, id }): Path<LinkPath>,
-) -> Result<Response, Problem> {
-    links::revoke(&state.services, &visitor.user, image, id).await?;
-    visitor.go(&page_paths::links(image), "Link revoked.").await
 }

@@ -29,8 +29,7 @@ use tower_sessions::Session;
 use crate::{
     AppState,
     auth::CurrentUser,
-    error::{Problem, ProblemCode},
-    problem_responses::Rendered,
+    error::{Problem, ProblemCode, Rendered},
 };
 
 /// A page loads nothing but what this server has, runs no script that stands in it, and is framed
