@@ -48,11 +48,12 @@ async fn thumbnails_of(connection: &mut PgConnection, owner: i64) -> Vec<Thumbna
     ids.into_iter().map(ThumbnailId).collect()
 }
 
-async fn request(connection: &mut PgConnection, thumbnail: ThumbnailId, flow: Flow) {
+async fn request(connection: &mut PgConnection, thumbnail: ThumbnailId, flow: Flow) -> JobId {
     let job = JobId::fresh();
-    let now = chrono::Utc::now();
+    let now = sqlx::query_scalar("SELECT now()").fetch_one(&mut *connection).await.expect("a time");
     assert!(db::thumbnails::request(connection, thumbnail, job, now).await.expect("a request"));
     jobs::enqueue_thumbnail(connection, job, thumbnail, flow).await.expect("a job");
+    job
 }
 
 /// Takes the next job, as a worker does.

@@ -269,3 +269,44 @@ fn absolute(file: &[String], path: &str) -> Vec<String> {
     let rest = names.iter().skip(ups.max(1)).map(|name| (*name).to_owned());
     base.iter().cloned().chain(rest).collect()
 }
+
+/// Dependencies that no source names, and why they are there.
+const UNNAMED: [(&str, &str); 2] = [
+    // they choose TLS without a C library for object_store
+    ("shared", "reqwest"),
+    ("shared", "rustls"),
+];
+
+#[test]
+fn every_dependency_is_used() {
+    for package in [".", "api", "imaging", "shared", "src/embedded_postgres", "worker"] {
+        let manifest =
+            fs::read_to_string(root().join(package).join("Cargo.toml")).expect("a manifest");
+        // a package without a folder for its sources is one
+        let code: String = ["src", "tests", "benches", "examples"]
+            .map(|folder| format!("{package}/{folder}"))
+            .into_iter()
+            .chain((package == "src/embedded_postgres").then(|| package.to_owned()))
+            .filter(|folder| root().join(folder).exists())
+            .flat_map(|folder| sources(&folder))
+            .map(|(_, text)| text)
+            .collect();
+        let mut is_dependency = false;
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                is_dependency = line.ends_with("dependencies]") && !line.starts_with("[workspace");
+            } else if let Some((name, _)) = line.split_once(['.', ' '])
+                && is_dependency
+                && !name.starts_with('#')
+                && !UNNAMED.contains(&(package, name))
+            {
+                // the only package whose library has another name
+                let library = if name == "kamadak-exif" { "exif" } else { name }.replace('-', "_");
+                assert!(
+                    code.contains(&format!("{library}::")) || code.contains(&format!("{library};")),
+                    "{package} does not use {name}"
+                );
+            }
+        }
+    }
+}

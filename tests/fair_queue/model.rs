@@ -7,15 +7,11 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use shared::{
-    db,
-    domain::ThumbnailId,
-    jobs::{self, Flow, JobId},
-};
+use shared::{db, domain::ThumbnailId, jobs::Flow};
 use sqlx::{PgConnection, PgPool};
 use tokio::runtime::Runtime;
 
-use super::{claim, thumbnails_of, with_owners};
+use super::{claim, request, thumbnails_of, with_owners};
 
 const OWNERS: i64 = 3;
 const MAX_STEPS: usize = 60;
@@ -155,11 +151,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn enqueue(&mut self, owner: i64, flow: Flow) {
         let thumbnail = self.thumbnails.get_mut(&owner).and_then(Vec::pop).expect("a thumbnail");
-        let job = JobId::fresh();
-        let request =
-            db::thumbnails::request(self.connection, thumbnail, job, chrono::Utc::now()).await;
-        assert!(request.expect("a request"));
-        jobs::enqueue_thumbnail(self.connection, job, thumbnail, flow).await.expect("a job");
+        let job = request(self.connection, thumbnail, flow).await;
         self.model.arrive(job.to_string(), owner, flow, thumbnail);
     }
 
