@@ -99,6 +99,12 @@ pub(crate) enum Role {
         #[arg(long)]
         worker: bool,
     },
+    /// Create sample data for the development of pages: users of each built-in tier, images, links
+    Seed {
+        /// How many images
+        #[arg(long, default_value_t = 300)]
+        photos: u32,
+    },
     /// Print the OpenAPI description
     Openapi,
 }

@@ -255,6 +255,33 @@ async fn cleanup_and_audit_report_what_they_did_and_found() {
     assert!(!clean && said.contains("admin"), "{said}");
 }
 
+#[tokio::test]
+async fn sample_data_are_users_of_each_tier_images_links_and_a_thumbnail_that_fails() {
+    let server = Server::empty().await;
+    let (done, said) = server.run(&["seed", "--photos", "4"]);
+    assert!(done && said.contains("pictier-seed"), "{said}");
+    for (query, expected) in [
+        (
+            "SELECT string_agg(username, ' ' ORDER BY username) FROM users",
+            "admin basic enterprise premium",
+        ),
+        ("SELECT count(*)::text FROM images", "6"),
+        ("SELECT count(*)::text FROM expiring_links", "3"),
+        ("SELECT string_agg(DISTINCT format, ' ' ORDER BY format) FROM images", "jpeg png"),
+    ] {
+        assert_eq!(server.column(query).await, [expected], "{query}");
+    }
+    let worker = server.pictier().args(&["worker"]).start();
+    crate::harness::wait_until(
+        &server.pool,
+        "SELECT count(*) = 2 FROM thumbnails WHERE state = 'failed'",
+    )
+    .await;
+    worker.stop().await;
+    let (done, said) = server.run(&["seed"]);
+    assert!(!done && said.contains("username"), "{said}");
+}
+
 #[test]
 fn help_and_the_description_of_the_api_need_no_database() {
     let data = tempfile::tempdir().expect("a folder");

@@ -4,6 +4,7 @@ mod admins;
 mod consent;
 pub(crate) mod healthcheck;
 mod maintenance;
+mod seed;
 mod serve;
 mod tiers;
 
@@ -57,6 +58,7 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::LoadTiers { file, yes }) => {
             tiers::load(config, database, file, Consent::of(*yes)).await
         }
+        Some(Role::Seed { photos }) => seed::seed(config, database, *photos).await.map(done),
         Some(Role::Healthcheck { .. }) => healthcheck::worker(database).await,
         Some(Role::Openapi) => Ok(ExitCode::SUCCESS),
     }
