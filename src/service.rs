@@ -20,7 +20,6 @@ const LISTENER_CONNECTIONS: u32 = 1;
 /// The parts of one process, not running yet.
 #[derive(Clone, Debug)]
 pub struct Process {
-    /// The options.
     pub config: Config,
     /// The database, the storage and the clock, with the procedures over them.
     pub services: Services,

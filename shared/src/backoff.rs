@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// The first delay.
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Delays double up to this one.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -23,7 +22,6 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The delay before the next attempt.
     pub fn delay(&mut self) -> Duration {
         let delay = self.next;
         self.next = (delay * 2).min(LONGEST);

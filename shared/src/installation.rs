@@ -60,7 +60,6 @@ pub enum InstallationError {
     /// The store failed, or its marker is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }

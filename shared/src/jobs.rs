@@ -19,7 +19,6 @@ pub trait Job: Serialize {
     const MAX_ATTEMPTS: i32;
 }
 
-/// Every queue.
 pub const QUEUES: [&str; 3] = [GenerateThumbnail::QUEUE, DeleteObjects::QUEUE, CleanUp::QUEUE];
 
 /// Make a thumbnail that somebody asked for.
@@ -62,7 +61,6 @@ impl Job for CleanUp {
 pub struct JobId(Ulid);
 
 impl JobId {
-    /// A fresh one.
     pub fn fresh() -> Self {
         Self(Ulid::generate())
     }

@@ -17,7 +17,6 @@ pub struct PublicUrl {
 /// Why a text is not a public URL.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PublicUrlError {
-    /// No URL at all.
     #[error("This is not a URL. Give the scheme and the host, as in {EXAMPLE}.")]
     Malformed,
     /// No scheme, or another than those that the service speaks.
@@ -28,7 +27,6 @@ pub enum PublicUrlError {
         "The URL has a user name or a password. Give the scheme and the host only, as in {EXAMPLE}."
     )]
     Credentials,
-    /// No host.
     #[error("The URL has no host. Give the scheme and the host, as in {EXAMPLE}.")]
     Host,
     /// A port that cannot be connected to.

@@ -22,7 +22,6 @@ const NOBODY: u32 = 65_534;
 /// As whom the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
-    /// As ourselves.
     Own,
     /// In a user namespace that calls our user 0 by another number; the files stay root's.
     Namespace {
@@ -33,9 +32,7 @@ pub(super) enum Identity {
     },
     /// As another user, where namespaces are forbidden; the files become theirs.
     Other {
-        /// The user.
         uid: u32,
-        /// The user's group.
         gid: u32,
     },
 }

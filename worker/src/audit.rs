@@ -79,7 +79,6 @@ impl AuditReport {
         ]
     }
 
-    /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
         self.lines().iter().all(|(_, findings)| findings.count == 0)
     }
@@ -126,7 +125,6 @@ pub async fn audit(context: &Context) -> Result<AuditReport, JobError> {
 #[derive(Clone, Debug)]
 pub(crate) struct Damaged {
     pub(crate) key: StorageKey,
-    /// The size in bytes that the row says.
     expected: u64,
     /// The object's size in bytes; `None` when it is not there.
     found: Option<u64>,

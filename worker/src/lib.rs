@@ -37,15 +37,12 @@ use crate::{
     queue::{Queues, WorkerError},
 };
 
-/// A worker, ready to run.
 #[derive(Clone, Debug)]
 pub struct Worker {
     /// The database; of at least `concurrency` and [`shared::config::WORKER_EXTRA_CONNECTIONS`]
     /// connections.
     pub pool: PgPool,
-    /// Where files are.
     pub storage: Storage,
-    /// The time.
     pub clock: Clock,
     pub limits: LimitsConfig,
     /// How long obsolete data are kept.
@@ -60,14 +57,10 @@ pub struct Worker {
     pub cleanup_schedule: cron::Schedule,
 }
 
-/// What jobs need.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The database.
     pub pool: PgPool,
-    /// Where files are.
     pub storage: Storage,
-    /// The time.
     pub clock: Clock,
     /// How long obsolete data are kept.
     pub retention: RetentionConfig,

@@ -12,9 +12,7 @@ use crate::queue::JobError;
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is no schedule: {reason}; an example is \"0 0 * * * *\", each hour")]
 pub struct ScheduleError {
-    /// What was given.
     pub text: String,
-    /// What is wrong with it.
     pub reason: String,
 }
 

@@ -18,7 +18,6 @@ pub struct ExpectedObject {
     pub id: Uuid,
     /// The object's key.
     pub key: StorageKey,
-    /// The size in bytes that the row says.
     pub bytes: u64,
 }
 

@@ -128,19 +128,7 @@ pub async fn delete(
     Ok(deleted.execute(connection).await?.rows_affected() == 1)
 }
 
-/// Deletes at most `batch` links that have expired; how many.
-pub async fn delete_expired(
-    connection: &mut PgConnection,
-    now: DateTime<Utc>,
-    batch: i64,
-) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!(
-        "DELETE FROM expiring_links WHERE id IN (SELECT id FROM expiring_links WHERE expires_at <= $1 LIMIT $2)",
-        now,
-        batch,
-    );
-    Ok(deleted.execute(connection).await?.rows_affected())
-}
+super::delete_expired!("expiring_links", "id", "expires_at");
 
 pub(super) fn target(height: Option<i32>) -> sqlx::Result<LinkTarget> {
     match height {

@@ -1,6 +1,36 @@
 //! All SQL: free functions on a connection (or a transaction), checked against the schema when they
 //! are compiled. They decide nothing; what a query means is said in the domain.
 
+/// Defines the function that deletes what has expired from a table with this key.
+macro_rules! delete_expired {
+    ($table:tt, $key:tt, $expiry:tt) => {
+        /// Deletes at most `batch` rows that have expired; how many.
+        pub async fn delete_expired(
+            connection: &mut sqlx::PgConnection,
+            now: chrono::DateTime<chrono::Utc>,
+            batch: i64,
+        ) -> sqlx::Result<u64> {
+            let deleted = sqlx::query!(
+                "DELETE FROM "
+                    + $table
+                    + " WHERE "
+                    + $key
+                    + " IN (SELECT "
+                    + $key
+                    + " FROM "
+                    + $table
+                    + " WHERE "
+                    + $expiry
+                    + " <= $1 LIMIT $2)",
+                now,
+                batch,
+            );
+            Ok(deleted.execute(connection).await?.rows_affected())
+        }
+    };
+}
+use delete_expired;
+
 pub mod admin;
 pub mod audit_log;
 pub mod claims;

@@ -67,16 +67,4 @@ pub async fn give_back(connection: &mut PgConnection, key: &str, hits: i32) -> s
     Ok(())
 }
 
-/// Deletes at most `batch` counters whose window has ended; how many.
-pub async fn delete_expired(
-    connection: &mut PgConnection,
-    now: DateTime<Utc>,
-    batch: i64,
-) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!(
-        "DELETE FROM rate_limits WHERE key IN (SELECT key FROM rate_limits WHERE resets_at <= $1 LIMIT $2)",
-        now,
-        batch,
-    );
-    Ok(deleted.execute(connection).await?.rows_affected())
-}
+super::delete_expired!("rate_limits", "key", "resets_at");

@@ -94,16 +94,4 @@ pub async fn delete_of_user(connection: &mut PgConnection, user: UserId) -> sqlx
     Ok(deleted.rows_affected())
 }
 
-/// Deletes at most `batch` sessions that have expired; how many.
-pub async fn delete_expired(
-    connection: &mut PgConnection,
-    now: DateTime<Utc>,
-    batch: i64,
-) -> sqlx::Result<u64> {
-    let deleted = sqlx::query!(
-        "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 LIMIT $2)",
-        now,
-        batch,
-    );
-    Ok(deleted.execute(connection).await?.rows_affected())
-}
+super::delete_expired!("sessions", "id", "expires_at");

@@ -120,14 +120,7 @@ pub async fn state(
     connection: &mut PgConnection,
     id: ThumbnailId,
 ) -> sqlx::Result<Option<ThumbnailState>> {
-    let row = sqlx::query_as!(
-        ThumbnailRow,
-        "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
-         FROM thumbnails WHERE id = $1",
-        id.0,
-    );
-    let thumbnail = row.fetch_optional(connection).await?.map(Thumbnail::try_from).transpose()?;
-    Ok(thumbnail.map(|thumbnail| thumbnail.state))
+    Ok(of_ids(connection, &[id]).await?.pop().map(|thumbnail| thumbnail.state))
 }
 
 /// Those of the thumbnails that are there.

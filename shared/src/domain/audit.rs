@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::{Image, LinkId, Tier, Title, User, UserId, Username};
 
-/// Who did something.
 #[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
     /// Somebody at the command line of the server.
@@ -16,20 +15,14 @@ pub enum Actor<'a> {
     Admin(&'a User),
 }
 
-/// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditAction {
-    /// An object was created.
     Create,
-    /// Fields of an object were changed.
     Update,
-    /// An object was deleted.
     Delete,
-    /// A link was revoked.
     Revoke,
     /// A job or a failed thumbnail was made due again.
     Retry,
-    /// A job was deleted.
     Discard,
     /// An account got a new password.
     SetPassword,
@@ -53,7 +46,6 @@ impl AuditAction {
     }
 }
 
-/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditKind {
@@ -62,14 +54,12 @@ pub enum AuditKind {
     Image,
     /// An expiring link.
     Link,
-    /// A job of the queue.
     Job,
     /// All thumbnails that failed for one reason.
     Thumbnails,
 }
 
 impl AuditKind {
-    /// All kinds.
     pub const ALL: [Self; 6] =
         [Self::User, Self::Tier, Self::Image, Self::Link, Self::Job, Self::Thumbnails];
 
@@ -101,17 +91,14 @@ impl<'a> AuditObject<'a> {
         Self { kind, id: id.to_string(), label }
     }
 
-    /// An account.
     pub fn user(id: UserId, username: &'a Username) -> Self {
         Self::new(AuditKind::User, id, username.as_str())
     }
 
-    /// A tier.
     pub fn tier(tier: &'a Tier) -> Self {
         Self::new(AuditKind::Tier, tier.id, tier.spec.name.as_str())
     }
 
-    /// An image.
     pub fn image(image: &'a Image) -> Self {
         Self::new(AuditKind::Image, image.id, image.title.as_str())
     }

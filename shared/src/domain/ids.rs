@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-macro_rules! id {
-    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -17,55 +17,34 @@ macro_rules! id {
                 self.0.fmt(f)
             }
         }
-    };
+    )*};
 }
 
-id! {
+ids! {
     /// A user's number, counted by the database.
-    UserId(i64)
-}
-id! {
+    UserId(i64);
     /// How often an account's password was changed.
-    CredentialVersion(i32)
-}
-id! {
+    CredentialVersion(i32);
     /// A tier's number, counted by the database.
-    TierId(i64)
-}
-id! {
+    TierId(i64);
     /// An image's number (`pk` in JSON), counted by the database.
-    ImageId(i64)
-}
-id! {
+    ImageId(i64);
     /// Names an original's file; random, so that its URL cannot be guessed.
-    OriginalId(Uuid)
-}
-id! {
+    OriginalId(Uuid);
     /// Names a thumbnail and its file; random, so that its URL cannot be guessed.
-    ThumbnailId(Uuid)
-}
-id! {
+    ThumbnailId(Uuid);
     /// Names an expiring link; random, so that its URL cannot be guessed.
-    LinkId(Uuid)
+    LinkId(Uuid);
 }
 
-impl OriginalId {
-    /// A fresh one: 122 random bits (RFC 9562, version 4).
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
+macro_rules! random {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// A fresh one: 122 random bits (RFC 9562, version 4).
+            pub fn random() -> Self {
+                Self(Uuid::new_v4())
+            }
+        }
+    )*};
 }
-
-impl ThumbnailId {
-    /// A fresh one: 122 random bits (RFC 9562, version 4).
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-}
-
-impl LinkId {
-    /// A fresh one: 122 random bits (RFC 9562, version 4).
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-}
+random!(OriginalId, ThumbnailId, LinkId);

@@ -19,7 +19,6 @@ impl Title {
     const SLUG_CHARS: usize = 10;
     const UNTITLED: &str = "untitled";
 
-    /// The title as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -72,7 +72,6 @@ impl HeightSet {
     /// How many heights a tier may have.
     pub const MAX: usize = 16;
 
-    /// Ascending.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Height> + '_ {
         self.0.iter().copied()
     }
@@ -172,7 +171,6 @@ impl TierName {
     /// The longest name, in characters.
     pub const MAX_CHARS: usize = 100;
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

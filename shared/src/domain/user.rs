@@ -90,7 +90,6 @@ impl Password {
         (text.len() <= Self::MAX_BYTES).then_some(Self(text))
     }
 
-    /// The bytes to hash.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -112,7 +111,6 @@ impl fmt::Debug for Password {
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// The text to store.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -143,7 +141,6 @@ pub struct Login {
 pub struct User {
     pub id: UserId,
     pub username: Username,
-    /// What it may do.
     pub tier: Tier,
     pub is_admin: bool,
     /// Bytes that its originals take.

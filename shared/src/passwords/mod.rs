@@ -34,7 +34,6 @@ pub enum HashError {
     /// The library failed, or the stored text is not a hash.
     #[error("password hash: {0}")]
     Failed(String),
-    /// The blocking task panicked.
     #[error(transparent)]
     Panicked(#[from] JoinError),
 }
@@ -80,7 +79,6 @@ impl PasswordHasher {
         Ok(Slot { hasher: self.clone(), _permit: permit })
     }
 
-    /// Hashes a password.
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
         self.slot().await?.run(move |memory| hash::hash(&password, memory)).await
     }

@@ -18,7 +18,6 @@ pub enum PoolerError {
     /// A pooler hands out transactions.
     #[error("{TRANSACTION_POOLING}")]
     TransactionMode,
-    /// The probe itself failed.
     #[error(transparent)]
     Failed(#[from] sqlx::Error),
 }

@@ -12,7 +12,6 @@ use crate::{
 /// A procedure failed and changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// A value breaks a rule.
     #[error(transparent)]
     ValidationError(#[from] ValidationError),
     /// There is no object of this kind with this name or id, or it is another account's.
@@ -24,13 +23,11 @@ pub enum ServiceError {
     /// No active account has this username and password.
     #[error("No active account has this username and password.")]
     WrongCredentials,
-    /// Too many logins failed.
     #[error("Too many logins failed. Wait, or ask an administrator for a new password.")]
     TooManyLogins {
         /// Seconds until the counter is reset.
         retry_after: i64,
     },
-    /// The account uploads too fast.
     #[error("An account can upload at most {max} files per minute.")]
     TooManyUploads {
         max: i32,
@@ -50,10 +47,7 @@ pub enum ServiceError {
     QueueFull,
     /// Only a failed thumbnail can be retried.
     #[error("The thumbnail is {state}. Only a failed one can be retried.")]
-    NotFailed {
-        /// The state's name.
-        state: &'static str,
-    },
+    NotFailed { state: &'static str },
     /// The tier cannot be deleted; the text says why.
     #[error("{0}")]
     TierInUse(&'static str),
@@ -62,12 +56,7 @@ pub enum ServiceError {
     TierFile(String),
     /// The file does not fit into the account's quota.
     #[error("The account uses {} of {}. Delete images or ask for another tier.", human_bytes(*used_bytes), human_bytes(*quota_bytes))]
-    OverQuota {
-        /// Bytes in use.
-        used_bytes: u64,
-        /// Bytes that the tier includes.
-        quota_bytes: u64,
-    },
+    OverQuota { used_bytes: u64, quota_bytes: u64 },
     /// The cleanup took a slow upload for an interrupted one.
     #[error("The upload took more than a day and was given up. Send the file again.")]
     UploadExpired,
@@ -77,16 +66,12 @@ pub enum ServiceError {
     /// A password was not hashed or checked.
     #[error(transparent)]
     Hash(#[from] HashError),
-    /// A blocking task panicked.
     #[error(transparent)]
     Panicked(#[from] JoinError),
-    /// The object store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The local disk failed.
     #[error("disk: {0}")]
     Io(#[from] io::Error),
-    /// The database failed.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
 }

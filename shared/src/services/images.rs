@@ -117,7 +117,6 @@ pub async fn rename(
     find(services, user, id).await
 }
 
-/// What is deleted with an image.
 #[derive(Debug)]
 pub struct Cascade {
     pub image: Image,

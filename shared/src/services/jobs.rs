@@ -15,7 +15,6 @@ use crate::{
 /// The most jobs that one call retries: each of them is an entry of the audit log.
 pub(super) const RETRY_MAX: i64 = 1000;
 
-/// Which jobs.
 #[derive(Clone, Debug)]
 pub enum Selection {
     Ids(Vec<String>),

@@ -35,11 +35,8 @@ use crate::{
 /// What the procedures need. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// The database.
     pub pool: PgPool,
-    /// The object store.
     pub storage: Storage,
-    /// The database's time.
     pub clock: Clock,
     /// Limits on requests and uploads.
     pub limits: Arc<LimitsConfig>,

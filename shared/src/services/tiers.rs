@@ -37,15 +37,9 @@ async fn insert(
     let inserted = db::tiers::insert(connection, spec, services.clock.now()).await;
     let id = inserted.map_err(|error| name_taken(error, spec))?;
     let tier = Tier { id, spec: spec.clone() };
-    services
-        .record(
-            connection,
-            actor,
-            AuditAction::Create,
-            AuditObject::tier(&tier),
-            json!({ "after": spec }),
-        )
-        .await?;
+    let object = AuditObject::tier(&tier);
+    let changes = json!({ "after": spec });
+    services.record(connection, actor, AuditAction::Create, object, changes).await?;
     Ok(id)
 }
 
@@ -106,15 +100,9 @@ pub async fn delete(services: &Services, actor: Actor<'_>, id: TierId) -> Result
             _ => error.into(),
         }
     })?;
-    services
-        .record(
-            &mut tx,
-            actor,
-            AuditAction::Delete,
-            AuditObject::tier(&tier),
-            json!({ "before": tier.spec }),
-        )
-        .await?;
+    let object = AuditObject::tier(&tier);
+    let changes = json!({ "before": tier.spec });
+    services.record(&mut tx, actor, AuditAction::Delete, object, changes).await?;
     tx.commit().await?;
     Ok(())
 }

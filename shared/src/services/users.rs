@@ -29,7 +29,6 @@ pub struct Account {
     pub is_active: bool,
 }
 
-/// Creates an account.
 pub async fn create(
     services: &Services,
     actor: Actor<'_>,
@@ -100,15 +99,8 @@ pub async fn change(
             "is_admin": account.is_admin, "is_active": account.is_active,
         },
     });
-    services
-        .record(
-            &mut tx,
-            actor,
-            AuditAction::Update,
-            AuditObject::user(id, &account.username),
-            changes,
-        )
-        .await?;
+    let object = AuditObject::user(id, &account.username);
+    services.record(&mut tx, actor, AuditAction::Update, object, changes).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -126,15 +118,8 @@ pub async fn set_password(
     db::users::set_password(&mut tx, id, &hash, false).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({"password": "changed", "ended_sessions": ended});
-    services
-        .record(
-            &mut tx,
-            actor,
-            AuditAction::SetPassword,
-            AuditObject::user(id, &user.username),
-            changes,
-        )
-        .await?;
+    let object = AuditObject::user(id, &user.username);
+    services.record(&mut tx, actor, AuditAction::SetPassword, object, changes).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -149,15 +134,8 @@ pub async fn end_sessions(
     let user = lock(&mut tx, id).await?;
     let ended = db::sessions::delete_of_user(&mut tx, id).await?;
     let changes = json!({ "ended_sessions": ended });
-    services
-        .record(
-            &mut tx,
-            actor,
-            AuditAction::SignOut,
-            AuditObject::user(id, &user.username),
-            changes,
-        )
-        .await?;
+    let object = AuditObject::user(id, &user.username);
+    services.record(&mut tx, actor, AuditAction::SignOut, object, changes).await?;
     tx.commit().await?;
     Ok(ended)
 }

@@ -19,7 +19,6 @@ pub struct StorageKey {
 /// The row that an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObjectKind {
-    /// An image's original.
     Original(OriginalId),
     /// A thumbnail, as made by this attempt.
     Thumbnail(ThumbnailId, Attempt),
@@ -65,7 +64,6 @@ impl Shard {
 }
 
 impl StorageKey {
-    /// The key of an original.
     pub fn original(id: OriginalId, format: Format) -> Self {
         Self { owner: ObjectKind::Original(id), path: path_of(ORIGINALS, id.0, "", format) }
     }

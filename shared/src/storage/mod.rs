@@ -45,10 +45,8 @@ const S3_READ_TIME: Duration = Duration::from_secs(15);
 /// The object store could not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
-    /// The store's own error.
     #[error("object store: {0}")]
     Store(#[from] object_store::Error),
-    /// The local disk's error.
     #[error("disk: {0}")]
     Io(#[from] std::io::Error),
     /// The marker of the installation is missing: the store is away, or another one is in its
@@ -67,11 +65,7 @@ pub enum StorageError {
         "{} in {place} cannot be read: {error}; restore it, or run `pictier adopt-storage`",
         Marker::PATH
     )]
-    BadMarker {
-        place: String,
-        /// What is wrong with it.
-        error: serde_json::Error,
-    },
+    BadMarker { place: String, error: serde_json::Error },
 }
 
 /// Originals, thumbnails and uploads on their way. Cheap to clone.

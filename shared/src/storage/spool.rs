@@ -24,7 +24,6 @@ impl Spooled {
         Ok(Self { file, writer, bytes: 0 })
     }
 
-    /// Adds a piece.
     pub async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.writer.write_all(piece).await?;
         self.bytes += piece.len() as u64;
@@ -36,7 +35,6 @@ impl Spooled {
         self.writer.flush().await
     }
 
-    /// How many bytes were written.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -41,10 +41,8 @@ pub(crate) trait RunnableJob:
         1
     }
 
-    /// The longest time for one run.
     fn time_limit(context: &JobContext) -> Duration;
 
-    /// Does the work.
     fn run(
         self,
         held: HeldJob,

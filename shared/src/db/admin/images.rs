@@ -13,11 +13,9 @@ use crate::{
     domain::{Image, ImageId, UserId, Username},
 };
 
-/// An image in a list.
 #[derive(Clone, Debug)]
 pub struct ListedImage {
     pub image: Image,
-    /// Its owner's name.
     pub owner: Username,
     /// How many of its thumbnails were made.
     pub thumbnails: u64,
@@ -72,7 +70,6 @@ pub struct ImageFilter {
     pub failed_only: bool,
 }
 
-/// In which order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageSort {
@@ -281,7 +278,6 @@ pub async fn page(
     page.fetch(connection, Source::Matches).await
 }
 
-/// How many images there are.
 pub async fn count(connection: &mut PgConnection) -> sqlx::Result<Count> {
     count_rows!(connection, "images", "true")
 }

@@ -41,7 +41,6 @@ impl JobState {
     }
 }
 
-/// A job in a list.
 #[derive(Clone, Debug)]
 pub struct ListedJob {
     /// Its ULID.

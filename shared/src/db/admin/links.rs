@@ -11,14 +11,12 @@ use crate::{
     domain::{ExpiringLink, ImageId, LinkId, Title, UserId, Username},
 };
 
-/// A link in a list.
 #[derive(Clone, Debug)]
 pub struct ListedLink {
     pub link: ExpiringLink,
     /// The title of the image that it shows.
     pub title: Title,
     pub owner_id: UserId,
-    /// The owner's name.
     pub owner: Username,
 }
 

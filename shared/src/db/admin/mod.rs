@@ -14,7 +14,6 @@ use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, postgres::PgRow};
 /// How many rows there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
-    /// The number.
     pub rows: u64,
     /// Whether it is what the planner believes rather than what was counted: beyond 10,000 rows.
     pub is_estimate: bool,

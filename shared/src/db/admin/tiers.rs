@@ -13,11 +13,9 @@ use crate::{
 /// The foreign key that keeps a tier while accounts have it.
 pub const IN_USE: &str = "users_tier_id_fkey";
 
-/// A tier in a list.
 #[derive(Clone, Debug)]
 pub struct ListedTier {
     pub tier: Tier,
-    /// How many accounts have it.
     pub users: u64,
 }
 
@@ -36,7 +34,6 @@ pub async fn all(connection: &mut PgConnection) -> sqlx::Result<Vec<ListedTier>>
         .collect()
 }
 
-/// A tier.
 pub async fn find(connection: &mut PgConnection, id: TierId) -> sqlx::Result<Option<Tier>> {
     let row = sqlx::query_as!(
         TierRow,

@@ -10,13 +10,11 @@ use crate::{
     domain::{TierId, UserId, Username, tier::TierName},
 };
 
-/// An account in a list.
 #[derive(Clone, Debug)]
 pub struct ListedUser {
     pub id: UserId,
     pub username: Username,
     pub tier_id: TierId,
-    /// Its tier's name.
     pub tier_name: TierName,
     pub is_admin: bool,
     pub is_active: bool,
@@ -68,7 +66,6 @@ pub struct UserFilter {
     pub is_admin: Option<bool>,
 }
 
-/// In which order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserSort {
@@ -145,7 +142,6 @@ pub async fn page(
     fetch::<UserRow, _>(query, connection).await
 }
 
-/// How many accounts there are.
 pub async fn count(connection: &mut PgConnection) -> sqlx::Result<Count> {
     count_rows!(connection, "users", "true")
 }
@@ -228,7 +224,6 @@ pub async fn count_active_admins(connection: &mut PgConnection) -> sqlx::Result<
         .await
 }
 
-/// What an account has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserFigures {
     pub images: u64,
