@@ -18,7 +18,6 @@ use shared::{
 
 use crate::error::{Problem, ProblemCode};
 
-/// A file to be sent.
 #[derive(Debug)]
 pub(crate) struct FileResponse {
     pub(crate) key: StorageKey,
@@ -57,7 +56,6 @@ impl Cache {
 }
 
 impl FileResponse {
-    /// An image's original.
     pub(crate) fn original(image: &Image, cache: Cache, file_name: Option<String>) -> Self {
         Self {
             key: StorageKey::original(image.original, image.format),

@@ -78,7 +78,6 @@ fn is_loopback(host: &str) -> bool {
         || address(host).is_some_and(|ip| ip.is_loopback())
 }
 
-/// Refuses requests for other hosts.
 pub(crate) async fn check(
     State(names): State<HostNames>,
     request: Request,

@@ -48,12 +48,9 @@ const HEADER_MAX_BYTES: usize = 64 << 10;
 /// Requests that are under way at a stop get this long to end.
 const DRAIN_TIME: Duration = Duration::from_secs(25);
 
-/// What the API needs to run.
 #[derive(Clone, Debug)]
 pub struct Api {
-    /// What changes something.
     pub services: Services,
-    /// How the API is reached.
     pub http: HttpConfig,
 }
 

@@ -118,7 +118,6 @@ fn file_name(title: &Title, id: Uuid, format: Format) -> String {
     format!("{}-{id}.{}", title.slug(), format.extension())
 }
 
-/// The paths of the pages.
 pub(crate) mod page_paths {
     use shared::domain::{ImageId, UserId};
 
@@ -167,13 +166,11 @@ pub(crate) mod page_paths {
         if within(&path) == path { path } else { table.to_owned() }
     }
 
-    /// A query string.
     pub(crate) fn query(parameters: &impl serde::Serialize) -> String {
         serde_html_form::to_string(parameters).unwrap_or_default()
     }
 }
 
-/// A link as a header.
 pub(crate) fn header_value(url: &str) -> HeaderValue {
     HeaderValue::from_str(url).expect("links are made of ASCII")
 }

@@ -20,7 +20,6 @@ use crate::{
     error::{Problem, ProblemCode},
 };
 
-/// The session cookie's name.
 pub(crate) const COOKIE: &str = "pictier_session";
 /// How long a session lives after it was last renewed.
 const SESSION_DAYS: i64 = 14;
@@ -32,7 +31,6 @@ const USER: &str = "user";
 const CREDENTIALS: &str = "credentials";
 const RENEWED_AT: &str = "renewed_at";
 
-/// The layer that loads and saves sessions.
 pub(crate) fn session_layer(state: &AppState) -> SessionManagerLayer<PgSessionStore> {
     let store = PgSessionStore::new(
         state.services.pool.clone(),

@@ -46,7 +46,6 @@ impl SessionWatch {
         watch
     }
 
-    /// Watches the session of this id.
     pub(crate) fn open(&self, id: String) -> OpenSession {
         let mut open = self.lock();
         let watched = open
@@ -85,7 +84,6 @@ impl SessionWatch {
 }
 
 impl OpenSession {
-    /// Waits until the session has ended.
     pub(crate) async fn ended(&self) {
         self.end.cancelled().await;
     }

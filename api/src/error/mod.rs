@@ -36,16 +36,12 @@ pub(crate) const BODY: &str = "body";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rendered;
 
-/// What is wrong with one field of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FieldError {
-    /// The field's name.
     pub(crate) field: String,
-    /// The rule that it breaks.
     pub(crate) detail: String,
 }
 
-/// A request that failed, and why.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) code: ProblemCode,
@@ -143,7 +139,6 @@ fn is_full(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// An error with its causes on one line.
 struct Chain<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {

@@ -10,7 +10,6 @@ use crate::{
     urls::page_paths,
 };
 
-/// A query string.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<S, T> FromRequestParts<S> for Query<T>

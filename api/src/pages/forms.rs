@@ -50,7 +50,6 @@ pub(super) fn checked(is_checked: bool) -> Option<String> {
     is_checked.then(|| "on".to_owned())
 }
 
-/// An option of a `<select>`.
 pub(crate) struct Choice {
     pub(super) value: String,
     pub(super) label: String,

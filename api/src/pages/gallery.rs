@@ -55,7 +55,6 @@ struct Tile {
     picture: Picture,
 }
 
-/// Which part of the list.
 #[derive(Deserialize)]
 pub(crate) struct GalleryQuery {
     cursor: Option<ImageId>,

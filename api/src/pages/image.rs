@@ -92,7 +92,6 @@ async fn show(
     Ok(page(status, &image_page))
 }
 
-/// A new title.
 #[derive(Deserialize)]
 pub(crate) struct TitleForm {
     #[serde(default)]
@@ -107,14 +106,11 @@ pub(crate) async fn rename_image(
     Path(ImagePath { pk: id }): Path<ImagePath>,
     Form(form): Form<TitleForm>,
 ) -> Result<Response, Problem> {
-    let renamed = match Title::try_from(form.title.clone()) {
-        Ok(title) => {
-            let renaming = images::rename(&state.services, &visitor.user, id, &title);
-            renaming.await.map_err(Problem::from)
-        }
-        Err(invalid) => Err(invalid.into()),
+    let renaming = async {
+        let title = Title::try_from(form.title.clone())?;
+        images::rename(&state.services, &visitor.user, id, &title).await
     };
-    match renamed {
+    match renaming.await {
         Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Existing links keep working.").await,
         Err(problem) => {
             let refused = Refused {

@@ -125,7 +125,6 @@ impl FromRequestParts<AppState> for Visitor {
     }
 }
 
-/// A template as a response.
 fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
         // the form of a refused request is its answer: the layer that renders problems leaves it

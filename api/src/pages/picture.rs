@@ -21,11 +21,21 @@ pub(super) struct Picture {
 /// What can be seen of an image.
 pub(super) enum Shown {
     /// A thumbnail that is there.
-    Ready { path: String, width: u32, height: u32 },
+    Ready {
+        path: String,
+        width: u32,
+        height: u32,
+    },
     /// A thumbnail that will be made when it is asked for, or is being made.
-    Awaited { path: String, width: u32, height: u32 },
-    /// A thumbnail that cannot be made.
-    Failed { asked: Height, reason: String },
+    Awaited {
+        path: String,
+        width: u32,
+        height: u32,
+    },
+    Failed {
+        asked: Height,
+        reason: String,
+    },
     /// The tier includes no thumbnail.
     Nothing,
 }

@@ -99,7 +99,6 @@ struct HistoryPage {
     next: Option<String>,
 }
 
-/// Which part of the history.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct HistoryQuery {

@@ -72,7 +72,6 @@ struct ImagesPage {
     next: Option<String>,
 }
 
-/// Which part of the list, and in which order.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct ImagesQuery {
@@ -169,7 +168,6 @@ struct DeletePage {
     live_links: u64,
 }
 
-/// Which images.
 #[derive(Deserialize)]
 pub(crate) struct Selected {
     #[serde(default)]

@@ -59,7 +59,6 @@ struct JobsPage {
     next: Option<String>,
 }
 
-/// Which part of the list.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct JobsQuery {

@@ -35,7 +35,6 @@ struct LinksPage {
     next: Option<String>,
 }
 
-/// Which part of the list.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct LinksQuery {

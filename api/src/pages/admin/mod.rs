@@ -25,7 +25,6 @@ use crate::{
     urls::page_paths,
 };
 
-/// Rows of a page.
 const PAGE_ROWS: i64 = 50;
 /// The most rows that one request changes.
 const MAX_ROWS: usize = 1000;
@@ -133,7 +132,6 @@ impl Owner {
     }
 }
 
-/// Every tier.
 fn tier_options(tiers: &[Tier]) -> impl Iterator<Item = (TierId, &TierName)> {
     tiers.iter().map(|tier| (tier.id, &tier.spec.name))
 }

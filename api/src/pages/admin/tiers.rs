@@ -109,7 +109,6 @@ struct TierPage {
     existing: Option<(Tier, Vec<Line>)>,
 }
 
-/// The tier that a new one starts as.
 #[derive(Deserialize)]
 pub(crate) struct CopyQuery {
     copy: Option<TierId>,
@@ -143,13 +142,10 @@ pub(crate) async fn create_tier(
     Administrator(visitor): Administrator,
     Form(form): Form<TierForm>,
 ) -> Result<Response, Problem> {
-    let created = match form.spec() {
-        Ok(spec) => {
-            tiers::create(&state.services, visitor.actor(), &spec).await.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
+    let creating = async {
+        Ok::<_, Problem>(tiers::create(&state.services, visitor.actor(), &form.spec()?).await?)
     };
-    match created {
+    match creating.await {
         Ok(_) => visitor.go(page_paths::ADMIN_TIERS, "Tier created.").await,
         Err(problem) => show_new(&visitor, form, FormErrors::of(problem)?).await,
     }
@@ -193,20 +189,13 @@ pub(crate) async fn change_tier(
     Path(TierPath { id }): Path<TierPath>,
     Form(form): Form<TierForm>,
 ) -> Result<Response, Problem> {
-    let changed = match form.spec() {
-        Ok(spec) => {
-            tiers::change(&state.services, visitor.actor(), id, &spec).await.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
+    let changing = async {
+        Ok::<_, Problem>(tiers::change(&state.services, visitor.actor(), id, &form.spec()?).await?)
     };
-    match changed {
+    match changing.await {
         Ok(()) => {
-            visitor
-                .go(
-                    page_paths::ADMIN_TIERS,
-                    "Saved. The change applies to its users' next requests.",
-                )
-                .await
+            let notice = "Saved. The change applies to its users' next requests.";
+            visitor.go(page_paths::ADMIN_TIERS, notice).await
         }
         Err(problem) => show(&state, &visitor, id, Some((form, FormErrors::of(problem)?))).await,
     }

@@ -58,7 +58,6 @@ struct UsersPage {
     next: Option<String>,
 }
 
-/// Which part of the list, and in which order.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(crate) struct UsersQuery {
@@ -105,7 +104,6 @@ pub(crate) async fn list_users(
     Ok(page(StatusCode::OK, &users))
 }
 
-/// Which accounts get which tier.
 #[derive(Deserialize)]
 pub(crate) struct BulkForm {
     #[serde(default)]
@@ -186,7 +184,6 @@ struct UserPage {
     form: UserForm,
     errors: FormErrors,
     tiers: Vec<Choice>,
-    /// Of an account that exists.
     existing: Option<Existing>,
 }
 
@@ -226,17 +223,14 @@ pub(crate) async fn create_user(
     Administrator(visitor): Administrator,
     Form(form): Form<UserForm>,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::default();
-    let account = form.account(&mut fields);
-    let password = fields.parse("password", Password::chosen(form.password.clone()));
-    let created = match fields.finish(account.zip(password)) {
-        Ok((account, password)) => {
-            let creating = users::create(&state.services, visitor.actor(), &account, password);
-            creating.await.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
+    let creating = async {
+        let mut fields = Fields::default();
+        let account = form.account(&mut fields);
+        let password = fields.parse("password", Password::chosen(form.password.clone()));
+        let (account, password) = fields.finish(account.zip(password))?;
+        Ok::<_, Problem>(users::create(&state.services, visitor.actor(), &account, password).await?)
     };
-    match created {
+    match creating.await {
         Ok(id) => visitor.go(&page_paths::admin_user(id), "User created.").await,
         Err(problem) => {
             let tiers = db::tiers::all(&mut *state.services.connection().await?).await?;
@@ -291,16 +285,13 @@ pub(crate) async fn change_user(
     Path(UserPath { id }): Path<UserPath>,
     Form(form): Form<UserForm>,
 ) -> Result<Response, Problem> {
-    let mut fields = Fields::default();
-    let account = form.account(&mut fields);
-    let changed = match fields.finish(account) {
-        Ok(account) => {
-            let changing = users::change(&state.services, visitor.actor(), id, &account);
-            changing.await.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
+    let changing = async {
+        let mut fields = Fields::default();
+        let account = form.account(&mut fields);
+        let account = fields.finish(account)?;
+        Ok::<_, Problem>(users::change(&state.services, visitor.actor(), id, &account).await?)
     };
-    match changed {
+    match changing.await {
         Ok(()) => visitor.go(&page_paths::admin_user(id), "Saved.").await,
         Err(problem) => {
             let errors = FormErrors::of(problem)?;
@@ -309,7 +300,6 @@ pub(crate) async fn change_user(
     }
 }
 
-/// A new password.
 #[derive(Deserialize)]
 pub(crate) struct PasswordForm {
     #[serde(default)]
@@ -323,15 +313,14 @@ pub(crate) async fn set_password(
     Path(UserPath { id }): Path<UserPath>,
     Form(form): Form<PasswordForm>,
 ) -> Result<Response, Problem> {
-    let set = match Password::chosen(form.password) {
-        Ok(password) => users::set_password(&state.services, visitor.actor(), id, password).await,
-        Err(invalid) => Err(invalid.into()),
+    let setting = async {
+        let password = Password::chosen(form.password)?;
+        users::set_password(&state.services, visitor.actor(), id, password).await
     };
-    match set {
+    match setting.await {
         Ok(()) => {
-            visitor
-                .go(&page_paths::admin_user(id), "Password set. The user's sessions have ended.")
-                .await
+            let notice = "Password set. The user's sessions have ended.";
+            visitor.go(&page_paths::admin_user(id), notice).await
         }
         Err(problem) => show(&state, &visitor, id, None, FormErrors::of(problem)?).await,
     }
