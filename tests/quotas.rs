@@ -54,11 +54,17 @@ async fn uploads_at_once_cannot_exceed_the_quota() {
 async fn a_user_uploads_at_most_so_many_files_in_a_minute() {
     let app = TestApp::start_with(|config| config.limits.uploads_per_minute = 2).await;
     let client = app.user("Basic").await;
-    for _ in 0..2 {
-        client.uploaded("a.png", pictures::png(10, 10)).await;
-    }
+    let first = client.upload("a.png", pictures::png(10, 10)).await.expect(StatusCode::CREATED);
+    assert_eq!(first.header("ratelimit-policy"), r#""uploads";q=2;w=60"#);
+    let (remaining, reset) = first.header("ratelimit").split_once(";t=").expect("a window");
+    assert_eq!(remaining, r#""uploads";r=1"#);
+    assert!((1..=60).contains(&reset.parse::<u64>().expect("seconds")), "{reset} s");
+    let second = client.upload("a.txt", "no image".into()).await;
+    second.expect_problem(415, "not-an-image");
+    assert!(second.header("ratelimit").starts_with(r#""uploads";r=0;"#));
     let refused = client.upload("a.png", pictures::png(10, 10)).await;
     refused.expect_problem(429, "too-many-uploads");
+    assert!(refused.header("ratelimit").starts_with(r#""uploads";r=0;"#));
     assert!(refused.headers.contains_key("retry-after"));
     app.user("Basic").await.uploaded("a.png", pictures::png(10, 10)).await;
     app.clock.advance(std::time::Duration::from_secs(61));

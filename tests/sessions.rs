@@ -78,16 +78,22 @@ async fn logging_in_changes_the_session_id() {
 async fn ten_failed_logins_close_the_account_to_the_address_for_fifteen_minutes() {
     let app = TestApp::start().await;
     app.create_user("ada", "Basic").await;
-    for _ in 0..10 {
-        app.anonymous().log_in("ada", "wrong").await.expect_problem(401, "wrong-credentials");
+    for remaining in (0..10).rev() {
+        let wrong = app.anonymous().log_in("ada", "wrong").await;
+        wrong.expect_problem(401, "wrong-credentials");
+        let limit = format!(r#""failed-logins";r={remaining};t="#);
+        assert!(wrong.header("ratelimit").starts_with(&limit), "{}", wrong.header("ratelimit"));
     }
     let refused = app.anonymous().log_in("ada", PASSWORD).await;
     refused.expect_problem(429, "too-many-logins");
+    assert!(refused.header("ratelimit").starts_with(r#""failed-logins";r=0;t="#));
+    assert_eq!(refused.header("ratelimit-policy"), r#""failed-logins";q=10;w=900"#);
     let wait: u64 = refused.header("retry-after").parse().expect("seconds");
     assert!((1..=900).contains(&wait), "{wait} s");
 
     app.clock.advance(Duration::from_secs(901));
-    app.anonymous().log_in("ada", PASSWORD).await.expect(StatusCode::OK);
+    let successful = app.anonymous().log_in("ada", PASSWORD).await.expect(StatusCode::OK);
+    assert_eq!(successful.header("ratelimit"), r#""failed-logins";r=10;t=0"#);
 }
 
 #[tokio::test]

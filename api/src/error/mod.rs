@@ -3,6 +3,7 @@
 //! request's id.
 
 mod code;
+mod rate_limit;
 
 use std::{
     collections::BTreeMap,
@@ -21,10 +22,12 @@ use shared::{
     domain::{AccessDenied, ValidationError},
     passwords::HashError,
     postgres,
-    services::ServiceError,
+    services::{RateLimit, ServiceError},
     storage::StorageError,
 };
 use utoipa::ToSchema;
+
+pub(crate) use rate_limit::RateLimitFields;
 
 pub use code::ProblemCode;
 pub(crate) use code::{BODY_CODES, SESSION_CODES, UPLOAD_CODES, problems};
@@ -50,11 +53,12 @@ pub(crate) struct Problem {
     pub(crate) fields: Vec<FieldError>,
     /// Seconds until trying again makes sense.
     pub(crate) retry_after: Option<i64>,
+    pub(crate) limit: Option<RateLimit>,
 }
 
 impl Problem {
     pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fields: Vec::new(), retry_after: None }
+        Self { code, detail: detail.into(), fields: Vec::new(), retry_after: None, limit: None }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -84,6 +88,10 @@ impl Problem {
             by_field.insert("file".to_owned(), vec![self.detail.clone()]);
         }
         by_field
+    }
+
+    fn limited(self, limit: RateLimit) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     pub(crate) fn retry_after(self, seconds: i64) -> Self {
@@ -159,8 +167,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        let limit = self.limit.map(RateLimitFields);
         response.extensions_mut().insert(self);
-        response
+        (limit, response).into_response()
     }
 }
 
@@ -203,11 +212,16 @@ impl From<ServiceError> for Problem {
             ServiceError::Hash(HashError::Busy) => return Self::unavailable(detail),
             ServiceError::Hash(error) => return Self::internal(&error),
             ServiceError::Panicked(error) => return Self::internal(&error),
-            ServiceError::TooManyLogins { retry_after } => {
-                return Self::new(ProblemCode::TooManyLogins, detail).retry_after(retry_after);
+            ServiceError::TooManyLogins { limit } => {
+                let problem = Self::new(ProblemCode::TooManyLogins, detail);
+                return problem.retry_after(limit.reset_seconds).limited(limit);
             }
-            ServiceError::TooManyUploads { retry_after, .. } => {
-                return Self::new(ProblemCode::TooManyUploads, detail).retry_after(retry_after);
+            ServiceError::TooManyUploads { limit } => {
+                let problem = Self::new(ProblemCode::TooManyUploads, detail);
+                return problem.retry_after(limit.reset_seconds).limited(limit);
+            }
+            ServiceError::WrongCredentials { limit } => {
+                return Self::new(ProblemCode::WrongCredentials, detail).limited(limit);
             }
             ServiceError::Backlog => {
                 return Self::new(ProblemCode::Backlog, detail).retry_after(BACKLOG_SECONDS);
@@ -215,7 +229,6 @@ impl From<ServiceError> for Problem {
             ServiceError::QueueFull => {
                 return Self::new(ProblemCode::QueueFull, detail).retry_after(BACKLOG_SECONDS);
             }
-            ServiceError::WrongCredentials => ProblemCode::WrongCredentials,
             ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,
             ServiceError::NotFailed { .. } => ProblemCode::NotFailed,
             ServiceError::TierInUse(_) => ProblemCode::TierInUse,

@@ -9,7 +9,7 @@ use crate::{
     AppState, auth,
     auth::CurrentUser,
     client_ip::Client,
-    error::{BODY_CODES, Problem, ProblemCode, SESSION_CODES, problems},
+    error::{BODY_CODES, Problem, ProblemCode, RateLimitFields, SESSION_CODES, problems},
     extract::Body,
     json::SessionJson,
 };
@@ -49,13 +49,14 @@ pub(crate) async fn log_in(
     session: Session,
     Client(from): Client,
     Body(body): Body<LogIn>,
-) -> Result<Json<SessionJson>, Problem> {
+) -> Result<(RateLimitFields, Json<SessionJson>), Problem> {
     let login = accounts::log_in(&state.services, from, body.username, body.password).await?;
     auth::log_in(&session, login, state.services.clock.now()).await?;
     let user = shared::db::users::active(&mut *state.services.connection().await?, login).await?;
     let detail = "The account was deactivated or got another password just now.";
     let user = user.ok_or_else(|| Problem::new(ProblemCode::WrongCredentials, detail))?;
-    Ok(Json(SessionJson::new(&user)))
+    let limit = RateLimitFields(accounts::login_limit(&state.services));
+    Ok((limit, Json(SessionJson::new(&user))))
 }
 
 /// Who is logged in
@@ -119,10 +120,10 @@ pub(crate) async fn change_password(
     session: Session,
     Client(from): Client,
     Body(body): Body<NewPassword>,
-) -> Result<StatusCode, Problem> {
+) -> Result<(RateLimitFields, StatusCode), Problem> {
     let NewPassword { current_password, new_password } = body;
     let changing =
         accounts::change_password(&state.services, from, &user, current_password, new_password);
     auth::log_in(&session, changing.await?, state.services.clock.now()).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((RateLimitFields(accounts::login_limit(&state.services)), StatusCode::NO_CONTENT))
 }

@@ -6,13 +6,16 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::IntoResponse,
 };
-use shared::{domain::Title, services::uploads};
+use shared::{
+    domain::{Title, User},
+    services::uploads,
+};
 use utoipa::ToSchema;
 
 use crate::{
     AppState,
     auth::CurrentUser,
-    error::{Problem, SESSION_CODES, UPLOAD_CODES, problems},
+    error::{Problem, RateLimitFields, SESSION_CODES, UPLOAD_CODES, problems},
     json::ImageJson,
     upload_form,
     urls::{Urls, header_value},
@@ -48,14 +51,24 @@ pub(crate) async fn upload_image(
     urls: Urls,
     request: Request,
 ) -> Result<impl IntoResponse, Problem> {
-    uploads::count(&state.services, &user).await?;
-    let form = upload_form::receive_file(&state, &user, request).await?;
+    let limit = uploads::count(&state.services, &user).await?;
+    let stored = receive_and_store(&state, &user, &urls, request).await;
+    Ok((RateLimitFields(limit), stored))
+}
+
+async fn receive_and_store(
+    state: &AppState,
+    user: &User,
+    urls: &Urls,
+    request: Request,
+) -> Result<impl IntoResponse + use<>, Problem> {
+    let form = upload_form::receive_file(state, user, request).await?;
     let title = match form.title {
         Some(title) => Title::try_from(title)?,
         None => Title::from_file_name(&form.file_name),
     };
-    let kept = uploads::store(&state.services, &user, form.file, &title).await?;
+    let kept = uploads::store(&state.services, user, form.file, &title).await?;
     let location: HeaderValue = header_value(&urls.image(kept.image.id));
-    let body = ImageJson::new(&kept.image, &kept.thumbnails, &user.tier, &urls);
+    let body = ImageJson::new(&kept.image, &kept.thumbnails, &user.tier, urls);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)))
 }

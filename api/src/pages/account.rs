@@ -66,7 +66,7 @@ pub(crate) async fn change(
         let changing =
             accounts::change_password(&state.services, from, &visitor.user, current, new);
         changing.await.map_err(|error| match error {
-            ServiceError::WrongCredentials => {
+            ServiceError::WrongCredentials { .. } => {
                 Problem::field("current_password", "This is not your current password.")
             }
             error => error.into(),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ServiceError, Services};
+use super::{RateLimit, ServiceError, Services};
 use crate::{
     db,
     domain::{Login, Password, User, Username, ValidationError},
@@ -15,6 +15,14 @@ use crate::{
 const WINDOW: Duration = Duration::from_mins(15);
 /// An address may be shared: it may have this many times the failures of an account.
 const FAILURES_OF_ADDRESS: i32 = 10;
+
+/// Failed logins, as [`RateLimit`] names them.
+const LOGINS: &str = "failed-logins";
+
+/// What an account without failed logins may do.
+pub fn login_limit(services: &Services) -> RateLimit {
+    RateLimit::unused(LOGINS, services.limits.login_max_failures, WINDOW)
+}
 
 /// The address that a request comes from.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +58,8 @@ pub async fn log_in(
     let Ok(username) = Username::try_from(username) else {
         let counters = Counters::of(services, from, None);
         counters.refuse_too_many(services).await?;
-        counters.count_failure(services).await?;
-        return Err(ServiceError::WrongCredentials);
+        let limit = counters.count_failure(services).await?;
+        return Err(ServiceError::WrongCredentials { limit });
     };
     check_credentials(services, from, &username, password).await
 }
@@ -73,7 +81,8 @@ pub async fn change_password(
     let mut tx = services.begin().await?;
     // somebody else may have changed the password since it was checked
     let replaced = db::users::replace_password(&mut tx, login, &hash, is_default).await?;
-    let login = replaced.ok_or(ServiceError::WrongCredentials)?;
+    let limit = login_limit(services);
+    let login = replaced.ok_or(ServiceError::WrongCredentials { limit })?;
     db::sessions::delete_of_user(&mut tx, login.user).await?;
     tx.commit().await?;
     Ok(login)
@@ -103,8 +112,8 @@ async fn check_credentials(
         None => None,
     };
     let Some(login) = login else {
-        counters.count_failure(services).await?;
-        return Err(ServiceError::WrongCredentials);
+        let limit = counters.count_failure(services).await?;
+        return Err(ServiceError::WrongCredentials { limit });
     };
     counters.forget_failures(services).await?;
     Ok(login)
@@ -141,20 +150,26 @@ impl Counters {
         for (key, max) in self.all() {
             let reading = db::rate_limits::read(&mut connection, key, now).await?;
             if let Some(full) = reading.filter(|reading| reading.hits >= *max) {
-                return Err(ServiceError::TooManyLogins {
-                    retry_after: (full.resets_at - now).num_seconds(),
-                });
+                let limit = RateLimit::unused(LOGINS, *max, WINDOW).read(full, now);
+                return Err(ServiceError::TooManyLogins { limit });
             }
         }
         Ok(())
     }
 
-    async fn count_failure(&self, services: &Services) -> sqlx::Result<()> {
+    /// Returns what is left of the counter that is nearest to its limit.
+    async fn count_failure(&self, services: &Services) -> sqlx::Result<RateLimit> {
         let mut connection = services.connection().await?;
-        for (key, _) in self.all() {
-            db::rate_limits::hit(&mut connection, key, WINDOW, services.clock.now()).await?;
+        let mut nearest = login_limit(services);
+        for (key, max) in self.all() {
+            let now = services.clock.now();
+            let reading = db::rate_limits::hit(&mut connection, key, WINDOW, now).await?;
+            let limit = RateLimit::unused(LOGINS, *max, WINDOW).read(reading, now);
+            if limit.remaining < nearest.remaining {
+                nearest = limit;
+            }
         }
-        Ok(())
+        Ok(nearest)
     }
 
     /// Forgets this account's failures. The address keeps those of other accounts: the owner of one

@@ -3,6 +3,7 @@ use std::io;
 use imaging::InspectError;
 use tokio::task::JoinError;
 
+use super::RateLimit;
 use crate::{
     domain::{AccessDenied, ValidationError, byte_count::human_bytes},
     passwords::HashError,
@@ -22,18 +23,14 @@ pub enum ServiceError {
     AccessDenied(#[from] AccessDenied),
     /// No active account has this username and password.
     #[error("No active account has this username and password.")]
-    WrongCredentials,
+    WrongCredentials {
+        /// Of failed logins, this one included.
+        limit: RateLimit,
+    },
     #[error("Too many logins failed. Wait, or ask an administrator for a new password.")]
-    TooManyLogins {
-        /// Seconds until the counter is reset.
-        retry_after: i64,
-    },
-    #[error("An account can upload at most {max} files per minute.")]
-    TooManyUploads {
-        max: i32,
-        /// Seconds until the counter is reset.
-        retry_after: i64,
-    },
+    TooManyLogins { limit: RateLimit },
+    #[error("An account can upload at most {} files per minute.", limit.quota)]
+    TooManyUploads { limit: RateLimit },
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
     TooManyLinks { max: i64 },

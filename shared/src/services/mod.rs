@@ -13,6 +13,7 @@ pub mod users;
 
 mod error;
 mod queue_length;
+mod rate_limit;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction, pool::PoolConnection};
 
 pub use error::ServiceError;
 pub use queue_length::QueueLength;
+pub use rate_limit::RateLimit;
 
 use crate::{
     clock::Clock,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use imaging::Inspection;
 
 use super::{
-    ServiceError, Services,
+    RateLimit, ServiceError, Services,
     images::{self, ImageWithThumbnails},
 };
 use crate::{
@@ -17,18 +17,19 @@ use crate::{
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Counts an upload against the account's uploads per minute, before its body is read.
-pub async fn count(services: &Services, user: &User) -> Result<(), ServiceError> {
+/// Counts an upload against the account's uploads per minute, before its body is read; returns what
+/// is left.
+pub async fn count(services: &Services, user: &User) -> Result<RateLimit, ServiceError> {
     let now = services.clock.now();
     let key = format!("upload {}", user.id);
     let reading =
         db::rate_limits::hit(&mut *services.connection().await?, &key, MINUTE, now).await?;
-    let max = services.limits.uploads_per_minute;
-    if reading.hits > max {
-        let retry_after = (reading.resets_at - now).num_seconds();
-        return Err(ServiceError::TooManyUploads { max, retry_after });
+    let quota = services.limits.uploads_per_minute;
+    let limit = RateLimit::unused("uploads", quota, MINUTE).read(reading, now);
+    if reading.hits > quota {
+        return Err(ServiceError::TooManyUploads { limit });
     }
-    Ok(())
+    Ok(limit)
 }
 
 /// The largest file that the account may upload, in bytes.
