@@ -40,6 +40,19 @@ impl TryFrom<ImageRow> for Image {
     }
 }
 
+/// A query for the rows of `images` that the rest of its text asks for.
+macro_rules! select_images {
+    ($rest:tt $(, $argument:expr)*) => {
+        sqlx::query_as!(
+            crate::db::images::ImageRow,
+            "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
+             FROM images " + $rest
+            $(, $argument)*
+        )
+    };
+}
+pub(super) use select_images;
+
 /// The image in a row whose query selects the columns of `images` by their names.
 macro_rules! joined_image {
     ($row:ident) => {
@@ -131,13 +144,11 @@ pub async fn page(
     before: Option<ImageId>,
     limit: i64,
 ) -> sqlx::Result<Vec<Image>> {
-    let rows = sqlx::query_as!(
-        ImageRow,
-        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
-         FROM images WHERE owner_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+    let rows = select_images!(
+        "WHERE owner_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
         owner.0,
         before.map_or(i64::MAX, |id| id.0),
-        limit,
+        limit
     );
     rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
 }
@@ -148,13 +159,7 @@ pub async fn find_owned(
     owner: UserId,
     id: ImageId,
 ) -> sqlx::Result<Option<Image>> {
-    let row = sqlx::query_as!(
-        ImageRow,
-        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
-         FROM images WHERE id = $1 AND owner_id = $2",
-        id.0,
-        owner.0,
-    );
+    let row = select_images!("WHERE id = $1 AND owner_id = $2", id.0, owner.0);
     row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 
@@ -202,13 +207,7 @@ pub async fn lock(
     owner: UserId,
     id: ImageId,
 ) -> sqlx::Result<Option<Image>> {
-    let row = sqlx::query_as!(
-        ImageRow,
-        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
-         FROM images WHERE id = $1 AND owner_id = $2 FOR UPDATE",
-        id.0,
-        owner.0,
-    );
+    let row = select_images!("WHERE id = $1 AND owner_id = $2 FOR UPDATE", id.0, owner.0);
     row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 

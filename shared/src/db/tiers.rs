@@ -37,6 +37,20 @@ impl TryFrom<TierRow> for Tier {
     }
 }
 
+/// A query for the rows of `tiers` that the rest of its text asks for.
+macro_rules! select_tiers {
+    ($rest:tt $(, $argument:expr)*) => {
+        sqlx::query_as!(
+            crate::db::tiers::TierRow,
+            "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
+                    storage_quota_bytes
+             FROM tiers " + $rest
+            $(, $argument)*
+        )
+    };
+}
+pub(super) use select_tiers;
+
 /// The tier in a row whose query selects `tier_id`, `tier_name`, `is_default` and the other columns
 /// by their names.
 macro_rules! joined_tier {
@@ -67,35 +81,19 @@ pub async fn lock_changes(connection: &mut PgConnection) -> sqlx::Result<()> {
 /// All tiers in the order of their making; locked against change until the transaction ends.
 pub async fn lock_all(connection: &mut PgConnection) -> sqlx::Result<Vec<Tier>> {
     lock_changes(connection).await?;
-    let rows = sqlx::query_as!(
-        TierRow,
-        "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
-                storage_quota_bytes
-         FROM tiers ORDER BY id FOR UPDATE"
-    );
+    let rows = select_tiers!("ORDER BY id FOR UPDATE");
     rows.fetch_all(connection).await?.into_iter().map(Tier::try_from).collect()
 }
 
 /// All tiers in the order of their making.
 pub async fn all(connection: &mut PgConnection) -> sqlx::Result<Vec<Tier>> {
-    let rows = sqlx::query_as!(
-        TierRow,
-        "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
-                storage_quota_bytes
-         FROM tiers ORDER BY id"
-    );
+    let rows = select_tiers!("ORDER BY id");
     rows.fetch_all(connection).await?.into_iter().map(Tier::try_from).collect()
 }
 
 /// The tier of this name.
 pub async fn by_name(connection: &mut PgConnection, name: &str) -> sqlx::Result<Option<Tier>> {
-    let row = sqlx::query_as!(
-        TierRow,
-        "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
-                storage_quota_bytes
-         FROM tiers WHERE name = $1",
-        name
-    );
+    let row = select_tiers!("WHERE name = $1", name);
     row.fetch_optional(connection).await?.map(Tier::try_from).transpose()
 }
 

@@ -11,6 +11,7 @@ use super::{ImageId, OriginalId, UserId, ValidationError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Title(String);
+text!(Title);
 
 impl Title {
     /// The longest title, in characters (Unicode scalar values).
@@ -18,10 +19,6 @@ impl Title {
     /// How many of a title's characters go into its slug.
     const SLUG_CHARS: usize = 10;
     const UNTITLED: &str = "untitled";
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 
     /// The title of an upload that names none: its file's name without folders, up to its first
     /// dot. A name is never a reason to refuse a file: what a title may not hold is dropped, and
@@ -69,12 +66,6 @@ impl TryFrom<String> for Title {
             ));
         }
         Ok(Self(trimmed.to_owned()))
-    }
-}
-
-impl From<Title> for String {
-    fn from(title: Title) -> String {
-        title.0
     }
 }
 

@@ -1,6 +1,29 @@
 //! The rules of the service as types: they parse at the edge, and every decision is made here.
 //! Nothing in this folder reads, writes, waits or knows of HTTP or SQL.
 
+/// What every text of the domain can do; each type checks for itself what it takes.
+macro_rules! text {
+    ($name:ident) => {
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0
+            }
+        }
+    };
+}
+
 pub mod audit;
 pub mod byte_count;
 pub mod ids;

@@ -166,14 +166,11 @@ impl TierSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TierName(String);
+text!(TierName);
 
 impl TierName {
     /// The longest name, in characters.
     pub const MAX_CHARS: usize = 100;
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl TryFrom<String> for TierName {
@@ -189,18 +186,6 @@ impl TryFrom<String> for TierName {
             return Err(ValidationError::new("name", rule));
         }
         Ok(Self(name.to_owned()))
-    }
-}
-
-impl From<TierName> for String {
-    fn from(name: TierName) -> String {
-        name.0
-    }
-}
-
-impl fmt::Display for TierName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

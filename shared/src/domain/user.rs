@@ -10,15 +10,11 @@ use super::{CredentialVersion, Tier, UserId, ValidationError};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Username(String);
+text!(Username);
 
 impl Username {
     /// The longest name, in characters.
     pub const MAX_CHARS: usize = 150;
-
-    /// The name as its owner spelled it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl TryFrom<String> for Username {
@@ -39,18 +35,6 @@ impl std::str::FromStr for Username {
 
     fn from_str(name: &str) -> Result<Self, ValidationError> {
         Self::try_from(name.to_owned())
-    }
-}
-
-impl From<Username> for String {
-    fn from(name: Username) -> String {
-        name.0
-    }
-}
-
-impl fmt::Display for Username {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

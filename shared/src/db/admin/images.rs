@@ -7,7 +7,7 @@ use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
 use super::{Count, NO_SUCH_PAGE, containing, count_rows, escaped, fetch};
 use crate::{
     db::{
-        images::{ImageRow, joined_image},
+        images::{joined_image, select_images},
         signed, undecodable, unsigned,
     },
     domain::{Image, ImageId, UserId, Username},
@@ -298,12 +298,7 @@ pub async fn find(
 /// Those of the images that are there, by their numbers; locked until the transaction ends.
 pub async fn lock(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Result<Vec<Image>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query_as!(
-        ImageRow,
-        "SELECT id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at
-         FROM images WHERE id = ANY ($1) ORDER BY id FOR UPDATE",
-        &ids,
-    );
+    let rows = select_images!("WHERE id = ANY ($1) ORDER BY id FOR UPDATE", &ids);
     rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
 }
 

@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 
 use crate::{
     db::{
-        tiers::{TierRow, joined_tier},
+        tiers::{joined_tier, select_tiers},
         undecodable, unsigned,
     },
     domain::{Tier, TierId, UserId, Username},
@@ -35,25 +35,13 @@ pub async fn all(connection: &mut PgConnection) -> sqlx::Result<Vec<ListedTier>>
 }
 
 pub async fn find(connection: &mut PgConnection, id: TierId) -> sqlx::Result<Option<Tier>> {
-    let row = sqlx::query_as!(
-        TierRow,
-        "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
-                storage_quota_bytes
-         FROM tiers WHERE id = $1",
-        id.0,
-    );
+    let row = select_tiers!("WHERE id = $1", id.0);
     row.fetch_optional(connection).await?.map(Tier::try_from).transpose()
 }
 
 /// A tier, locked until the transaction ends.
 pub async fn lock(connection: &mut PgConnection, id: TierId) -> sqlx::Result<Option<Tier>> {
-    let row = sqlx::query_as!(
-        TierRow,
-        "SELECT id, name, is_default, thumbnail_heights, original_access, expiring_links, max_upload_bytes,
-                storage_quota_bytes
-         FROM tiers WHERE id = $1 FOR UPDATE",
-        id.0,
-    );
+    let row = select_tiers!("WHERE id = $1 FOR UPDATE", id.0);
     row.fetch_optional(connection).await?.map(Tier::try_from).transpose()
 }
 
