@@ -1,4 +1,4 @@
-//! Thousands of jobs that wait.
+//! Thousands of jobs of one account wait, and others make first requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,19 +7,45 @@ use tokio::time::Instant;
 use super::{patience, probes};
 use crate::{plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
 
+const INSERT_OWNER: &str = "INSERT INTO users (username, password_hash, tier_id, created_at)
+    SELECT 'hoarder', '', tier_id, now() FROM users LIMIT 1";
 /// Copies of the one image, each with a pending thumbnail.
 const INSERT_IMAGES: &str =
     "INSERT INTO images (owner_id, original_id, title, format, width, height, bytes, uploaded_at)
-    SELECT owner_id, gen_random_uuid(), 'backlog', format, width, height, bytes, now()
-    FROM images, generate_series(1, $2) WHERE id = $1
+    SELECT u.id, gen_random_uuid(), 'backlog', format, width, height, bytes, now()
+    FROM images i, users u, generate_series(1, $2) WHERE i.id = $1 AND u.username = 'hoarder'
     RETURNING original_id::text";
 const INSERT_THUMBNAILS: &str =
     "INSERT INTO thumbnails (id, image_id, height, state, job_id, requested_at)
     SELECT gen_random_uuid(), id, 200, 'pending', apalis.generate_ulid(), now()
     FROM images WHERE title = 'backlog'";
-const INSERT_JOBS: &str = "INSERT INTO apalis.jobs (id, job_type, job, max_attempts, metadata)
-    SELECT job_id, 'thumbnails', convert_to(json_build_object('thumbnail', id)::text, 'UTF8'), 5, ''
-    FROM thumbnails WHERE state = 'pending'";
+const INSERT_JOBS: &str =
+    "INSERT INTO apalis.jobs (id, job_type, job, max_attempts, metadata, flow_owner, tag)
+    SELECT th.job_id, 'thumbnails', convert_to(json_build_object('thumbnail', th.id)::text, 'UTF8'), 5, '',
+           u.id, take_start_tag(u.id, false)
+    FROM thumbnails th, users u WHERE th.state = 'pending' AND u.username = 'hoarder'";
+/// Records the moment at which the transaction that enqueues a job commits.
+const RECORD_COMMITS: [&str; 3] = [
+    "CREATE TABLE enqueued (job text NOT NULL, at timestamptz NOT NULL)",
+    "CREATE FUNCTION record_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+     BEGIN
+         INSERT INTO public.enqueued VALUES (NEW.id, clock_timestamp());
+         RETURN NULL;
+     END $$",
+    "CREATE CONSTRAINT TRIGGER enqueued AFTER INSERT ON apalis.jobs DEFERRABLE INITIALLY DEFERRED
+     FOR EACH ROW EXECUTE FUNCTION record_commit()",
+];
+/// Of each job outside the backlog, how many of the backlog were claimed between its commit and its
+/// own claim.
+const CLAIMED_BEFORE: &str = "SELECT (SELECT count(*) FROM apalis.jobs other
+             WHERE other.lock_at > enqueued.at AND other.lock_at < job.lock_at)
+    FROM enqueued JOIN apalis.jobs job ON job.id = enqueued.job
+    WHERE job.job_type = 'thumbnails' ORDER BY 1";
+/// How long a request waits for its thumbnail.
+const WAIT: Duration = Duration::from_secs(30);
+/// Worker processes, and jobs that they run at the same time.
+const WORKERS: usize = 2;
+const CONCURRENCY: i64 = 4;
 const COUNT_BYTES: &str = "UPDATE users SET used_bytes = coalesce((SELECT sum(bytes) FROM images WHERE owner_id = users.id), 0)";
 /// Takes back what has not been started.
 const DISCARD: &str =
@@ -27,34 +53,45 @@ const DISCARD: &str =
     UPDATE thumbnails SET state = 'absent', job_id = NULL
     WHERE state = 'pending' AND job_id IN (SELECT id FROM discarded)";
 
-/// A first request is made while thousands of jobs wait.
+/// First requests of one account are made while thousands of jobs of another wait: they are claimed
+/// after no more jobs than run at a time.
 pub(super) async fn wait(plan: Arc<Plan>) -> Outcome {
     let mut site = Site::start(&plan, "backlog", 1, 0).await;
     let mut outcome = Outcome::default();
     let waiting: i32 = plan.pick(5_000, 50_000);
-    let late = probes(&site, 6).await;
-    insert(&site, late[0].pk, waiting).await;
+    let probes = probes(&site, plan.pick(60, 200)).await;
+    insert(&site, probes[0].pk, waiting).await;
     let started = Instant::now();
-    site.start_worker(&[]);
-    site.start_worker(&[]);
+    for _ in 0..WORKERS {
+        site.start_worker(&[]);
+    }
     let is_moving =
-        format!("SELECT (({OPEN_JOBS}) <= {})::int::bigint", waiting - plan.pick(100, 5_000));
+        format!("SELECT (({OPEN_JOBS}) <= {})::int::bigint", waiting - plan.pick(100, 1_000));
     if !site.wait_for_count(&is_moving, 1, patience(&plan)).await {
         outcome.findings.find_broken("the backlog does not get smaller".to_owned());
     }
-    let asked = Instant::now();
-    let open = site.count(OPEN_JOBS).await;
-    let limit = plan.pick(Duration::from_secs(5), Duration::from_mins(1));
-    let answered = site.front.recover(&plan, &late[1..], asked, limit).await;
-    let made = i64::from(waiting) - site.count(OPEN_JOBS).await;
+    for probe in &probes {
+        let asked = Instant::now();
+        site.front.ask_and_wait(&plan, probe, Some(WAIT)).await;
+        outcome.recovery.push(asked.elapsed());
+    }
+    let left = site.count(OPEN_JOBS).await;
+    let made = i32::try_from(i64::from(waiting) - left).unwrap_or_default();
+    let rate = f64::from(made) / started.elapsed().as_secs_f64();
+    let before: Vec<i64> =
+        sqlx::query_scalar(CLAIMED_BEFORE).fetch_all(&site.pool).await.expect("claims");
+    for count in before.iter().filter(|count| **count > CONCURRENCY) {
+        outcome.findings.find_broken(format!("{count} jobs of the backlog were claimed first"));
+    }
+    if left == 0 {
+        outcome.findings.find_broken("the backlog ended before the requests".to_owned());
+    }
     outcome.notes.push(format!(
-        "{open} jobs waited; {} of {} first requests behind them were answered within {} s; {:.0} jobs a second",
-        answered.iter().flatten().count(),
-        answered.len(),
-        limit.as_secs(),
-        f64::from(i32::try_from(made).unwrap_or_default()) / started.elapsed().as_secs_f64(),
+        "{left} of {waiting} jobs still waited; before {} first requests of another account at most {} of them were \
+         claimed; {rate:.0} jobs a second",
+        before.len(),
+        before.last().copied().unwrap_or_default(),
     ));
-    outcome.recovery.extend(answered.into_iter().flatten());
     discard(&site).await;
     let differing = site.sizes_that_differ().await;
     if differing > 0 {
@@ -64,10 +101,12 @@ pub(super) async fn wait(plan: Arc<Plan>) -> Outcome {
 }
 
 async fn insert(site: &Site, image: i64, count: i32) {
+    sqlx::query(INSERT_OWNER).execute(&site.pool).await.expect("an owner");
     let images = sqlx::query_scalar::<_, String>(INSERT_IMAGES).bind(image).bind(count);
     let originals = images.fetch_all(&site.pool).await.expect("images");
     site.link_originals(image, &originals).await;
-    for statement in [INSERT_THUMBNAILS, INSERT_JOBS, COUNT_BYTES, "ANALYZE"] {
+    let statements = [INSERT_THUMBNAILS, INSERT_JOBS, COUNT_BYTES, "ANALYZE"];
+    for statement in statements.into_iter().chain(RECORD_COMMITS) {
         sqlx::query(statement).execute(&site.pool).await.expect(statement);
     }
 }

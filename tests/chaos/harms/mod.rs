@@ -97,7 +97,7 @@ pub(crate) const HARMS: &[Harm] = &[
         |plan| deletions::delete(plan)),
     harm!("clocks", "one API and one worker are two hours ahead, then behind", waits: false,
         |plan| clocks::skew(plan)),
-    harm!("backlog", "thousands of jobs wait", waits: false, |plan| backlog::wait(plan)),
+    harm!("backlog", "thousands of jobs of one account wait, and another makes first requests", waits: false, |plan| backlog::wait(plan)),
 ];
 
 /// Clients that leave the machine something to do besides.
