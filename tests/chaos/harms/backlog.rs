@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{patience, probes};
-use crate::{plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
+use crate::{album::HEIGHTS, plan::Plan, report::Outcome, site::Site, verify::OPEN_JOBS};
 
 const INSERT_OWNER: &str = "INSERT INTO users (username, password_hash, tier_id, created_at)
     SELECT 'hoarder', '', tier_id, now() FROM users LIMIT 1";
@@ -82,6 +82,10 @@ pub(super) async fn wait(plan: Arc<Plan>) -> Outcome {
         sqlx::query_scalar(CLAIMED_BEFORE).fetch_all(&site.pool).await.expect("claims");
     for count in before.iter().filter(|count| **count > CONCURRENCY) {
         outcome.findings.find_broken(format!("{count} jobs of the backlog were claimed first"));
+    }
+    let expected = probes.len() * HEIGHTS.len();
+    if before.len() != expected {
+        outcome.findings.find_broken(format!("{} of {expected} jobs were claimed", before.len()));
     }
     if left == 0 {
         outcome.findings.find_broken("the backlog ended before the requests".to_owned());
