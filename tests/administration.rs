@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::json;
 use shared::{db, domain::TierId};
 
-use crate::harness::{Client, TestApp, pictures};
+use crate::harness::{Client, ImageLinks, TestApp, pictures};
 
 const PAGES: [&str; 9] = [
     "/admin",
@@ -203,9 +203,7 @@ async fn images_are_found_previewed_and_deleted_together() {
 
     admin.page(&format!("/admin/images/{rome}/preview")).await.expect(StatusCode::NOT_FOUND);
     let image = ada.get(&format!("/api/images/{rome}")).await.json();
-    ada.get(image["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    ada.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let preview = admin.get(&format!("/admin/images/{rome}/preview")).await.expect(StatusCode::OK);
     assert_eq!(pictures::size(&preview.body), (300, 200));
@@ -256,9 +254,7 @@ async fn jobs_are_listed_retried_and_discarded() {
     let mut app = TestApp::start().await;
     let (admin, ada) = (app.admin().await, app.user("Basic").await);
     let image = ada.uploaded("a.png", pictures::png(10, 10)).await;
-    ada.get(image["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    ada.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     let id: String =
         sqlx::query_scalar("SELECT id FROM apalis.jobs").fetch_one(&app.pool).await.expect("a job");
     let waiting = admin.page("/admin/jobs").await;
@@ -289,9 +285,7 @@ async fn jobs_are_listed_retried_and_discarded() {
     assert_eq!(state["state"], "ready");
 
     let other = ada.uploaded("b.png", pictures::png(10, 10)).await;
-    ada.get(other["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    ada.get(other.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     let id: String = sqlx::query_scalar("SELECT id FROM apalis.jobs WHERE status = 'Pending'")
         .fetch_one(&app.pool)
         .await

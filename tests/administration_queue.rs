@@ -15,7 +15,7 @@ use sqlx::{PgPool, postgres::PgListener};
 use tokio_util::sync::CancellationToken;
 use worker::queue::{JobError, Queues};
 
-use crate::harness::{TestApp, pictures};
+use crate::harness::{ImageLinks, TestApp, pictures};
 
 async fn run(pool: &PgPool, statement: &'static str) {
     sqlx::query(statement).execute(pool).await.expect(statement);
@@ -28,7 +28,7 @@ async fn text(pool: &PgPool, query: &'static str) -> String {
 /// An image whose thumbnail somebody asked for; its link, and the job.
 async fn asked_for(app: &TestApp) -> (String, String) {
     let image = app.user("Basic").await.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url = image.thumbnail(200).to_owned();
     app.anonymous().get(&url).await.expect(StatusCode::ACCEPTED);
     (url, text(&app.pool, "SELECT job_id FROM thumbnails WHERE state = 'pending'").await)
 }

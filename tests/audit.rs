@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use shared::{db, storage::StorageKey};
 use worker::AuditReport;
 
-use crate::harness::{TestApp, pictures};
+use crate::harness::{ImageLinks, TestApp, pictures};
 
 pub(crate) async fn audit(app: &TestApp) -> AuditReport {
     worker::audit(&app.job_context()).await.expect("an audit")
@@ -22,10 +22,7 @@ async fn the_audit_finds_missing_files_stuck_jobs_and_wrong_counts() {
         .execute(&app.pool)
         .await
         .expect("a wrong count");
-    client
-        .get(image["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    client.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     sqlx::query("UPDATE apalis.jobs SET run_at = now() - interval '1 hour'")
         .execute(&app.pool)
         .await
@@ -50,10 +47,7 @@ async fn the_audit_of_a_busy_system_raises_no_false_alarm() {
     let client = app.user("Premium").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
     let kept = client.uploaded("b.png", pictures::png(10, 10)).await;
-    client
-        .get(image["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    client.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     // the rows are gone, and the job that deletes the objects waits
     client.delete(&format!("/api/images/{}", image["pk"])).await.expect(StatusCode::NO_CONTENT);
@@ -62,10 +56,7 @@ async fn the_audit_of_a_busy_system_raises_no_false_alarm() {
     assert!(report.is_clean(), "{report}");
 
     // a long backlog that moves: a worker took a job a moment ago
-    client
-        .get(kept["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    client.get(kept.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     let late = "UPDATE apalis.jobs SET run_at = now() - interval '1 hour' WHERE status = 'Pending'";
     sqlx::query(late).execute(&app.pool).await.expect("late jobs");
     let stuck = audit(&app).await.stuck_jobs.count;
@@ -104,7 +95,7 @@ async fn a_repair_makes_damaged_thumbnails_again_and_says_what_only_a_backup_has
     let mut links = Vec::new();
     for name in ["a.png", "b.png", "c.png"] {
         let image = client.uploaded(name, pictures::png(600, 600)).await;
-        let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+        let url = image.thumbnail(200).to_owned();
         client.get(&url).await.expect(StatusCode::ACCEPTED);
         links.push(url);
     }

@@ -6,7 +6,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Client, TestApp, pictures, send};
+use crate::harness::{Client, ImageLinks, TestApp, pictures, send};
 
 fn file(name: &str, bytes: Vec<u8>) -> Part {
     Part::bytes(bytes).file_name(name.to_owned())
@@ -59,7 +59,7 @@ async fn a_picture_of_one_pixel_is_taken() {
     app.start_worker().await;
     for bytes in [pictures::png(1, 1), pictures::jpeg(1, 1)] {
         let image = client.uploaded("dot", bytes).await;
-        let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+        let url = image.thumbnail(200);
         let answer = client.get_with(url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
         assert_eq!(pictures::size(&answer.body), (1, 1));
     }
@@ -152,7 +152,7 @@ async fn a_file_name_becomes_a_harmless_title() {
         let kept = image["title"].as_str().expect("a title");
         assert!(!kept.contains(['\r', '\n', '/']), "{kept:?}");
         assert_eq!(kept, title);
-        let url = image["file_urls"]["original"].as_str().expect("a link");
+        let url = image.original();
         client.get(url).await.expect(StatusCode::OK);
     }
     assert_eq!(app.objects().await.len(), 5);

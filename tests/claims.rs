@@ -13,7 +13,7 @@ use shared::{
 };
 use sqlx::PgConnection;
 
-use crate::harness::{TestApp, pictures};
+use crate::harness::{ImageLinks, TestApp, pictures};
 
 /// An image whose thumbnails somebody asked for, from the lowest height on; the jobs.
 async fn asked_for(app: &TestApp, tier: &str) -> (Value, Vec<String>) {
@@ -118,7 +118,7 @@ async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing
         .await
         .expect("a waiting job");
     app.run_jobs().await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     app.anonymous().get(url).await.expect(StatusCode::OK);
 }
 
@@ -126,14 +126,14 @@ async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing
 async fn made(app: &mut TestApp) -> String {
     let (image, _) = asked_for(app, "Basic").await;
     app.run_jobs().await;
-    image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
+    image.thumbnail(200).to_owned()
 }
 
 #[tokio::test]
 async fn the_length_of_an_original_is_that_of_its_object_whatever_the_row_says() {
     let app = TestApp::start().await;
     let image = app.user("Premium").await.uploaded("a.png", pictures::png(60, 60)).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     sqlx::query("UPDATE images SET bytes = bytes + 1000")
         .execute(&app.pool)
         .await
@@ -203,7 +203,7 @@ async fn a_deletion_names_every_attempt() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     client.get(url).await.expect(StatusCode::ACCEPTED);
     sqlx::query("UPDATE thumbnails SET attempt = 2")
         .execute(&app.pool)

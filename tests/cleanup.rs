@@ -15,7 +15,7 @@ use worker::CleanedUp;
 
 use crate::{
     audit::audit,
-    harness::{TestApp, pictures},
+    harness::{ImageLinks, TestApp, pictures},
 };
 
 async fn clean_up(app: &TestApp) -> CleanedUp {
@@ -69,10 +69,7 @@ async fn ended_jobs_are_deleted_after_a_day_and_dead_ones_after_two_weeks() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
-    client
-        .get(image["file_urls"]["200 px high"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::ACCEPTED);
+    client.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     // the queue keeps the time of the database
     let age = |interval: &'static str| {
@@ -107,7 +104,7 @@ async fn a_thumbnails_file_without_a_row_is_deleted_after_two_sightings_a_day_ap
     let mut app = TestApp::start().await;
     let client = app.user("Premium").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     client.get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let (id, attempt) = app.only_ready_thumbnail().await;
@@ -185,10 +182,7 @@ async fn an_original_is_deleted_only_if_its_upload_was_noted_and_interrupted() {
             .expect("a deletion"),
         1
     );
-    client
-        .get(image["file_urls"]["original"].as_str().expect("a link"))
-        .await
-        .expect(StatusCode::OK);
+    client.get(image.original()).await.expect(StatusCode::OK);
     assert!(audit(&app).await.is_clean());
 }
 

@@ -15,7 +15,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::harness::{Client, TestApp, fresh_database, pictures};
+use crate::harness::{Client, ImageLinks, TestApp, fresh_database, pictures};
 
 /// A database of users, from number 1 on, each with so many images that nobody has asked for yet.
 async fn with_owners(owners: i64, images: usize) -> PgPool {
@@ -220,7 +220,7 @@ async fn claims_at_the_same_time_never_turn_virtual_time_back() {
 /// An image of a user, and the path of its only thumbnail.
 async fn upload(user: &Client) -> String {
     let image: Value = user.uploaded("a.png", pictures::png(300, 300)).await;
-    image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
+    image.thumbnail(200).to_owned()
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::{Client, PASSWORD, TestApp, fresh_database, pictures, processes::Pictier};
+use crate::harness::{
+    Client, ImageLinks, PASSWORD, TestApp, fresh_database, pictures, processes::Pictier,
+};
 
 /// More than a silent connection gets.
 const SILENCE_LIMIT: Duration = Duration::from_mins(1);
@@ -106,7 +108,7 @@ async fn a_client_that_never_reads_loses_its_connection() {
     let ada = app.user("Premium").await;
     // more than the buffers of both sides hold
     let image = ada.uploaded("a.png", pictures::noise_png(2400, 2400)).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link").to_owned();
+    let url = image.original().to_owned();
     let path = url.strip_prefix(&app.origin).expect("a path").to_owned();
     drop(ada);
     let mut held = Vec::new();
@@ -178,7 +180,7 @@ async fn text_is_compressed_and_images_and_events_are_not() {
         assert_eq!(encoding(url.clone(), "gzip, br").await.as_deref(), Some("br"), "{url}");
         assert_eq!(encoding(url.clone(), "identity").await, None, "{url}");
     }
-    let original = image["file_urls"]["original"].as_str().expect("a link").to_owned();
+    let original = image.original().to_owned();
     assert_eq!(encoding(original, "gzip, br").await, None);
     let events =
         ada.request(reqwest::Method::GET, "/api/events").header("accept-encoding", "gzip, br");

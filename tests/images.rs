@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{TestApp, pictures};
+use crate::harness::{ImageLinks, TestApp, pictures};
 
 #[tokio::test]
 async fn an_upload_answers_with_the_image_object_of_the_source_system_and_more() {
@@ -110,7 +110,7 @@ async fn a_title_field_wins_over_the_file_name() {
         let form = Form::new().text("title", title).part("file", file);
         let image = client.upload_form(form).await.expect(StatusCode::CREATED).json();
         assert_eq!(image["title"], title);
-        let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+        let url = image.thumbnail(200);
         assert!(url.is_ascii(), "{url}");
         client.get(url).await.expect(StatusCode::ACCEPTED);
     }
@@ -219,7 +219,7 @@ async fn deleting_an_image_deletes_its_rows_at_once_and_its_files_by_a_job() {
     let client = app.user("Enterprise").await;
     let image = client.uploaded("a.png", pictures::png(300, 300)).await;
     let path = format!("/api/images/{}", image["pk"]);
-    let thumbnail = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let thumbnail = image.thumbnail(200);
     app.start_worker().await;
     client.get_with(thumbnail, &[("prefer", "wait=20")]).await.expect(StatusCode::OK);
     let link =
@@ -229,11 +229,7 @@ async fn deleting_an_image_deletes_its_rows_at_once_and_its_files_by_a_job() {
 
     client.delete(&path).await.expect(StatusCode::NO_CONTENT);
     client.get(&path).await.expect_problem(404, "not-found");
-    for url in [
-        thumbnail,
-        image["file_urls"]["original"].as_str().expect("a link"),
-        link["link"].as_str().expect("a link"),
-    ] {
+    for url in [thumbnail, image.original(), link["link"].as_str().expect("a link")] {
         app.anonymous().get(url).await.expect_problem(404, "not-found");
     }
     for table in ["images", "thumbnails", "expiring_links"] {

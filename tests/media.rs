@@ -3,14 +3,14 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::harness::{TestApp, pictures, send};
+use crate::harness::{ImageLinks, TestApp, pictures, send};
 
 #[tokio::test]
 async fn an_original_comes_back_byte_by_byte() {
     let app = TestApp::start().await;
     let bytes = pictures::jpeg(1200, 900);
     let image = app.user("Premium").await.uploaded("a.jpg", bytes.clone()).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     assert_eq!(answer.body, bytes);
     assert_eq!(answer.header("content-type"), "image/jpeg");
@@ -23,7 +23,7 @@ async fn an_upload_larger_than_a_part_comes_back_whole() {
     let mut bytes = pictures::png(100, 100);
     bytes.resize(3_000_000, 7);
     let image = app.user("Premium").await.uploaded("a.png", bytes.clone()).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     assert_eq!(app.anonymous().get(url).await.expect(StatusCode::OK).body, bytes);
 }
 
@@ -31,7 +31,7 @@ async fn an_upload_larger_than_a_part_comes_back_whole() {
 async fn a_file_is_sent_so_that_a_browser_takes_it_for_nothing_but_an_image() {
     let app = TestApp::start().await;
     let image = app.user("Premium").await.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     let answer = app.anonymous().get(url).await.expect(StatusCode::OK);
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(
@@ -47,7 +47,7 @@ async fn a_file_is_sent_so_that_a_browser_takes_it_for_nothing_but_an_image() {
 async fn a_client_that_has_the_file_gets_304() {
     let app = TestApp::start().await;
     let image = app.user("Premium").await.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     let etag = app.anonymous().get(url).await.header("etag").to_owned();
     assert!(etag.starts_with('"'), "strong: {etag}");
     let answer = app
@@ -65,7 +65,7 @@ async fn a_client_may_ask_for_a_range() {
     let app = TestApp::start().await;
     let bytes = pictures::jpeg(200, 200);
     let image = app.user("Premium").await.uploaded("a.jpg", bytes.clone()).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     let nobody = app.anonymous();
     let part =
         nobody.get_with(url, &[("range", "bytes=10-19")]).await.expect(StatusCode::PARTIAL_CONTENT);
@@ -84,7 +84,7 @@ async fn head_answers_with_the_headers_alone() {
     let app = TestApp::start().await;
     let bytes = pictures::jpeg(200, 200);
     let image = app.user("Premium").await.uploaded("a.jpg", bytes.clone()).await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     let answer = send(app.anonymous().request(Method::HEAD, url)).await.expect(StatusCode::OK);
     assert_eq!(answer.header("content-length"), bytes.len().to_string());
     assert_eq!(answer.body, b"");
@@ -130,7 +130,7 @@ async fn a_url_that_names_no_file_is_not_found() {
     let app = TestApp::start().await;
     let image = app.user("Premium").await.uploaded("a.png", pictures::png(10, 10)).await;
     let nobody = app.anonymous();
-    let original = image["file_urls"]["original"].as_str().expect("a link");
+    let original = image.original();
     let wrong_type = original.replace(".png", ".jpg");
     let resized = original.replace("/original/", "/resized/");
     for url in [

@@ -8,7 +8,7 @@ use reqwest::{
 use serde_json::json;
 use shared::db;
 
-use crate::harness::{PASSWORD, TestApp, pictures, send};
+use crate::harness::{ImageLinks, PASSWORD, TestApp, pictures, send};
 
 fn file(name: &str, bytes: Vec<u8>) -> Part {
     Part::bytes(bytes).file_name(name.to_owned())
@@ -193,7 +193,7 @@ async fn a_placeholder_stands_in_the_page_once_a_worker_has_seen_the_image() {
     let image = ada.uploaded("a.png", pictures::png(300, 200)).await;
     let awaited = ada.page("/").await.expect_page(StatusCode::OK, &["data-awaited", "<noscript>"]);
     assert!(!awaited.contains("data:image/png;base64,"));
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url = image.thumbnail(200).to_owned();
     ada.get(&url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let ready = ada
@@ -232,7 +232,7 @@ async fn deleting_asks_first_and_names_what_goes() {
     let mut app = TestApp::start().await;
     let ada = app.user("Enterprise").await;
     let image = ada.uploaded("Rome.png", pictures::png(300, 200)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     ada.get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let links = image["expiring_link_generator"].as_str().expect("a link");
@@ -289,7 +289,7 @@ async fn a_failed_thumbnail_says_why_and_is_tried_again() {
     let mut app = TestApp::start().await;
     let ada = app.user("Basic").await;
     let image = ada.uploaded("a.png", pictures::png_with_damaged_pixels()).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     ada.get(url).await.expect(StatusCode::ACCEPTED);
     app.run_jobs().await;
     let retry = format!("/images/{}/thumbnails/200/retry", image["pk"]);

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use shared::postgres;
 use sqlx::Executor;
 
-use crate::harness::{Client, PgBouncer, fresh_database, pictures, processes::Pictier};
+use crate::harness::{Client, ImageLinks, PgBouncer, fresh_database, pictures, processes::Pictier};
 
 // the way to the server runs in the test, which waits for processes
 #[tokio::test(flavor = "multi_thread")]
@@ -19,7 +19,7 @@ async fn everything_works_over_a_pooler_that_hands_out_sessions() {
     let admin = Client::new(&everything.origin().await);
     admin.log_in("admin", "admin").await.expect(StatusCode::OK);
     let image = admin.uploaded("a.png", pictures::png(300, 300)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     let answer = admin.get_with(url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     assert_eq!(pictures::size(&answer.body).1, 200);
     for role in ["migrate", "cleanup", "audit"] {

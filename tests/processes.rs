@@ -18,7 +18,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
 use crate::harness::{
-    Client, fresh_database, pictures,
+    Client, ImageLinks, fresh_database, pictures,
     processes::{Pictier, Running},
 };
 
@@ -216,7 +216,7 @@ async fn a_worker_that_was_frozen_in_the_middle_of_a_job_changes_nothing_when_it
     let mut api = Pictier::new(data.path()).on(&database).args(&["api"]).start();
     let admin = admin(&api.origin().await).await;
     let image = admin.uploaded("a.png", pictures::png(4000, 4000)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url = image.thumbnail(200).to_owned();
     // its deadline passes while it is frozen, which is no verdict on the picture
     let frozen = Pictier::new(data.path()).on(&database).args(&["worker"]);
     let frozen = frozen.env("WORKER_HEARTBEAT_SECONDS", "1").env("DECODE_MAX_SECONDS", "6").start();
@@ -238,7 +238,7 @@ async fn a_worker_that_was_frozen_in_the_middle_of_a_job_changes_nothing_when_it
     assert!(other.stop().await.success());
     // it works again, and what it had begun is over
     let next = admin.uploaded("b.jpg", pictures::jpeg(400, 300)).await;
-    let next = next["file_urls"]["200 px high"].as_str().expect("a link");
+    let next = next.thumbnail(200);
     admin.get_with(next, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     assert!(frozen.stop().await.success());
     let after: String = sqlx::query_scalar(row).fetch_one(&pool).await.expect("a thumbnail");
@@ -262,7 +262,7 @@ async fn a_database_that_is_away_costs_no_attempt_and_floods_no_log() {
     let mut owner = Pictier::new(data.path()).args(&["api"]).start();
     let admin = admin(&owner.origin().await).await;
     let image = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     admin.get_with(url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     assert!(worker.stop().await.success());
 }
@@ -308,7 +308,7 @@ async fn a_waiting_request_hears_of_a_thumbnail_that_another_process_makes() {
     let admin = admin(&api.origin().await).await;
     let image = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
     let _worker = worker(data.path(), &database);
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     let answer = admin.get_with(url, &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
     assert_eq!(pictures::size(&answer.body), (267, 200));
 }
@@ -324,8 +324,7 @@ async fn everything_goes_on_after_the_database_was_restarted() {
         Pictier::new(data.path()).args(&["worker"]).env("WORKER_HEARTBEAT_SECONDS", "1").start();
     let admin = admin(&api.origin().await).await;
     let first = admin.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
-    let url =
-        |image: &Value| image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url = |image: &Value| image.thumbnail(200).to_owned();
     admin.get_with(&url(&first), &[("prefer", "wait=30")]).await.expect(StatusCode::OK);
 
     owner.kill();
@@ -369,7 +368,7 @@ async fn a_stop_lets_requests_and_jobs_end() {
     let origin = everything.origin().await;
     let admin = admin(&origin).await;
     let image = admin.uploaded("a.jpg", pictures::jpeg(3000, 2000)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url = image.thumbnail(200).to_owned();
     let request =
         tokio::spawn(async move { admin.get_with(&url, &[("prefer", "wait=30")]).await.status });
     let asked = Instant::now() + Duration::from_secs(30);

@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use worker::queue::{JobError, Queues};
 
-use crate::harness::{Proxy, TestApp, fresh_database, pictures, wait_until};
+use crate::harness::{ImageLinks, Proxy, TestApp, fresh_database, pictures, wait_until};
 
 #[derive(Serialize, Deserialize)]
 struct Probe {
@@ -184,7 +184,7 @@ async fn a_job_that_kills_its_workers_is_stopped_and_its_thumbnail_failed() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
     let image = client.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    let url = image.thumbnail(200);
     client.get(url).await.expect(StatusCode::ACCEPTED);
     die_holding_the_job(&app.pool, 4).await;
     let waiting = {

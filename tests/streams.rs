@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::{db, domain::HeightSet};
 use tokio::time::timeout;
 
-use crate::harness::{Client, PASSWORD, TestApp, pictures};
+use crate::harness::{Client, ImageLinks, PASSWORD, TestApp, pictures};
 
 /// A stream ends within seconds.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ async fn expect_end(mut stream: Response) {
 }
 
 fn url(image: &Value) -> String {
-    image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
+    image.thumbnail(200).to_owned()
 }
 
 #[tokio::test]
@@ -177,7 +177,7 @@ async fn the_files_of_a_deactivated_account_are_gone_and_come_back_with_it() {
     let id = app.create_user("ada", "Enterprise").await;
     let ada = app.logged_in("ada").await;
     let image = ada.uploaded("a.png", pictures::png(50, 50)).await;
-    let original = image["file_urls"]["original"].as_str().expect("a link").to_owned();
+    let original = image.original().to_owned();
     let path = format!("/api/images/{}/expiring_links", image["pk"]);
     let made = ada.post(&path, json!({"valid_for": 300})).await.expect(StatusCode::CREATED);
     let expiring = made.json()["link"].as_str().expect("a link").to_owned();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::postgres;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use crate::harness::{Client, OwnPostgres, TestApp, pictures, processes::Pictier};
+use crate::harness::{Client, ImageLinks, OwnPostgres, TestApp, pictures, processes::Pictier};
 
 /// Every request ends within this time while the database is away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const WAIT_LIMIT: Duration = Duration::from_millis(5500);
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
 fn thumbnail(image: &Value) -> String {
-    image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
+    image.thumbnail(200).to_owned()
 }
 
 /// Keeps an image's row locked until it is dropped.

@@ -16,10 +16,10 @@ use shared::postgres::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Client, Proxy, TestApp, fresh_database, pictures};
+use crate::harness::{Client, ImageLinks, Proxy, TestApp, fresh_database, pictures};
 
 fn url(image: &Value) -> String {
-    image["file_urls"]["200 px high"].as_str().expect("a link").to_owned()
+    image.thumbnail(200).to_owned()
 }
 
 /// Stops all notifications of finished thumbnails, as if every listening connection were dead.

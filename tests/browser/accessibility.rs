@@ -4,7 +4,7 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::harness::{Browser, TestApp, pictures};
+use crate::harness::{Browser, ImageLinks, TestApp, pictures};
 
 /// Looks at the page in all ways, and keeps two pictures of it.
 async fn look(visitor: &Browser, name: &str) {
@@ -138,7 +138,7 @@ async fn everybody_can_use_the_tables_of_the_administration() {
     fill(&mut app, "ada").await;
     let client = app.logged_in("ada").await;
     let image = client.get("/api/images/3").await.json();
-    client.get(image["file_urls"]["200 px high"].as_str().expect("a link")).await;
+    client.get(image.thumbnail(200)).await;
     let dead = "INSERT INTO apalis.jobs (id, job_type, job, status, attempts, max_attempts, done_at, last_result, metadata)
         VALUES (apalis.generate_ulid(), 'clean-up', 'a payload', 'Killed', 5, 5, now(), '{\"Err\": \"it is dead\"}', '')";
     sqlx::query(dead).execute(&app.pool).await.expect("a dead job");

@@ -4,7 +4,7 @@ use std::fs;
 
 use reqwest::StatusCode;
 
-use crate::harness::{Browser, Client, TestApp, pictures};
+use crate::harness::{Browser, Client, ImageLinks, TestApp, pictures};
 
 /// Uploads so many images and asks for a thumbnail of each, which nobody makes yet; the thumbnails'
 /// links.
@@ -12,7 +12,7 @@ async fn ask_for_thumbnails(client: &Client, count: usize) -> Vec<String> {
     let mut urls = Vec::new();
     for _ in 0..count {
         let image = client.uploaded("Rome.png", pictures::png(40, 30)).await;
-        let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+        let url = image.thumbnail(200);
         client.get(url).await.expect(StatusCode::ACCEPTED);
         urls.push(url.to_owned());
     }

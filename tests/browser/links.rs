@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Browser, TestApp, pictures};
+use crate::harness::{Browser, ImageLinks, TestApp, pictures};
 
 const LIVES_FOR: &str = "Expires after 300 to 30,000 seconds";
 
@@ -28,7 +28,7 @@ async fn a_link_is_copied_with_a_button() {
     ada.execute(watch).await;
     ada.click_text("Copy the link: Original of Rome").await;
     ada.wait_until_true("return said.join() === 'Copied,Copy'").await;
-    let url = image["file_urls"]["original"].as_str().expect("a link");
+    let url = image.original();
     assert_eq!(ada.execute("return navigator.clipboard.readText()").await, url);
     ada.close().await;
     app.stop_worker().await;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Browser, TestApp, pictures};
+use crate::harness::{Browser, ImageLinks, TestApp, pictures};
 
 #[tokio::test]
 async fn a_tile_says_why_its_thumbnail_failed_and_tries_again() {
@@ -64,7 +64,7 @@ async fn the_page_of_an_image_tells_when_another_of_its_thumbnails_is_made() {
     app.create_user("ada", "Premium").await;
     let client = app.logged_in("ada").await;
     let image = client.uploaded("Rome.png", pictures::png(600, 600)).await;
-    client.get(image["file_urls"]["400 px high"].as_str().expect("a link")).await;
+    client.get(image.thumbnail(400)).await;
     app.run_jobs().await;
     let fail =
         "UPDATE thumbnails SET state = 'failed', failure_reason = 'bad luck' WHERE height = 200";

@@ -1,6 +1,6 @@
 //! Everything works without scripts.
 
-use crate::harness::{Browser, TestApp, pictures};
+use crate::harness::{Browser, ImageLinks, TestApp, pictures};
 
 #[tokio::test]
 async fn images_are_kept_shown_and_deleted_without_scripts() {
@@ -52,7 +52,7 @@ async fn a_failed_thumbnail_is_tried_again_without_scripts() {
     app.create_user("ada", "Basic").await;
     let client = app.logged_in("ada").await;
     let image = client.uploaded("Rome.png", pictures::png_with_damaged_pixels()).await;
-    client.get(image["file_urls"]["200 px high"].as_str().expect("a link")).await;
+    client.get(image.thumbnail(200)).await;
     app.run_jobs().await;
     let ada = Browser::start(&app.origin).await;
     ada.disable_javascript().await;

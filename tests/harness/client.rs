@@ -104,6 +104,26 @@ impl Client {
     }
 }
 
+/// The links of an image's JSON.
+pub(crate) trait ImageLinks {
+    /// The link to the thumbnail of this height in px.
+    fn thumbnail(&self, height: u32) -> &str;
+    /// The link to the original.
+    fn original(&self) -> &str;
+}
+
+impl ImageLinks for Value {
+    #[track_caller]
+    fn thumbnail(&self, height: u32) -> &str {
+        self["file_urls"][format!("{height} px high")].as_str().expect("a link to the thumbnail")
+    }
+
+    #[track_caller]
+    fn original(&self) -> &str {
+        self["file_urls"]["original"].as_str().expect("a link to the original")
+    }
+}
+
 pub(crate) async fn send(request: RequestBuilder) -> Answer {
     let (client, request) = request.build_split();
     let request = request.expect("a request");

@@ -14,7 +14,7 @@ mod terminal;
 
 pub(crate) use app::{PASSWORD, TestApp, wait_until};
 pub(crate) use browser::Browser;
-pub(crate) use client::{Answer, Client, send};
+pub(crate) use client::{Answer, Client, ImageLinks, send};
 pub(crate) use own_postgres::OwnPostgres;
 pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use postgres::{binaries, fresh_database};

@@ -22,7 +22,7 @@ async fn a_worker_survives_the_loss_of_all_its_connections() {
 async fn a_request_that_waits_hears_of_the_end_after_a_lost_connection() {
     let mut app = TestApp::start().await;
     let image = app.user("Basic").await.uploaded("a.png", pictures::png(10, 10)).await;
-    let url = image["file_urls"]["200 px high"].as_str().expect("a link").to_owned();
+    let url = image.thumbnail(200).to_owned();
     let nobody = app.anonymous();
     let waiting =
         tokio::spawn(async move { nobody.get_with(&url, &[("prefer", "wait=30")]).await });
