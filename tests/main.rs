@@ -31,6 +31,7 @@ mod queue_guards;
 mod quotas;
 mod right_statuses;
 mod sessions;
+mod snapshots;
 mod source_contract;
 mod startup;
 mod streams;
