@@ -56,6 +56,13 @@ pub(crate) enum Role {
         #[arg(long, requires = "originals")]
         yes: bool,
     },
+    /// Read every stored file and compare it with its row: existence, size and SHA-256; exit with 1
+    /// if one differs
+    Verify {
+        /// Only this many random originals, and as many random thumbnails
+        #[arg(long)]
+        sample: Option<u32>,
+    },
     /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary
     /// files
     Repair {

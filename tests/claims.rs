@@ -7,6 +7,7 @@ use shared::{
         self,
         claims::{Claim, MadeFile},
     },
+    domain::FileDigest,
     jobs::JobId,
     postgres,
     storage::StorageKey,
@@ -107,7 +108,8 @@ async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing
 
     let current = claim(&app, &jobs[0], "b").await.remove(0);
     assert_ne!(lost.target, current.target, "each attempt writes an object of its own");
-    let (file, now) = (MadeFile { width: 1, height: 1, bytes: 1 }, app.clock.now());
+    let digest = FileDigest([0; 32]);
+    let (file, now) = (MadeFile { width: 1, height: 1, bytes: 1, digest }, app.clock.now());
     assert!(!db::claims::mark_ready(&mut connection, &lost, file, now).await.expect("an update"));
     assert!(
         !db::claims::mark_failed(&mut connection, &lost, "damaged", now).await.expect("an update")

@@ -40,4 +40,5 @@ mod tiers;
 mod time_limits;
 mod transient;
 mod upgrade;
+mod verify;
 mod waiting;

@@ -7,7 +7,7 @@ use pictier::{Config, Process};
 use shared::{db, installation, services::Services, storage::StorageError};
 use worker::Context;
 
-use super::{consent::Consent, services};
+use super::{consent::Consent, progress::Progress, services};
 use crate::database::{Database, Schema};
 
 /// What the hourly job does, now.
@@ -44,6 +44,24 @@ pub(crate) async fn delete_unknown_originals(
 /// Prints what is wrong; fails when anything is.
 pub(crate) async fn audit(config: &Config, database: &Database) -> anyhow::Result<ExitCode> {
     let report = worker::audit(&context(config, database).await?).await?;
+    print!("{report}");
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares files with their rows; fails when one differs.
+pub(crate) async fn verify(
+    config: &Config,
+    database: &Database,
+    sample: Option<u32>,
+) -> anyhow::Result<ExitCode> {
+    let context = context(config, database).await?;
+    let total = match sample {
+        Some(sample) => u64::from(sample) * 2,
+        None => db::integrity::count_objects(&mut *context.pool.acquire().await?).await?,
+    };
+    let progress = Progress::start(total, "files");
+    let report = worker::verify(&context, sample, &|objects| progress.advance(objects)).await?;
+    progress.finish();
     print!("{report}");
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,6 +4,7 @@ mod admins;
 mod consent;
 pub(crate) mod healthcheck;
 mod maintenance;
+mod progress;
 mod seed;
 mod serve;
 mod tiers;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Cleanup { originals: true, yes }) => {
             maintenance::delete_unknown_originals(config, database, Consent::of(*yes)).await
         }
+        Some(Role::Verify { sample }) => maintenance::verify(config, database, *sample).await,
         Some(Role::Repair { yes }) => {
             maintenance::repair(config, database, Consent::of(*yes)).await
         }

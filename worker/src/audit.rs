@@ -31,11 +31,16 @@ pub struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, example: impl fmt::Display) {
+    pub(crate) fn add(&mut self, example: impl fmt::Display) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
             self.examples.push(example.to_string());
         }
+    }
+
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, what: &str) -> fmt::Result {
+        writeln!(f, "{what:<34}{:>8}", self.count)?;
+        self.examples.iter().try_for_each(|example| writeln!(f, "    {example}"))
     }
 
     fn of(found: Vec<impl fmt::Display>) -> Self {
@@ -86,13 +91,7 @@ impl AuditReport {
 
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, findings) in self.lines() {
-            writeln!(f, "{what:<34}{:>8}", findings.count)?;
-            for example in &findings.examples {
-                writeln!(f, "    {example}")?;
-            }
-        }
-        Ok(())
+        self.lines().into_iter().try_for_each(|(what, findings)| findings.write(f, what))
     }
 }
 

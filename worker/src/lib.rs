@@ -8,6 +8,7 @@ mod memory;
 pub mod queue;
 mod repair;
 mod schedule;
+mod verify;
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,6 +30,7 @@ pub use jobs::{
 pub use queue::host_name;
 pub use repair::{RepairPlan, Repaired, plan_repair, repair, retry_failed};
 pub use schedule::{ScheduleError, parse_schedule};
+pub use verify::{VerifyReport, verify};
 
 use crate::{
     decode_pool::DecodePool,

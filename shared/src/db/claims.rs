@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use super::{images, signed, undecodable, unsigned};
 use crate::{
-    domain::{Attempt, Height, ImageId, OriginalId, ThumbnailId},
+    domain::{Attempt, FileDigest, Height, ImageId, OriginalId, ThumbnailId},
     jobs::JobId,
     storage::StorageKey,
 };
@@ -45,6 +45,7 @@ pub struct MadeFile {
     pub height: u32,
     /// The file's size in bytes.
     pub bytes: u64,
+    pub digest: FileDigest,
 }
 
 /// Claims the pending thumbnails of a job, and with them those of the same image whose jobs still
@@ -113,7 +114,7 @@ pub async fn mark_ready(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let updated = sqlx::query!(
-        "UPDATE thumbnails SET state = 'ready', width_px = $3, height_px = $4, bytes = $5, finished_at = $6
+        "UPDATE thumbnails SET state = 'ready', width_px = $3, height_px = $4, bytes = $5, sha256 = $8, finished_at = $6
          WHERE id = $1 AND attempt = $2 AND job_id = $7 AND state = 'pending'",
         claim.id.0,
         signed::<_, i32>(claim.attempt.0)?,
@@ -122,6 +123,7 @@ pub async fn mark_ready(
         signed::<_, i64>(file.bytes)?,
         now,
         claim.job.to_string(),
+        &file.digest.0,
     );
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }

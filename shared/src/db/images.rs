@@ -5,7 +5,7 @@ use imaging::Format;
 use sqlx::PgConnection;
 
 use super::{signed, tiers::joined_tier, undecodable, unsigned};
-use crate::domain::{Image, ImageId, OriginalId, Tier, Title, UserId};
+use crate::domain::{FileDigest, Image, ImageId, OriginalId, Tier, Title, UserId};
 
 /// An image's columns as every query that joins `images` selects them.
 pub(super) struct ImageRow {
@@ -93,6 +93,7 @@ pub struct NewImage<'a> {
     pub height: u32,
     /// The original's size in bytes.
     pub bytes: u64,
+    pub digest: FileDigest,
 }
 
 /// Adds an image.
@@ -103,8 +104,8 @@ pub async fn insert(
 ) -> sqlx::Result<Image> {
     let row = sqlx::query_as!(
         ImageRow,
-        "INSERT INTO images (owner_id, original_id, title, format, width, height, bytes, uploaded_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "INSERT INTO images (owner_id, original_id, title, format, width, height, bytes, uploaded_at, sha256)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          RETURNING id, owner_id, original_id, title, format, width, height, bytes, placeholder, uploaded_at",
         image.owner.0,
         image.original.0,
@@ -114,6 +115,7 @@ pub async fn insert(
         signed::<_, i32>(image.height)?,
         signed::<_, i64>(image.bytes)?,
         now,
+        &image.digest.0,
     );
     row.fetch_one(connection).await?.try_into()
 }

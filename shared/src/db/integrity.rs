@@ -5,9 +5,9 @@ use std::{collections::HashSet, time::Duration};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{images, interval, unsigned};
+use super::{images, interval, signed, undecodable, unsigned};
 use crate::{
-    domain::{Attempt, OriginalId, ThumbnailId},
+    domain::{Attempt, FileDigest, OriginalId, ThumbnailId},
     storage::{ObjectKind, StorageKey},
 };
 
@@ -19,6 +19,13 @@ pub struct ExpectedObject {
     /// The object's key.
     pub key: StorageKey,
     pub bytes: u64,
+    /// None for a file that was made before digests were kept and never verified.
+    pub digest: Option<FileDigest>,
+}
+
+fn digest(sha256: Option<Vec<u8>>) -> sqlx::Result<Option<FileDigest>> {
+    let bytes = sha256.map(|sha256| sha256.as_slice().try_into()).transpose();
+    Ok(bytes.map_err(undecodable)?.map(FileDigest))
 }
 
 /// At most `limit` originals, in the order of their ids, from the one after `after` on.
@@ -28,16 +35,19 @@ pub async fn originals(
     limit: i64,
 ) -> sqlx::Result<Vec<ExpectedObject>> {
     let rows = sqlx::query!(
-        "SELECT original_id, format, bytes FROM images WHERE original_id > $1 ORDER BY original_id LIMIT $2",
+        "SELECT original_id, format, bytes, sha256 FROM images WHERE original_id > $1 ORDER BY original_id LIMIT $2",
         after,
         limit,
     );
-    let expected = |id, format: &str, bytes| {
-        let key = StorageKey::original(OriginalId(id), images::format(format)?);
-        Ok(ExpectedObject { id, key, bytes: unsigned(bytes)? })
-    };
-    let rows = rows.fetch_all(connection).await?.into_iter();
-    rows.map(|row| expected(row.original_id, &row.format, row.bytes)).collect()
+    let rows = rows.fetch_all(connection).await?.into_iter().map(|row| {
+        Ok(ExpectedObject {
+            id: row.original_id,
+            key: StorageKey::original(OriginalId(row.original_id), images::format(&row.format)?),
+            bytes: unsigned(row.bytes)?,
+            digest: digest(row.sha256)?,
+        })
+    });
+    rows.collect()
 }
 
 /// As [`originals`], thumbnails that are ready.
@@ -47,19 +57,61 @@ pub async fn ready_thumbnails(
     limit: i64,
 ) -> sqlx::Result<Vec<ExpectedObject>> {
     let rows = sqlx::query!(
-        r#"SELECT th.id, th.attempt, th.bytes AS "bytes!", i.format
+        r#"SELECT th.id, th.attempt, th.bytes AS "bytes!", th.sha256, i.format
            FROM thumbnails th JOIN images i ON i.id = th.image_id
            WHERE th.id > $1 AND th.state = 'ready' ORDER BY th.id LIMIT $2"#,
         after,
         limit,
     );
-    let expected = |id, attempt, format: &str, bytes| {
-        let attempt = Attempt(unsigned(attempt)?);
-        let key = StorageKey::thumbnail(ThumbnailId(id), attempt, images::format(format)?);
-        Ok(ExpectedObject { id, key, bytes: unsigned(bytes)? })
-    };
-    let rows = rows.fetch_all(connection).await?.into_iter();
-    rows.map(|row| expected(row.id, row.attempt, &row.format, row.bytes)).collect()
+    let rows = rows.fetch_all(connection).await?.into_iter().map(|row| {
+        let (id, attempt) = (ThumbnailId(row.id), Attempt(unsigned(row.attempt)?));
+        Ok(ExpectedObject {
+            id: row.id,
+            key: StorageKey::thumbnail(id, attempt, images::format(&row.format)?),
+            bytes: unsigned(row.bytes)?,
+            digest: digest(row.sha256)?,
+        })
+    });
+    rows.collect()
+}
+
+/// How many originals and ready thumbnails there are.
+pub async fn count_objects(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT (SELECT count(*) FROM images) + (SELECT count(*) FROM thumbnails WHERE state = 'ready')
+           AS "count!""#
+    );
+    unsigned(count.fetch_one(connection).await?)
+}
+
+/// Records the digest of a file that has none.
+pub async fn record_digest(
+    connection: &mut PgConnection,
+    object: &ExpectedObject,
+    digest: FileDigest,
+) -> sqlx::Result<()> {
+    match object.key.owner() {
+        ObjectKind::Original(_) => {
+            sqlx::query!(
+                "UPDATE images SET sha256 = $2 WHERE original_id = $1 AND sha256 IS NULL",
+                object.id,
+                &digest.0,
+            )
+            .execute(connection)
+            .await?;
+        }
+        ObjectKind::Thumbnail(_, attempt) => {
+            sqlx::query!(
+                "UPDATE thumbnails SET sha256 = $3 WHERE id = $1 AND attempt = $2 AND state = 'ready' AND sha256 IS NULL",
+                object.id,
+                signed::<_, i32>(attempt.0)?,
+                &digest.0,
+            )
+            .execute(connection)
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 /// Those of the keys that rows still say are there: of an image, or of a ready thumbnail's latest

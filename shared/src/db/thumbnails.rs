@@ -220,7 +220,7 @@ pub async fn discard_file(
 ) -> sqlx::Result<bool> {
     let updated = sqlx::query!(
         "UPDATE thumbnails
-         SET state = 'absent', job_id = NULL, width_px = NULL, height_px = NULL, bytes = NULL, finished_at = NULL
+         SET state = 'absent', job_id = NULL, width_px = NULL, height_px = NULL, bytes = NULL, sha256 = NULL, finished_at = NULL
          WHERE id = $1 AND state = 'ready' AND attempt = $2",
         id.0,
         signed::<_, i32>(attempt.0)?,

@@ -26,6 +26,7 @@ macro_rules! text {
 
 pub mod audit;
 pub mod byte_count;
+pub mod digest;
 pub mod ids;
 pub mod image;
 pub mod link;
@@ -35,6 +36,7 @@ pub mod user;
 
 pub use audit::{Actor, AuditAction, AuditEntry, AuditKind, AuditObject};
 pub use byte_count::ByteCount;
+pub use digest::FileDigest;
 pub use ids::{CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
 pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};

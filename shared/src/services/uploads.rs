@@ -67,6 +67,7 @@ pub async fn store(
         width: inspection.width,
         height: inspection.height,
         bytes: file.bytes(),
+        digest: file.digest(),
     };
     match insert(services, user, &new, &key).await? {
         Inserted::Image(image) => images::find(services, user, image.id).await,

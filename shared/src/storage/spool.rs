@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
+use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
+
+use crate::domain::FileDigest;
 
 /// An upload in a temporary file. The file has no name, so nothing is left of it when this is
 /// dropped or the process is killed.
@@ -15,18 +18,20 @@ pub struct Spooled {
     file: File,
     writer: tokio::fs::File,
     bytes: u64,
+    digest: Sha256,
 }
 
 impl Spooled {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
         let writer = tokio::fs::File::from_std(file.try_clone()?);
-        Ok(Self { file, writer, bytes: 0 })
+        Ok(Self { file, writer, bytes: 0, digest: Sha256::new() })
     }
 
     pub async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.writer.write_all(piece).await?;
         self.bytes += piece.len() as u64;
+        self.digest.update(piece);
         Ok(())
     }
 
@@ -37,6 +42,11 @@ impl Spooled {
 
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The digest of what was written.
+    pub fn digest(&self) -> FileDigest {
+        FileDigest(self.digest.clone().finalize().into())
     }
 
     /// Rewinds the file and returns another handle. All handles share one position, so only one may
@@ -63,6 +73,8 @@ mod tests {
         spooled.finish().await.expect("a whole file");
         assert_eq!(std::fs::read_dir(folder.path()).expect("a listing").count(), 0);
         assert_eq!(spooled.bytes(), 10);
+        let digest = "357bd7709fea926e22910e607a2bb928";
+        assert!(spooled.digest().to_string().starts_with(digest));
         for _ in 0..2 {
             let mut text = String::new();
             spooled.open().expect("the file").read_to_string(&mut text).expect("its text");

@@ -7,12 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use imaging::Thumbnail;
+use sha2::{Digest, Sha256};
 use shared::{
     db::{
         self,
         claims::{Assignment, Claim, MadeFile},
     },
-    domain::ImageId,
+    domain::{FileDigest, ImageId},
     installation,
     jobs::GenerateThumbnail,
     postgres,
@@ -109,7 +110,12 @@ async fn keep(
     made: Thumbnail,
     placeholder: &[u8],
 ) -> Result<bool, JobError> {
-    let file = MadeFile { width: made.width, height: made.height, bytes: made.bytes.len() as u64 };
+    let file = MadeFile {
+        width: made.width,
+        height: made.height,
+        bytes: made.bytes.len() as u64,
+        digest: FileDigest(Sha256::digest(&made.bytes).into()),
+    };
     context.storage.verify().await?;
     context.storage.put(&claim.target, made.bytes.into()).await?;
     let mut tx = postgres::begin(&context.pool).await?;
