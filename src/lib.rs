@@ -1,11 +1,12 @@
 //! The configuration of the service, and the wiring of its processes.
 
+pub mod metrics_listener;
 pub mod service;
 
 use clap::Args;
 use shared::config::{
-    DatabaseConfig, HttpConfig, LimitsConfig, RetentionConfig, StorageConfig, SuperuserConfig,
-    WorkerConfig,
+    DatabaseConfig, HttpConfig, LimitsConfig, MetricsConfig, RetentionConfig, StorageConfig,
+    SuperuserConfig, WorkerConfig,
 };
 
 pub use self::service::Process;
@@ -34,4 +35,7 @@ pub struct Config {
     /// How long obsolete data are kept.
     #[command(flatten)]
     pub retention: RetentionConfig,
+    /// Metrics.
+    #[command(flatten)]
+    pub metrics: MetricsConfig,
 }

@@ -81,6 +81,19 @@ fn the_database_room_decides_nothing_and_knows_no_http() {
     never("shared/src/db", &["axum", "http::", "StatusCode", "Clock"]);
 }
 
+/// One module names all metrics, so no other place makes up one.
+#[test]
+fn metrics_have_one_place_and_some_rooms_know_none() {
+    for folder in ["imaging/src", "shared/src/db", "shared/src/domain", "shared/src/postgres"] {
+        never(folder, &["metrics"]);
+    }
+    let place = root().join("shared/src/metrics");
+    for folder in ["api/src", "worker/src", "shared/src", "src"] {
+        let others = sources(folder).into_iter().filter(|(path, _)| !path.starts_with(&place));
+        expect_none(others, &["counter!", "gauge!", "histogram!", "register_"]);
+    }
+}
+
 #[test]
 fn services_know_no_http() {
     never("shared/src/services", &["axum", "http::", "StatusCode"]);

@@ -22,6 +22,7 @@ mod indexes;
 mod installation;
 mod invariants;
 mod media;
+mod metrics;
 mod notifications;
 mod openapi;
 mod pages;

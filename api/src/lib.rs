@@ -14,6 +14,7 @@ mod json;
 mod openapi;
 mod pages;
 mod problem_responses;
+mod request_log;
 mod routes;
 mod thumbnail_events;
 mod time_limits;

@@ -1,13 +1,9 @@
 //! Every URL of the service, and the layers that a request passes on its way to it.
 
-use std::time::Duration;
-
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
-    http::{
-        Extensions, HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, Version, header,
-    },
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header},
     middleware,
     routing::{get, post},
 };
@@ -16,14 +12,11 @@ use tower::{ServiceBuilder, util::MapRequestLayer};
 use tower_http::{
     ServiceBuilderExt,
     catch_panic::CatchPanicLayer,
-    classify::ServerErrorsFailureClass,
     compression::{CompressionLayer, Predicate, predicate::SizeAbove},
     csrf::CsrfLayer,
     request_id::MakeRequestUuid,
     set_header::SetResponseHeaderLayer,
-    trace::{DefaultOnFailure, DefaultOnResponse, OnFailure, OnResponse, TraceLayer},
 };
-use tracing::{Level, Span};
 use utoipa::{OpenApi, openapi};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -33,7 +26,7 @@ use crate::{
     handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
     hosts::{self, HostNames},
     openapi::{Description, describe_problems},
-    pages, problem_responses, time_limits,
+    pages, problem_responses, request_log, time_limits,
 };
 
 /// Longest body that is no upload, in bytes.
@@ -57,7 +50,6 @@ const SESSION_CACHE: &str = "private, no-cache";
 /// picture shown alone.
 const MEDIA_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 const OPENAPI_URL: &str = "/api/openapi.json";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const DOCS_URL: &str = "/api/docs";
 
 /// What needs a session.
@@ -211,17 +203,13 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
         .route(OPENAPI_URL, get(|| async move { Json(description) }))
         .merge(docs)
         .merge(assets())
+        .layer(MapRequestLayer::new(request_log::note_route))
         .with_state(state);
     let layers = ServiceBuilder::new()
         .layer(MapRequestLayer::new(trim_trailing_slash))
         .layer(MapRequestLayer::new(forget_request_id))
         .set_x_request_id(MakeRequestUuid)
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_response(log_response)
-                .on_failure(log_failure),
-        )
+        .layer(middleware::from_fn(request_log::log))
         .propagate_x_request_id()
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(MapRequestLayer::new(allow_identity))
@@ -266,43 +254,9 @@ fn compression() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_MIN_BYTES).and(is_text))
 }
 
-/// One line for each request: what was asked, and under which id. Health checks come every few
-/// seconds, so theirs are only for debugging.
-fn span(request: &Request) -> Span {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let (method, path) = (request.method(), request.uri().path());
-    if health::CHECKS.contains(&path) {
-        tracing::debug_span!("request", %method, path, id)
-    } else {
-        tracing::info_span!("request", %method, path, id)
-    }
-}
-
-fn log_response<B>(response: &Response<B>, latency: Duration, span: &Span) {
-    let level = if is_for_debugging(span) { Level::DEBUG } else { Level::INFO };
-    DefaultOnResponse::new().level(level).on_response(response, latency, span);
-}
-
-/// An answer of 503 or 507 is no fault of the service, and its cause is in the log already.
-fn log_failure(class: ServerErrorsFailureClass, latency: Duration, span: &Span) {
-    let is_expected = matches!(
-        class,
-        ServerErrorsFailureClass::StatusCode(
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE
-        )
-    );
-    let level = if is_expected || is_for_debugging(span) { Level::DEBUG } else { Level::ERROR };
-    DefaultOnFailure::new().level(level).on_failure(class, latency, span);
-}
-
-/// Whether the span is a health check's; its level is known even when the filter leaves it out.
-fn is_for_debugging(span: &Span) -> bool {
-    span.metadata().is_some_and(|metadata| *metadata.level() == Level::DEBUG)
-}
-
 /// Requests get ids of ours: one that a client makes up could be anybody's, and of any length.
 fn forget_request_id(mut request: Request) -> Request {
-    request.headers_mut().remove(REQUEST_ID);
+    request.headers_mut().remove(request_log::REQUEST_ID);
     request
 }
 

@@ -181,6 +181,20 @@ pub struct WorkerConfig {
     /// When the cleanup runs: a cron expression with seconds, in UTC; once across all workers
     #[arg(long, env, global = true, default_value = "0 0 * * * *")]
     pub cleanup_schedule: String,
+
+    /// When this worker audits, for its log and metrics: a cron expression with seconds, in UTC;
+    /// each worker that has it audits
+    #[arg(long, env, global = true)]
+    pub audit_schedule: Option<String>,
+}
+
+/// Metrics.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Metrics")]
+pub struct MetricsConfig {
+    /// Address and port to serve /metrics for Prometheus on, without a login; off without it
+    #[arg(long, env, global = true)]
+    pub metrics_bind: Option<SocketAddr>,
 }
 
 /// How long obsolete data are kept.

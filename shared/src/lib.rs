@@ -9,6 +9,7 @@ pub mod domain;
 pub mod installation;
 pub mod jobs;
 pub mod log_limit;
+pub mod metrics;
 pub mod passwords;
 pub mod postgres;
 pub mod public_url;

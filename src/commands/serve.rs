@@ -3,7 +3,7 @@
 use std::io::{Write, stderr};
 
 use anyhow::{Context, bail};
-use pictier::{Config, Process, service};
+use pictier::{Config, Process, metrics_listener::Metrics, service};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shared::{
     config::HttpConfig,
@@ -54,10 +54,14 @@ fn http_config(config: &HttpConfig) -> HttpConfig {
 /// The API, a worker and the cleanup in one process.
 pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
+    let metrics = Metrics::start(&config.metrics).await?;
     let created = database.prepare(config, Schema::Prepare).await?;
     let process = open_for_requests(config, database).await?;
     let listener = listen(config, &process.services.pool).await?;
-    let worker = process.worker(service::connect_for_queue(config, database.options()).await?)?;
+    let queue_pool = service::connect_for_queue(config, database.options()).await?;
+    let pools = vec![("api", process.services.pool.clone()), ("worker", queue_pool.clone())];
+    let worker = process.worker(queue_pool)?;
+    serve_metrics(metrics, pools, &stop)?;
     greet(&config.http, &listener, &process.services.pool, created.as_ref()).await?;
     let mut roles = JoinSet::new();
     let (api_stop, worker_stop) = (stop.clone(), stop.clone());
@@ -70,9 +74,11 @@ pub(crate) async fn everything(config: &Config, database: &Database) -> anyhow::
 /// The API alone.
 pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
+    let metrics = Metrics::start(&config.metrics).await?;
     let created = database.prepare(config, Schema::Expect).await?;
     let process = open_for_requests(config, database).await?;
     let listener = listen(config, &process.services.pool).await?;
+    serve_metrics(metrics, vec![("api", process.services.pool.clone())], &stop)?;
     greet(&config.http, &listener, &process.services.pool, created.as_ref()).await?;
     process.api().serve(listener, stop).await.context("the API")
 }
@@ -80,10 +86,20 @@ pub(crate) async fn api(config: &Config, database: &Database) -> anyhow::Result<
 /// A worker alone, with its part in the cleanup.
 pub(crate) async fn worker(config: &Config, database: &Database) -> anyhow::Result<()> {
     let stop = stop_on_signal()?;
+    let metrics = Metrics::start(&config.metrics).await?;
     database.prepare(config, Schema::Expect).await?;
     let pool = service::connect_for_queue(config, database.options()).await?;
     let process = Process::open(config.clone(), pool.clone()).await?;
+    serve_metrics(metrics, vec![("worker", pool.clone())], &stop)?;
     process.worker(pool)?.run(stop).await.context("the worker")
+}
+
+fn serve_metrics(
+    metrics: Option<Metrics>,
+    pools: Vec<(&'static str, PgPool)>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    metrics.map_or(Ok(()), |metrics| metrics.serve(pools, stop.clone()))
 }
 
 async fn open_for_requests(config: &Config, database: &Database) -> anyhow::Result<Process> {

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use shared::{
     db::{self, integrity::ExpectedObject},
     installation,
-    storage::{StorageError, StorageKey},
+    storage::{ObjectKind, StorageError, StorageKey},
 };
 use uuid::Uuid;
 
@@ -61,6 +61,8 @@ pub struct AuditReport {
     pub wrong_sizes: Findings,
     /// Objects of a certain age that nothing in the database names.
     pub objects_without_row: Findings,
+    /// Originals among them.
+    pub unknown_originals: u64,
     /// Jobs that should have moved and did not.
     pub stuck_jobs: Findings,
     /// Thumbnails that are pending although no job will make them.
@@ -84,6 +86,20 @@ impl AuditReport {
         ]
     }
 
+    /// The counts, as metrics name their kinds.
+    pub(crate) fn by_kind(&self) -> [(&'static str, u64); 8] {
+        [
+            ("rows_without_object", self.rows_without_object.count),
+            ("wrong_sizes", self.wrong_sizes.count),
+            ("objects_without_row", self.objects_without_row.count),
+            ("unknown_originals", self.unknown_originals),
+            ("stuck_jobs", self.stuck_jobs.count),
+            ("jobless_thumbnails", self.jobless_thumbnails.count),
+            ("temp_files", self.temp_files.count),
+            ("miscounted_users", self.miscounted_users.count),
+        ]
+    }
+
     pub fn is_clean(&self) -> bool {
         self.lines().iter().all(|(_, findings)| findings.count == 0)
     }
@@ -102,13 +118,14 @@ pub async fn audit(context: &Context) -> Result<AuditReport, JobError> {
     let temp_files = abandoned_temp_files(context).await?;
     let (missing, resized): (Vec<_>, _) =
         damaged_objects(context).await?.into_iter().partition(|damaged| damaged.found.is_none());
-    let objects_without_row = objects_without_row(context).await?;
+    let (objects_without_row, unknown_originals) = objects_without_row(context).await?;
     let mut connection = context.pool.acquire().await?;
     let stuck_after = Duration::from_secs(retention.stuck_job_seconds);
     Ok(AuditReport {
         rows_without_object: Findings::of(missing),
         wrong_sizes: Findings::of(resized),
         objects_without_row,
+        unknown_originals,
         stuck_jobs: Findings::of(db::queue::stuck(&mut connection, stuck_after, STUCK_JOBS).await?),
         jobless_thumbnails: Findings::of(
             db::integrity::jobless_thumbnails(&mut connection, BATCH_ROWS).await?,
@@ -182,10 +199,11 @@ async fn damaged_among(
     Ok(damaged)
 }
 
-async fn objects_without_row(context: &Context) -> Result<Findings, JobError> {
+/// Objects without a row, and how many of them are originals.
+async fn objects_without_row(context: &Context) -> Result<(Findings, u64), JobError> {
     let age = Duration::from_secs(context.retention.orphan_age_seconds);
     let before = context.clock.now() - age;
-    let mut findings = Findings::default();
+    let (mut findings, mut originals) = (Findings::default(), 0);
     let mut batches = context.storage.list().try_chunks(BATCH);
     while let Some(objects) = batches.try_next().await.map_err(|error| error.1)? {
         let mut keys = Vec::new();
@@ -197,8 +215,9 @@ async fn objects_without_row(context: &Context) -> Result<Findings, JobError> {
         }
         let mut connection = context.pool.acquire().await?;
         for unknown in installation::unknown_objects(&mut connection, keys).await? {
+            originals += u64::from(matches!(unknown.owner(), ObjectKind::Original(_)));
             findings.add(unknown);
         }
     }
-    Ok(findings)
+    Ok((findings, originals))
 }

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use imaging::{Deadline, Limits, Options, Rendition, ThumbnailError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::{
-    memory::MemoryBudget,
+    memory::{MemoryBudget, Reservation},
     queue::{JobError, Trouble},
 };
 
@@ -72,7 +72,7 @@ impl DecodePool {
         original: Bytes,
         heights: Vec<u32>,
         permits: u32,
-        memory: Arc<OwnedSemaphorePermit>,
+        memory: Arc<Reservation>,
     ) -> Result<Result<Rendition, ThumbnailError>, JobError> {
         let permit = self.permits.clone().acquire_many_owned(permits).await;
         let permit = permit.map_err(|closed| JobError::Failed(closed.to_string()))?;

@@ -8,6 +8,7 @@ mod memory;
 pub mod queue;
 mod repair;
 mod schedule;
+mod scheduled_audit;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
@@ -37,6 +38,7 @@ use crate::{
     jobs::{JobContext, Registry},
     memory::MemoryBudget,
     queue::{Queues, WorkerError},
+    scheduled_audit::audit_by,
 };
 
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct Worker {
     pub heartbeat: Duration,
     /// When the cleanup runs.
     pub cleanup_schedule: cron::Schedule,
+    /// When this worker audits, if it does.
+    pub audit_schedule: Option<cron::Schedule>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +94,9 @@ impl Worker {
             self.limits.imaging(),
         );
         tokio::spawn(context.clock.clone().follow(context.pool.clone(), stop.clone()));
+        if let Some(schedule) = self.audit_schedule {
+            tokio::spawn(audit_by(schedule, context.clone(), stop.clone()));
+        }
         let queues = Queues::new(context.pool.clone(), self.heartbeat, stop.clone());
         tracing::info!(thumbnails_at_a_time = self.concurrency, "working");
 

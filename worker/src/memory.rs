@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use shared::metrics::{Held, WORKER_MEMORY_BUDGET_BYTES, WORKER_MEMORY_RESERVED_BYTES};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::queue::{JobError, Trouble};
@@ -20,11 +21,21 @@ pub(crate) struct MemoryBudget {
     machine_mib: u64,
 }
 
+/// Memory that a decode reserved, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    _permit: OwnedSemaphorePermit,
+    _measured: Held,
+}
+
 impl MemoryBudget {
     /// So many MiB, or half of what the machine or its container has.
     pub(crate) fn new(budget_mib: Option<u64>) -> Self {
         let machine_mib = machine_bytes() / MIB;
-        Self::of_machine(budget_mib.unwrap_or(machine_mib / 2), machine_mib)
+        let budget = Self::of_machine(budget_mib.unwrap_or(machine_mib / 2), machine_mib);
+        WORKER_MEMORY_BUDGET_BYTES.set([], bytes_of(budget.budget_mib));
+        WORKER_MEMORY_RESERVED_BYTES.set([], 0.0);
+        budget
     }
 
     fn of_machine(budget_mib: u64, machine_mib: u64) -> Self {
@@ -35,7 +46,7 @@ impl MemoryBudget {
 
     /// Waits until so many bytes are free. Who needs more than the budget waits for all of it, and
     /// runs alone; more than the machine has is left to another worker.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Result<OwnedSemaphorePermit, JobError> {
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<Reservation, JobError> {
         let needed_mib = bytes.div_ceil(MIB);
         if needed_mib > self.machine_mib {
             return Err(
@@ -44,8 +55,14 @@ impl MemoryBudget {
         }
         let reserved = u32::try_from(needed_mib).unwrap_or(u32::MAX).min(self.budget_mib);
         let permit = self.permits.clone().acquire_many_owned(reserved).await;
-        permit.map_err(|closed| JobError::Failed(closed.to_string()))
+        let permit = permit.map_err(|closed| JobError::Failed(closed.to_string()))?;
+        let measured = WORKER_MEMORY_RESERVED_BYTES.hold(bytes_of(reserved));
+        Ok(Reservation { _permit: permit, _measured: measured })
     }
+}
+
+fn bytes_of(mib: u32) -> f64 {
+    f64::from(mib) * f64::from(1 << 20)
 }
 
 /// The memory of the machine, or what its container may use of it.

@@ -18,6 +18,7 @@ pub(crate) use session_watch::SessionWatch;
 use crate::{
     AppState,
     error::{Problem, ProblemCode},
+    request_log::RequestFacts,
 };
 
 pub(crate) const COOKIE: &str = "pictier_session";
@@ -70,6 +71,9 @@ impl FromRequestParts<AppState> for CurrentUser {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
         let session = parts.extensions.get::<Session>().ok_or_else(not_logged_in)?;
         let user = current_user(state, session).await?;
+        if let Some(facts) = parts.extensions.get::<RequestFacts>() {
+            facts.set_user(user.id);
+        }
         renew(session, state.services.clock.now()).await?;
         Ok(Self(user))
     }

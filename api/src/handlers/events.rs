@@ -10,6 +10,7 @@ use futures::{Stream, StreamExt, stream};
 use shared::{
     db,
     domain::{Image, Login, Thumbnail, ThumbnailState, Tier, UserId},
+    metrics::EVENT_STREAMS,
     services::images,
 };
 use tower_sessions::Session;
@@ -94,7 +95,10 @@ async fn end_of_session(
     };
     let open = state.sessions.open(id.to_string());
     let stop = state.stop.clone();
+    let measured = EVENT_STREAMS.hold(1.0);
     let end = async move {
+        // the stream owns this future, and drops it when the client has gone
+        let _measured = measured;
         tokio::select! { () = open.ended() => {}, () = stop.cancelled() => {} }
     };
     Ok((login, end))

@@ -6,7 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use shared::{config::LimitsConfig, domain::UserId, services::accounts::ClientAddress};
+use shared::{
+    config::LimitsConfig,
+    domain::UserId,
+    metrics::{Held, WAITING_REQUESTS},
+    services::accounts::ClientAddress,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Party {
@@ -31,6 +36,7 @@ pub(crate) struct WaitingPlaces {
 pub(super) struct Place {
     parties: Vec<Party>,
     taken: Arc<Mutex<Counts>>,
+    _measured: Held,
 }
 
 impl WaitingPlaces {
@@ -58,7 +64,8 @@ impl WaitingPlaces {
         for party in &parties {
             *taken.entry(*party).or_default() += 1;
         }
-        Some(Place { parties, taken: self.taken.clone() })
+        let measured = WAITING_REQUESTS.hold(1.0);
+        Some(Place { parties, taken: self.taken.clone(), _measured: measured })
     }
 
     fn max(&self, party: Party) -> usize {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::interval;
+use super::{interval, unsigned};
 use crate::{
     domain::ThumbnailId,
     jobs::{Flow, GenerateThumbnail, Job, JobId},
@@ -211,6 +211,21 @@ pub async fn has_live_worker(
     )
     .fetch_one(connection)
     .await
+}
+
+/// How many workers of a queue were seen within `age`.
+pub async fn count_live_workers(
+    connection: &mut PgConnection,
+    queue: &str,
+    age: Duration,
+) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM apalis.workers
+           WHERE worker_type = $1 AND last_seen > now() - $2::interval"#,
+        queue,
+        interval(age)?,
+    );
+    unsigned(count.fetch_one(connection).await?)
 }
 
 /// Ids of at most `limit` jobs that are stuck: held by a worker that has been silent for `age`, or

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     db::{self, images::NewImage},
     domain::{Image, OriginalId, Title, User},
+    metrics::{UPLOADED_BYTES, UPLOADS},
     storage::{Spooled, StorageKey},
 };
 
@@ -70,7 +71,11 @@ pub async fn store(
         digest: file.digest(),
     };
     match insert(services, user, &new, &key).await? {
-        Inserted::Image(image) => images::find(services, user, image.id).await,
+        Inserted::Image(image) => {
+            UPLOADS.add([], 1);
+            UPLOADED_BYTES.add([], new.bytes);
+            images::find(services, user, image.id).await
+        }
         Inserted::OverQuota => {
             services.storage.delete(vec![key.clone()]).await?;
             db::uploads::clear(&mut *services.connection().await?, &key).await?;

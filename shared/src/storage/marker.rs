@@ -10,7 +10,10 @@ use object_store::{ObjectStoreExt, PutPayload, path::Path};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Storage, StorageError};
+use super::{
+    Storage, StorageError,
+    measure::{Operation, measured},
+};
 
 /// How long a look at the marker is trusted.
 const TRUSTED: Duration = Duration::from_secs(1);
@@ -79,12 +82,16 @@ impl Storage {
         let Some(expected) = self.verified.installation.get() else {
             return Ok(());
         };
+        measured(Operation::Verify, self.expect_marker_of(*expected)).await
+    }
+
+    async fn expect_marker_of(&self, expected: Uuid) -> Result<(), StorageError> {
         let started = Instant::now();
         let found = self.read_marker().await?;
-        let seen = found.is_some_and(|marker| marker.installation == *expected).then_some(started);
+        let seen = found.is_some_and(|marker| marker.installation == expected).then_some(started);
         *self.verified.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         match found {
-            Some(marker) if marker.installation == *expected => Ok(()),
+            Some(marker) if marker.installation == expected => Ok(()),
             Some(Marker { installation, .. }) => {
                 Err(StorageError::Foreign { place: self.place(), installation })
             }

@@ -4,6 +4,7 @@
 mod disk;
 mod key;
 mod marker;
+mod measure;
 mod multipart;
 mod spool;
 
@@ -22,7 +23,10 @@ pub use key::{ObjectKind, Shard, StorageKey};
 pub use marker::Marker;
 pub use spool::Spooled;
 
-use self::marker::Verified;
+use self::{
+    marker::Verified,
+    measure::{Operation, measured, noted},
+};
 
 use crate::config::StorageConfig;
 
@@ -145,6 +149,7 @@ impl Storage {
     }
 
     fn new(store: Arc<dyn ObjectStore>, part_bytes: usize, spool: PathBuf, place: Place) -> Self {
+        measure::start();
         Self { store, part_bytes, spool, place, verified: Arc::default() }
     }
 
@@ -171,14 +176,17 @@ impl Storage {
             file.read_to_end(&mut bytes).await?;
             return self.put(key, bytes.into()).await;
         }
-        let upload = self.store.put_multipart(key.path()).await?;
-        multipart::copy(&mut file, upload, self.part_bytes).await
+        let copying = async {
+            let upload = self.store.put_multipart(key.path()).await?;
+            multipart::copy(&mut file, upload, self.part_bytes).await
+        };
+        measured(Operation::Put, copying).await
     }
 
     /// Writes an object whole, over what was there, and waits until it is durable.
     pub async fn put(&self, key: &StorageKey, bytes: Bytes) -> Result<(), StorageError> {
-        self.store.put(key.path(), PutPayload::from_bytes(bytes)).await?;
-        Ok(())
+        let putting = self.store.put(key.path(), PutPayload::from_bytes(bytes));
+        measured(Operation::Put, async { Ok(putting.await.map(drop)?) }).await
     }
 
     /// The object, or a `range` of its bytes; `None` when it is not there.
@@ -188,33 +196,42 @@ impl Storage {
         range: Option<Range<u64>>,
     ) -> Result<Option<Object>, StorageError> {
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        match self.store.get_opts(key.path(), options).await {
-            Ok(result) => Ok(Some(Object { result })),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let getting = async {
+            match self.store.get_opts(key.path(), options).await {
+                Ok(result) => Ok(Some(Object { result })),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        };
+        measured(Operation::Get, getting).await
     }
 
     /// The object's size in bytes; `None` when it is not there.
     pub async fn size(&self, key: &StorageKey) -> Result<Option<u64>, StorageError> {
-        match self.store.head(key.path()).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let asking = async {
+            match self.store.head(key.path()).await {
+                Ok(meta) => Ok(Some(meta.size)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        };
+        measured(Operation::Head, asking).await
     }
 
     /// Deletes the objects; those that are not there count as deleted.
     pub async fn delete(&self, keys: Vec<StorageKey>) -> Result<(), StorageError> {
         let paths = futures::stream::iter(keys).map(|key| Ok(key.path().clone())).boxed();
         let mut deleted = self.store.delete_stream(paths);
-        while let Some(result) = deleted.next().await {
-            match result {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
+        let deleting = async {
+            while let Some(result) = deleted.next().await {
+                match result {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        measured(Operation::Delete, deleting).await
     }
 
     /// Every object except the marker, in no order.
@@ -252,7 +269,7 @@ impl Storage {
         self.store
             .list(prefix)
             .map_ok(listed)
-            .map_err(StorageError::from)
+            .map_err(|error| noted(Operation::List, error.into()))
             .try_filter(is_ours)
             .boxed()
     }
@@ -274,7 +291,7 @@ impl Storage {
 impl Object {
     /// All its bytes (or the range's) in memory.
     pub async fn bytes(self) -> Result<Bytes, StorageError> {
-        Ok(self.result.bytes().await?)
+        self.result.bytes().await.map_err(|error| noted(Operation::Read, error.into()))
     }
 
     /// The size in bytes of the whole object, whatever the range.
@@ -289,6 +306,6 @@ impl Object {
 
     /// Its bytes (or the range's) in pieces.
     pub fn into_stream(self) -> BoxStream<'static, Result<Bytes, StorageError>> {
-        self.result.into_stream().map_err(StorageError::from).boxed()
+        self.result.into_stream().map_err(|error| noted(Operation::Read, error.into())).boxed()
     }
 }

@@ -6,6 +6,7 @@ use shared::{
     db,
     installation::{self, InstallationError},
     jobs::CleanUp,
+    metrics::CLEANUP_DELETED,
 };
 
 use super::{
@@ -30,6 +31,9 @@ impl RunnableJob for CleanUp {
 
     async fn run(self, _: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
         let cleaned_up = clean_up(&context).await?;
+        for (kind, count) in cleaned_up.by_kind() {
+            CLEANUP_DELETED.add([kind], count);
+        }
         tracing::info!(tick = self.tick, "cleaned up: {cleaned_up}");
         Ok(())
     }
@@ -60,6 +64,25 @@ pub struct CleanedUp {
     pub abandoned_uploads: u64,
     /// Thumbnails' files that no row named.
     pub orphans: u64,
+}
+
+impl CleanedUp {
+    /// The counts, as metrics name their kinds.
+    fn by_kind(&self) -> [(&'static str, u64); 11] {
+        [
+            ("links", self.links),
+            ("sessions", self.sessions),
+            ("rate_limits", self.rate_limits),
+            ("queue_shares", self.shares),
+            ("jobs", self.jobs),
+            ("workers", self.workers),
+            ("failed_thumbnails", self.failed_thumbnails),
+            ("jobless_thumbnails", self.released_thumbnails),
+            ("temp_files", self.temp_files),
+            ("interrupted_uploads", self.abandoned_uploads),
+            ("orphans", self.orphans),
+        ]
+    }
 }
 
 impl fmt::Display for CleanedUp {

@@ -16,6 +16,7 @@ use shared::{
     domain::{FileDigest, ImageId},
     installation,
     jobs::GenerateThumbnail,
+    metrics::{CLAIMS, THUMBNAIL_STAGE_SECONDS, THUMBNAILS},
     postgres,
 };
 
@@ -47,10 +48,12 @@ impl RunnableJob for GenerateThumbnail {
         let mut connection = context.pool.acquire().await?;
         let claimed = db::claims::claim(&mut connection, held.id, &held.worker).await?;
         drop(connection);
-        match claimed {
-            Some(assignment) => make(&context, &assignment).await,
-            None => Ok(()),
-        }
+        let Some(assignment) = claimed else {
+            CLAIMS.add(["unneeded"], 1);
+            return Ok(());
+        };
+        CLAIMS.add(["claimed"], assignment.thumbnails.len() as u64);
+        make(&context, &assignment).await
     }
 }
 
@@ -58,9 +61,10 @@ impl RunnableJob for GenerateThumbnail {
 /// row, and deletes what it wrote.
 async fn make(context: &JobContext, assignment: &Assignment) -> Result<(), JobError> {
     let started = Instant::now();
-    let original = read_original(context, assignment).await?;
+    let original = stage("fetch", read_original(context, assignment)).await?;
     let heights = assignment.thumbnails.iter().map(|claim| claim.height.px()).collect();
-    let rendition = match context.decode_pool.thumbnails(original, heights).await? {
+    let making = stage("make", context.decode_pool.thumbnails(original, heights));
+    let rendition = match making.await? {
         Ok(rendition) => rendition,
         Err(error) => {
             tracing::info!(image = %assignment.image, %error, "an image cannot be decoded");
@@ -71,6 +75,7 @@ async fn make(context: &JobContext, assignment: &Assignment) -> Result<(), JobEr
     for (claim, made) in assignment.thumbnails.iter().zip(rendition.thumbnails) {
         let bytes = made.bytes.len();
         if keep(context, image, claim, made, &rendition.placeholder).await? {
+            THUMBNAILS.add(["made"], 1);
             let milliseconds = started.elapsed().as_millis();
             let Claim { id, attempt, height, .. } = claim;
             tracing::info!(thumbnail = %id, %image, %height, %attempt, bytes, milliseconds, "made a thumbnail");
@@ -96,6 +101,7 @@ async fn fail(context: &Context, assignment: &Assignment, reason: &str) -> Resul
     let mut connection = context.pool.acquire().await?;
     for claim in &assignment.thumbnails {
         if db::claims::mark_failed(&mut connection, claim, reason, context.clock.now()).await? {
+            THUMBNAILS.add(["refused"], 1);
             tracing::info!(thumbnail = %claim.id, reason, "a thumbnail cannot be made");
         }
     }
@@ -117,7 +123,29 @@ async fn keep(
         digest: FileDigest(Sha256::digest(&made.bytes).into()),
     };
     context.storage.verify().await?;
-    context.storage.put(&claim.target, made.bytes.into()).await?;
+    let putting = async { Ok(context.storage.put(&claim.target, made.bytes.into()).await?) };
+    stage("put", putting).await?;
+    let is_kept = stage("commit", commit(context, image, claim, file, placeholder)).await?;
+    if !is_kept {
+        CLAIMS.add(["lost"], 1);
+        tracing::info!(thumbnail = %claim.id, attempt = %claim.attempt, "the claim was lost; nothing is kept");
+        // on a copy of the database, the original's worker may have made the same attempt and kept
+        // it
+        installation::check_ownership(&mut *context.pool.acquire().await?, &context.storage)
+            .await?;
+        context.storage.delete(vec![claim.target.clone()]).await?;
+    }
+    Ok(is_kept)
+}
+
+/// Writes the row; false when the claim was lost.
+async fn commit(
+    context: &Context,
+    image: ImageId,
+    claim: &Claim,
+    file: MadeFile,
+    placeholder: &[u8],
+) -> Result<bool, JobError> {
     let mut tx = postgres::begin(&context.pool).await?;
     // the image before the thumbnail, as a deletion of the image locks them: the other order could
     // deadlock
@@ -127,12 +155,17 @@ async fn keep(
         tx.commit().await?;
     } else {
         tx.rollback().await?;
-        tracing::info!(thumbnail = %claim.id, attempt = %claim.attempt, "the claim was lost; nothing is kept");
-        // on a copy of the database, the original's worker may have made the same attempt and kept
-        // it
-        installation::check_ownership(&mut *context.pool.acquire().await?, &context.storage)
-            .await?;
-        context.storage.delete(vec![claim.target.clone()]).await?;
     }
     Ok(is_kept)
+}
+
+/// Runs a stage of a job and records its time if it succeeds.
+async fn stage<T>(
+    name: &str,
+    running: impl Future<Output = Result<T, JobError>>,
+) -> Result<T, JobError> {
+    let started = Instant::now();
+    let result = running.await?;
+    THUMBNAIL_STAGE_SECONDS.record_since([name], started);
+    Ok(result)
 }

@@ -1,10 +1,21 @@
 //! What a job must not do to its worker.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    any::Any,
+    future::Future,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt;
+use shared::metrics::{JOB_ATTEMPTS, JOB_OUTCOMES, JOB_SECONDS};
 
 use super::error::{JobError, Trouble};
+
+/// Outcomes of attempts, as a label.
+const DONE: &str = "done";
+const TRANSIENT: &str = "transient";
+const FAILED: &str = "failed";
 
 /// Runs a job within `limit`, and turns a panic and a time-out into plain errors here: the layers
 /// that apalis has for them end the worker's poll instead, and leave the job's row as if it still
@@ -27,6 +38,36 @@ where
         Err(error) => tracing::warn!(queue, %error, "a job failed"),
     }
     result
+}
+
+/// As [`guarded`], with the metrics of the attempt.
+pub(super) async fn measured<F>(
+    queue: &'static str,
+    limit: Duration,
+    job: F,
+) -> Result<(), JobError>
+where
+    F: Future<Output = Result<(), JobError>>,
+{
+    JOB_ATTEMPTS.add([queue], 1);
+    let started = Instant::now();
+    let result = guarded(queue, limit, job).await;
+    JOB_SECONDS.record_since([queue], started);
+    let outcome = match &result {
+        Ok(()) => DONE,
+        Err(JobError::Transient(_)) => TRANSIENT,
+        Err(JobError::Failed(_) | JobError::Panicked(_) | JobError::ForeignId) => FAILED,
+    };
+    JOB_OUTCOMES.add([queue, outcome], 1);
+    result
+}
+
+/// Has the counts of a queue start at 0, so that the first failure is an increase.
+pub(super) fn start_counts(queue: &str) {
+    JOB_ATTEMPTS.add([queue], 0);
+    for outcome in [DONE, TRANSIENT, FAILED] {
+        JOB_OUTCOMES.add([queue, outcome], 0);
+    }
 }
 
 /// What a panic said.

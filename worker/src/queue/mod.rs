@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 pub use self::error::{JobError, Trouble, WorkerError};
 use self::{
-    guard::guarded,
+    guard::{guarded, measured, start_counts},
     supervisor::{Pulse, Supervised, supervise},
     wake::{Notices, PollSchedule},
 };
@@ -76,14 +76,15 @@ impl Queues {
         F: Future<Output = Result<(), JobError>> + Send + 'static,
     {
         let (pool, notices, heartbeat) = (self.pool.clone(), self.notices.clone(), self.heartbeat);
+        start_counts(J::QUEUE);
         let missed = u32::try_from(MISSED_HEARTBEATS).unwrap_or(u32::MAX);
         let pulse = Pulse { pool: self.pool.clone(), limit: heartbeat * missed };
         self.supervise(J::QUEUE, Some(pulse), move |context| {
             let (handler, worker) = (handler.clone(), context.name().to_owned());
             let handle = move |job: J, task: TaskId| {
                 let held = JobId::of_task(&task).map(|id| HeldJob { id, worker: worker.clone() });
-                let guarded = held.map(|held| guarded(J::QUEUE, limit, handler(job, held)));
-                async move { guarded.ok_or(JobError::ForeignId)?.await.map_err(BoxDynError::from) }
+                let running = held.map(|held| measured(J::QUEUE, limit, handler(job, held)));
+                async move { running.ok_or(JobError::ForeignId)?.await.map_err(BoxDynError::from) }
             };
             WorkerBuilder::new(context)
                 .backend(backend::<J>(&pool, heartbeat, concurrency, &notices))
