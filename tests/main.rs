@@ -5,6 +5,7 @@ mod administration;
 mod administration_queries;
 mod administration_queue;
 mod administration_users;
+mod alerts;
 mod audit;
 mod bad_input;
 mod browser;

@@ -9,6 +9,7 @@ mod pgbouncer;
 pub(crate) mod pictures;
 mod postgres;
 pub(crate) mod processes;
+pub(crate) mod prometheus;
 mod proxy;
 mod terminal;
 
@@ -16,7 +17,8 @@ pub(crate) use app::{PASSWORD, TestApp, wait_until};
 pub(crate) use browser::Browser;
 pub(crate) use client::{Answer, Client, ImageLinks, send};
 pub(crate) use own_postgres::OwnPostgres;
-pub(crate) use pgbouncer::PgBouncer;
+pub(crate) use pgbouncer::{PgBouncer, free_port};
 pub(crate) use postgres::{binaries, fresh_database};
+pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
 pub(crate) use terminal::Terminal;
