@@ -16,4 +16,5 @@ mod png_faults;
 mod reference;
 mod scaled;
 mod seeds;
+mod streams;
 mod thumbnailing;

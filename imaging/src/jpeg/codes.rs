@@ -1,12 +1,9 @@
 //! Huffman codes one by one (T.81 annex C).
 
-use super::{
-    Damage, JpegError,
-    bits::{Bits, LOOKUP_BITS},
-};
+use super::{Damage, JpegError, bits::Bits};
 
 /// What a table is made of (T.81 section B.2.4.2).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HuffmanSpec {
     /// BITS: the number of codes of each length.
     counts: [u8; 16],
@@ -61,7 +58,7 @@ impl Codes {
     }
 
     /// Length and symbol of the code that the 16 bits start with.
-    fn find(&self, bits: u32) -> Option<(u32, u8)> {
+    pub(super) fn find(&self, bits: u32) -> Option<(u32, u8)> {
         let slot = self.limits.iter().position(|&limit| bits < limit)?;
         let length = u32::try_from(slot).ok()? + 1;
         let code = (bits >> (16 - length)).cast_signed();
@@ -69,9 +66,23 @@ impl Codes {
         Some((length, *symbol))
     }
 
-    /// The code that these bits of a look-up start with, if it is wholly among them.
-    pub(super) fn find_short(&self, window: u32) -> Option<(u32, u8)> {
-        self.find(window << (16 - LOOKUP_BITS)).filter(|(length, _)| *length <= LOOKUP_BITS)
+    /// By the next `bits` bits, at most 16: length and symbol of the code that they start with, if
+    /// it is wholly among them.
+    pub(super) fn of_lookup(&self, bits: u32) -> Vec<Option<(u32, u8)>> {
+        let mut found = vec![None; 1 << bits];
+        let mut start = 0;
+        while let Some((length, symbol)) = self.find((start as u32) << (16 - bits))
+            && length <= bits
+        {
+            // shorter codes come first
+            let end = start + (1 << (bits - length));
+            found[start..end].fill(Some((length, symbol)));
+            start = end;
+            if start == found.len() {
+                break;
+            }
+        }
+        found
     }
 
     /// The next symbol, whatever its length; zero when there is no such code. Needs 17 bits.

@@ -36,8 +36,8 @@ impl DcTable {
         }
         let codes = Codes::new(spec, damage)?;
         let mut fast = table(0);
-        for (window, entry) in (0..).zip(fast.iter_mut()) {
-            if let Some((length, size)) = codes.find_short(window) {
+        for (first, entry) in codes.of_lookup(LOOKUP_BITS).into_iter().zip(fast.iter_mut()) {
+            if let Some((length, size)) = first {
                 *entry = value_entry(length, 0, u32::from(size));
             }
         }
@@ -94,9 +94,7 @@ impl AcTable {
     pub(super) fn new(spec: &HuffmanSpec, damage: Damage) -> Result<Self, JpegError> {
         let codes = Codes::new(spec, damage)?;
         let (mut skip, mut value) = (table(NO_SKIP), table(0));
-        // each window's first code, found once
-        let first: Vec<Option<(u32, u8)>> =
-            (0..LOOKUP_SIZE as u32).map(|window| codes.find_short(window)).collect();
+        let first = codes.of_lookup(LOOKUP_BITS);
         for window in 0..LOOKUP_SIZE {
             skip[window] = skip_of(window, &first);
             value[window] = first[window].map_or(0, value_of);
@@ -260,10 +258,8 @@ impl SymbolTable {
     pub(super) fn new(spec: &HuffmanSpec, damage: Damage) -> Result<Self, JpegError> {
         let codes = Codes::new(spec, damage)?;
         let mut fast = table(0_u16);
-        for (window, entry) in (0..).zip(fast.iter_mut()) {
-            *entry = codes
-                .find_short(window)
-                .map_or(0, |(length, symbol)| (length as u16) << 8 | u16::from(symbol));
+        for (first, entry) in codes.of_lookup(LOOKUP_BITS).into_iter().zip(fast.iter_mut()) {
+            *entry = first.map_or(0, |(length, symbol)| (length as u16) << 8 | u16::from(symbol));
         }
         Ok(Self { fast, codes })
     }

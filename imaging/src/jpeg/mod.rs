@@ -28,6 +28,7 @@ mod scan;
 mod sequential;
 mod standard;
 mod store;
+mod streams;
 mod transform;
 
 pub use plane::{Plane, Planes};
@@ -134,6 +135,17 @@ pub enum Damage {
     Concealed,
 }
 
+/// Whether a sequential scan is read at several positions in turn; what comes out is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// From its start to its end.
+    Never,
+    /// Where it is worth it.
+    WhereFaster,
+    /// However short it is, as tests want it.
+    Always,
+}
+
 /// Why an image is not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JpegError {
@@ -164,6 +176,18 @@ pub fn decode(
     damage: Damage,
     deadline: &Deadline,
 ) -> Result<Planes, JpegError> {
+    decode_in(Streams::WhereFaster, file, choose, max_scans, damage, deadline)
+}
+
+/// The same, as told about streams.
+pub fn decode_in(
+    streams: Streams,
+    file: &[u8],
+    choose: impl Fn(ColourModel, usize, Share) -> Scales,
+    max_scans: u32,
+    damage: Damage,
+    deadline: &Deadline,
+) -> Result<Planes, JpegError> {
     let (mut segments, mut tables) = (Segments::new(file), Tables::default());
     let Next::Frame(frame) = segments.next(&mut tables, None)? else {
         return Err(JpegError::Corrupt("The file has no picture."));
@@ -174,6 +198,7 @@ pub fn decode(
     let planes = if frame.is_progressive {
         progressive::decode(file, &frame, read, &mut tables, &sides, max_scans, conditions)?
     } else {
+        let conditions = (streams, damage, deadline);
         decode_sequential(file, &frame, read, &mut tables, &sides, max_scans, conditions)?
     };
     Ok(Planes { model, planes })
@@ -189,9 +214,14 @@ pub fn memory_needed(
         return Err(JpegError::Corrupt("The file has no picture."));
     };
     let sides = sides(&frame, profile::colour_model(file, &frame), choose);
-    let bytes = frame.components.iter().zip(sides).map(|(component, Sides { wide, high, .. })| {
+    let bytes = frame.components.iter().zip(sides).map(|(component, sides)| {
+        let Sides { wide, high, .. } = sides;
         let blocks = component.stored_blocks_wide as u64 * component.stored_blocks_high as u64;
-        let coefficients = if frame.is_progressive { store::block_bytes(wide * high) } else { 0 };
+        let coefficients = if frame.is_progressive {
+            store::block_bytes(wide * high)
+        } else {
+            streams::block_bytes(sides)
+        };
         blocks * ((wide * high) as u64 + coefficients)
     });
     Ok(bytes.sum())
@@ -224,7 +254,7 @@ fn decode_sequential(
     tables: &mut Tables,
     sides: &[Sides],
     max_scans: u32,
-    (damage, deadline): (Damage, &Deadline),
+    (streams, damage, deadline): (Streams, Damage, &Deadline),
 ) -> Result<Vec<Plane>, JpegError> {
     tables.add_standard_huffman();
     let mut planes = Vec::new();
@@ -251,7 +281,7 @@ fn decode_sequential(
             &scan,
             tables,
             (&mut planes, sides),
-            (damage, deadline),
+            (if damage == Damage::Refused { streams } else { Streams::Never }, damage, deadline),
         )?;
     }
     match segments.next(tables, Some(frame))? {
