@@ -25,8 +25,8 @@ pub(super) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// What is kept of its blocks.
-    pub(super) fn records(&self, layout: &Layout) -> &'a [i16] {
-        &self.stream.records[layout.place(self.from)..layout.place(self.to)]
+    pub(super) fn records(&self, layout: &Layout) -> impl Iterator<Item = &'a [i16]> {
+        self.stream.records(layout, self.from, self.to)
     }
 }
 

@@ -33,11 +33,9 @@ use crate::Deadline;
 use decoder::Decoder;
 use layout::{Kept, Layout};
 
-/// The bytes that a block takes until it is painted. The room that a stream has grows by a quarter
-/// at a time.
+/// The bytes that a block takes until it is painted.
 pub(super) fn block_bytes(sides: Sides) -> u64 {
-    let bytes = Kept::of(sides).map_or(0, |kept| kept.len() * size_of::<i16>());
-    (bytes + bytes / 4) as u64
+    Kept::of(sides).map_or(0, |kept| kept.len() * size_of::<i16>()) as u64
 }
 
 /// From how many bytes on it is done.
@@ -56,7 +54,7 @@ impl Enough {
         match streams {
             Streams::Never => None,
             Streams::WhereFaster => Some(Self { scan: 1 << 17, segment: 1 << 11, halved: 1 << 15 }),
-            Streams::Always => Some(Self { scan: 0, segment: 0, halved: 1 << 8 }),
+            Streams::Always => Some(Self { scan: 1, segment: 0, halved: 1 << 8 }),
         }
     }
 }
@@ -104,7 +102,7 @@ pub(super) fn decode_scan(
         return Ok(None);
     };
     let end = parts.last().map(|part| part.stream.next);
-    let records = parts.iter().map(|part| part.records(&layout));
+    let records = parts.iter().flat_map(|part| part.records(&layout));
     paint::paint(painters, records, &layout, geometry, interval);
     Ok(end)
 }

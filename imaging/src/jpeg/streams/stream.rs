@@ -47,8 +47,9 @@ pub(super) struct Stream {
     /// Whether no block was begun.
     is_new: bool,
     state: State,
-    /// What is kept of each block whose values were read.
-    pub(super) records: Vec<i16>,
+    /// What is kept of the blocks whose values were read, by window, and the first of them. None is
+    /// so large that the system had to be asked for its memory.
+    records: Vec<(usize, Vec<i16>)>,
     /// Where in the window, in bits, the blocks start whose values are still to be read.
     unread: Vec<u16>,
     /// Blocks, those whose values are still to be read included.
@@ -118,23 +119,23 @@ impl Stream {
         window: &Window,
     ) -> Result<(), JpegError> {
         let first = self.count - self.unread.len();
-        let needed = layout.place(self.count) + layout.unit_len;
-        if self.records.len() < needed {
-            let len = needed + needed / 4;
-            let more = len - self.records.len();
-            self.records.try_reserve_exact(more).map_err(|_| JpegError::OutOfMemory)?;
-            self.records.resize(len, 0);
-        }
+        let start = layout.place(first);
+        let mut records = Vec::new();
+        let len = layout.place(self.count) - start;
+        records.try_reserve_exact(len).map_err(|_| JpegError::OutOfMemory)?;
+        records.resize(len, 0);
         let phases = layout.phases.len();
         for (index, phase) in layout.phases.iter().enumerate() {
             // the first block that stands there
             let skipped = (index + phases - first % phases) % phases;
             let starts = self.unread.get(skipped..).unwrap_or_default();
-            let records = &mut self.records[layout.place(first + skipped)..];
+            let units =
+                records.get_mut(layout.place(first + skipped) - start..).unwrap_or_default();
             let (starts, units) =
-                (starts.iter().step_by(phases), records.chunks_mut(layout.unit_len));
+                (starts.iter().step_by(phases), units.chunks_mut(layout.unit_len));
             values.read(layout, phase, window, starts.zip(units));
         }
+        self.records.push((first, records));
         self.unread.clear();
         Ok(())
     }
@@ -270,6 +271,21 @@ impl Stream {
             }
             Some(_) => Outcome::Running,
         }
+    }
+
+    /// What is kept of these blocks.
+    pub(super) fn records(
+        &self,
+        layout: &Layout,
+        from: usize,
+        to: usize,
+    ) -> impl Iterator<Item = &[i16]> {
+        let (from, to) = (layout.place(from), layout.place(to));
+        self.records.iter().map(move |(first, records)| {
+            let first = layout.place(*first);
+            let end = to.saturating_sub(first).min(records.len());
+            &records[from.saturating_sub(first).min(end)..end]
+        })
     }
 
     /// Whether the bytes may end behind these many blocks: at most a byte is left (T.81 section
