@@ -1,10 +1,10 @@
-//! The scaled decoder beside the reference.
+//! The scaled decoder beside the reference, and beside itself where it reads in streams.
 
 use std::panic;
 
 use imaging::{
     Deadline,
-    jpeg::{self, Damage, Planes, Scale},
+    jpeg::{self, Damage, JpegError, Planes, Scale, Scales, Streams},
 };
 
 use crate::reference::Reference;
@@ -65,5 +65,33 @@ pub(crate) fn assert_same_if_sound(file: &[u8]) {
         if reference.largest_coefficient() <= MAX_COEFFICIENT {
             assert_same(&planes, &reference, [scale; 2]);
         }
+    }
+}
+
+/// The scales at which scans are read in streams.
+pub(crate) const STREAM_SCALES: [Scales; 5] = [
+    Scales { horizontal: Scale::Eighth, vertical: Scale::Eighth },
+    Scales { horizontal: Scale::Quarter, vertical: Scale::Eighth },
+    Scales { horizontal: Scale::QuarterOf3, vertical: Scale::QuarterOf3 },
+    Scales { horizontal: Scale::Quarter, vertical: Scale::Quarter },
+    Scales { horizontal: Scale::ThreeEighthsOf6, vertical: Scale::ThreeEighthsOf6 },
+];
+
+fn decoded_in(file: &[u8], scales: [Scales; 2], streams: Streams) -> Result<Planes, JpegError> {
+    let choose = |_, index: usize, _| scales[index.min(1)];
+    jpeg::decode_in(streams, file, choose, 64, Damage::Refused, &Deadline::none())
+}
+
+/// What is read in streams is what is read from start to end: every sample, or the error.
+pub(crate) fn assert_streams_as_serial(file: &[u8], scales: [Scales; 2]) {
+    let [serial, streams] =
+        [Streams::Never, Streams::Always].map(|streams| decoded_in(file, scales, streams));
+    match (serial, streams) {
+        (Ok(serial), Ok(streams)) => {
+            for (serial, streams) in serial.planes.iter().zip(&streams.planes) {
+                assert!(serial.samples == streams.samples, "{scales:?}");
+            }
+        }
+        (serial, streams) => assert_eq!(serial.err(), streams.err()),
     }
 }

@@ -1,44 +1,14 @@
 //! Scans that are read at several positions in turn, against those that are read from start to end.
 
-use imaging::{
-    Deadline,
-    jpeg::{self, Damage, JpegError, Planes, Scale, Scales, Streams},
-};
+use imaging::jpeg::Scales;
 use jpeg_encoder::ColorType;
 use proptest::prelude::*;
 
 use crate::{
-    fixtures::cmyk,
+    compare::{self, STREAM_SCALES},
+    fixtures::{cmyk, jpeg},
     scaled::{BY_LIBJPEG, Variant, variant},
 };
-
-/// The scales at which scans are read in streams.
-pub(crate) const SCALES: [Scales; 5] = [
-    Scales { horizontal: Scale::Eighth, vertical: Scale::Eighth },
-    Scales { horizontal: Scale::Quarter, vertical: Scale::Eighth },
-    Scales { horizontal: Scale::QuarterOf3, vertical: Scale::QuarterOf3 },
-    Scales { horizontal: Scale::Quarter, vertical: Scale::Quarter },
-    Scales { horizontal: Scale::ThreeEighthsOf6, vertical: Scale::ThreeEighthsOf6 },
-];
-
-fn decoded(file: &[u8], scales: [Scales; 2], streams: Streams) -> Result<Planes, JpegError> {
-    let choose = |_, index: usize, _| scales[index.min(1)];
-    jpeg::decode_in(streams, file, choose, 64, Damage::Refused, &Deadline::none())
-}
-
-/// Every sample is the same, or the error is.
-fn assert_as_serial(file: &[u8], scales: [Scales; 2]) {
-    let [serial, streams] =
-        [Streams::Never, Streams::Always].map(|streams| decoded(file, scales, streams));
-    match (serial, streams) {
-        (Ok(serial), Ok(streams)) => {
-            for (serial, streams) in serial.planes.iter().zip(&streams.planes) {
-                assert!(serial.samples == streams.samples, "{scales:?}");
-            }
-        }
-        (serial, streams) => assert_eq!(serial.err(), streams.err()),
-    }
-}
 
 /// What a fault does to a file.
 #[derive(Clone, Debug)]
@@ -97,7 +67,7 @@ fn sequential() -> impl Strategy<Value = Variant> {
 }
 
 fn scales() -> impl Strategy<Value = Scales> {
-    prop::sample::select(SCALES.to_vec())
+    prop::sample::select(STREAM_SCALES.to_vec())
 }
 
 proptest! {
@@ -109,7 +79,7 @@ proptest! {
         scales in [scales(), scales()],
         seed in any::<u32>(),
     ) {
-        assert_as_serial(&variant.encode(seed), scales);
+        compare::assert_streams_as_serial(&variant.encode(seed), scales);
     }
 
     #[test]
@@ -123,7 +93,7 @@ proptest! {
         for fault in &faults {
             fault.apply(&mut file);
         }
-        assert_as_serial(&file, scales);
+        compare::assert_streams_as_serial(&file, scales);
     }
 }
 
@@ -131,10 +101,23 @@ proptest! {
 fn streams_read_what_libjpeg_wrote() {
     let inks = [ColorType::Cmyk, ColorType::CmykAsYcck].map(|kind| cmyk(240, 180, kind));
     for file in BY_LIBJPEG.into_iter().chain(inks.iter().map(Vec::as_slice)) {
-        for luma in SCALES {
-            for chroma in SCALES {
-                assert_as_serial(file, [luma, chroma]);
+        for luma in STREAM_SCALES {
+            for chroma in STREAM_SCALES {
+                compare::assert_streams_as_serial(file, [luma, chroma]);
             }
         }
+    }
+}
+
+#[test]
+fn a_scan_that_starts_behind_the_end_is_left_alone() {
+    let mut file = jpeg(40, 30);
+    let start = file.windows(2).position(|bytes| bytes == [0xFF, 0xDA]).expect("a scan");
+    // the scan's header takes all that is left
+    file.truncate(start + 14);
+    file.extend([0xFF, 0xD9]);
+    file[start + 3] = 14;
+    for scales in STREAM_SCALES {
+        compare::assert_streams_as_serial(&file, [scales; 2]);
     }
 }

@@ -1,5 +1,5 @@
 //! Whatever the bytes are, the planes at all scales are those of the reference decoder, where both
-//! take the file.
+//! take the file; and what is read in streams is what is read from start to end.
 
 #![no_main]
 
@@ -23,5 +23,8 @@ fuzz_target!(init: {
 }, |bytes: &[u8]| {
     if inspect(&mut Cursor::new(bytes), &LIMITS).is_ok_and(|found| found.format == Format::Jpeg) {
         compare::assert_same_if_sound(bytes);
+        for scales in compare::STREAM_SCALES {
+            compare::assert_streams_as_serial(bytes, [scales; 2]);
+        }
     }
 });

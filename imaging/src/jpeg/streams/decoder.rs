@@ -13,7 +13,7 @@ use crate::Deadline;
 const MAX_GUESSED: usize = 64;
 /// Turns between two looks at the deadline.
 const TURNS_TO_DEADLINE: usize = 256;
-/// Blocks that a stream may find beyond those of the scan before it is given up.
+/// Blocks that a stream may find beyond those that it should before all is given up.
 const SPARE_BLOCKS: usize = 1000;
 
 /// A part of the scan: blocks of a stream.
@@ -43,6 +43,8 @@ pub(super) struct Decoder<'a> {
     /// Bytes before a stream from which on it is halved.
     min_halved: usize,
     streams: Vec<Stream>,
+    /// Blocks of all streams.
+    found: usize,
     /// Starts of blocks of each stream that another is to meet, in bits from its own start.
     starts: Vec<Vec<u32>>,
     /// The streams that run, by their windows.
@@ -66,6 +68,7 @@ impl<'a> Decoder<'a> {
             interval: (restart_interval > 0).then(|| restart_interval * layout.phases.len()),
             min_halved,
             streams: Vec::new(),
+            found: 0,
             starts: Vec::new(),
             live: Vec::new(),
         };
@@ -115,7 +118,9 @@ impl<'a> Decoder<'a> {
                 break;
             }
             self.turn()?;
-            if self.live.iter().any(|&index| self.is_hopeless(index)) {
+            // what streams find twice is little, and takes memory
+            let most = self.layout.blocks() + SPARE_BLOCKS * self.streams.len();
+            if self.found > most || self.live.iter().any(|&index| self.is_hopeless(index)) {
                 break;
             }
             self.retire();
@@ -170,12 +175,14 @@ impl<'a> Decoder<'a> {
             let found = (&parser.positions[slot], states[slot], damaged);
             // a stream's target is another one
             let mut mine = std::mem::take(&mut self.starts[index]);
+            self.found -= stream.count;
             let target = stream.target.map_or(&[][..], |target| &self.starts[target.stream]);
             stream.take_up(self.layout, found, (&mut mine, target));
             if stream.outcome != Outcome::Running {
                 stream.read(read_by, &parser.windows[slot])?;
             }
             self.starts[index] = mine;
+            self.found += stream.count;
         }
         Ok(())
     }
