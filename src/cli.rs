@@ -60,7 +60,7 @@ pub(crate) enum Role {
     /// if one differs
     Verify {
         /// Only this many random originals, and as many random thumbnails
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         sample: Option<u32>,
     },
     /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary
@@ -109,7 +109,7 @@ pub(crate) enum Role {
     /// Create sample data for the development of pages: users of each built-in tier, images, links
     Seed {
         /// How many images
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         photos: u32,
     },
     /// Print the OpenAPI description

@@ -72,8 +72,10 @@ async fn the_first_verification_records_the_digests_of_older_files() {
 #[tokio::test]
 async fn a_sample_reads_as_many_files_of_each_kind_as_it_says() {
     let app = with_files().await;
-    let report = verify(&app, Some(20)).await;
-    assert!(report.is_clean() && report.files > 0 && report.files <= 40, "{report}");
+    let part = verify(&app, Some(2)).await;
+    assert!(part.is_clean() && part.files == 3, "two originals and the thumbnail: {part}");
+    let all = verify(&app, Some(20)).await;
+    assert!(all.is_clean() && all.files == 4, "{all}");
 }
 
 #[tokio::test]

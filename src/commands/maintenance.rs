@@ -55,10 +55,11 @@ pub(crate) async fn verify(
     sample: Option<u32>,
 ) -> anyhow::Result<ExitCode> {
     let context = context(config, database).await?;
-    let total = match sample {
-        Some(sample) => u64::from(sample) * 2,
-        None => db::integrity::count_objects(&mut *context.pool.acquire().await?).await?,
-    };
+    let mut connection = context.pool.acquire().await?;
+    let most = sample.map_or(u64::MAX, u64::from);
+    let total = db::integrity::count_originals(&mut connection).await?.min(most)
+        + db::integrity::count_ready_thumbnails(&mut connection).await?.min(most);
+    drop(connection);
     let progress = Progress::start(total, "files");
     let report = worker::verify(&context, sample, &|objects| progress.advance(objects)).await?;
     progress.finish();

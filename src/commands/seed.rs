@@ -64,7 +64,7 @@ pub(crate) async fn seed(config: &Config, database: &Database, photos: u32) -> a
     }
     let damaged = upload(&services, enterprise, without_quantization(&files[1]), "Damaged").await?;
     request_thumbnails(&services, enterprise, damaged).await?;
-    println!("Created {photos} images of the users basic, premium and enterprise.");
+    println!("Created {} images of the users basic, premium and enterprise.", photos + 2);
     println!("Their password is {PASSWORD}.");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Whether the stored files are the ones that were stored.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
@@ -15,6 +15,8 @@ use crate::{Context, audit::Findings, queue::JobError};
 
 /// Rows read in one go.
 const BATCH_ROWS: i64 = 1000;
+/// How often a random row is looked for, times the rows that are wanted: some are found twice.
+const TRIES: u32 = 20;
 /// Files read at a time.
 const READS: usize = 8;
 
@@ -102,11 +104,11 @@ pub async fn verify(
     context.storage.verify_now().await?;
     let mut report = VerifyReport::default();
     for kind in [Kind::Originals, Kind::Thumbnails] {
-        if let Some(sample) = sample {
-            for _ in 0..sample {
-                // ids are random: the row behind a random one is a random row
-                let rows = rows(context, kind, Uuid::new_v4(), 1).await?;
-                verify_rows(context, rows, &mut report, progress).await?;
+        if let Some(sample) = sample
+            && u64::from(sample) < count(context, kind).await?
+        {
+            for row in random_rows(context, kind, sample).await? {
+                verify_rows(context, vec![row], &mut report, progress).await?;
             }
             continue;
         }
@@ -119,6 +121,32 @@ pub async fn verify(
         }
     }
     Ok(report)
+}
+
+async fn count(context: &Context, kind: Kind) -> sqlx::Result<u64> {
+    let connection = &mut *context.pool.acquire().await?;
+    match kind {
+        Kind::Originals => db::integrity::count_originals(connection).await,
+        Kind::Thumbnails => db::integrity::count_ready_thumbnails(connection).await,
+    }
+}
+
+/// Different rows, at most `wanted`.
+async fn random_rows(
+    context: &Context,
+    kind: Kind,
+    wanted: u32,
+) -> sqlx::Result<Vec<ExpectedObject>> {
+    let mut chosen = HashMap::new();
+    for _ in 0..wanted.saturating_mul(TRIES) {
+        if chosen.len() as u64 == u64::from(wanted) {
+            break;
+        }
+        // ids are random: the row behind a random one is a random row
+        let found = rows(context, kind, Uuid::new_v4(), 1).await?;
+        chosen.extend(found.into_iter().map(|row| (row.id, row)));
+    }
+    Ok(chosen.into_values().collect())
 }
 
 async fn rows(

@@ -75,12 +75,16 @@ pub async fn ready_thumbnails(
     rows.collect()
 }
 
-/// How many originals and ready thumbnails there are.
-pub async fn count_objects(connection: &mut PgConnection) -> sqlx::Result<u64> {
-    let count = sqlx::query_scalar!(
-        r#"SELECT (SELECT count(*) FROM images) + (SELECT count(*) FROM thumbnails WHERE state = 'ready')
-           AS "count!""#
-    );
+/// How many originals there are.
+pub async fn count_originals(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM images"#);
+    unsigned(count.fetch_one(connection).await?)
+}
+
+/// How many thumbnails are ready.
+pub async fn count_ready_thumbnails(connection: &mut PgConnection) -> sqlx::Result<u64> {
+    let count =
+        sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM thumbnails WHERE state = 'ready'"#);
     unsigned(count.fetch_one(connection).await?)
 }
 
