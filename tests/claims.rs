@@ -124,6 +124,47 @@ async fn a_worker_that_lost_its_job_claims_nothing_and_its_claim_changes_nothing
     app.anonymous().get(url).await.expect(StatusCode::OK);
 }
 
+/// The model of a thumbnail's life found this: `done_means_nothing_pending`.
+#[tokio::test]
+async fn an_earlier_run_of_the_same_worker_does_not_end_the_job_of_a_later_one() {
+    let mut app = TestApp::start().await;
+    let (_, jobs) = asked_for(&app, "Basic").await;
+    let mut connection = app.pool.acquire().await.expect("a connection");
+    fetch(&mut connection, "a").await;
+    // a was silent for too long, and is back before another worker takes the job
+    let reenqueue =
+        "UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL, attempts = attempts + 1";
+    sqlx::query(reenqueue).execute(&mut *connection).await.expect("a job that is free again");
+    assert!(claim(&app, &jobs[0], "a").await.is_empty(), "nobody holds the job");
+    assert_eq!(fetch(&mut connection, "a").await.as_ref(), Some(&jobs[0]));
+
+    // the earlier run had nothing to do
+    acknowledge(&mut connection, &jobs[0], "a").await;
+    assert_eq!(status(&mut connection, &jobs[0]).await, "Queued");
+    let current = claim(&app, &jobs[0], "a").await.remove(0);
+    let digest = FileDigest([0; 32]);
+    let (file, now) = (MadeFile { width: 1, height: 1, bytes: 1, digest }, app.clock.now());
+    assert!(db::claims::mark_ready(&mut connection, &current, file, now).await.expect("an update"));
+    acknowledge(&mut connection, &jobs[0], "a").await;
+    assert_eq!(status(&mut connection, &jobs[0]).await, "Done");
+    app.storage.put(&current.target, "x".into()).await.expect("an object");
+    app.run_jobs().await;
+}
+
+/// Acknowledges a job that succeeded, as apalis does for a worker of this name.
+async fn acknowledge(connection: &mut PgConnection, job: &str, worker: &str) {
+    let acknowledge = "UPDATE apalis.jobs
+        SET status = 'Done', attempts = attempts + 1, last_result = '{\"Ok\": null}', done_at = now()
+        WHERE id = $1 AND lock_by = $2";
+    let acknowledge = sqlx::query(acknowledge).bind(job).bind(worker);
+    acknowledge.execute(connection).await.expect("an acknowledgement");
+}
+
+async fn status(connection: &mut PgConnection, job: &str) -> String {
+    let status = sqlx::query_scalar("SELECT status FROM apalis.jobs WHERE id = $1").bind(job);
+    status.fetch_one(connection).await.expect("a job")
+}
+
 /// A thumbnail that is ready, and its link.
 async fn made(app: &mut TestApp) -> String {
     let (image, _) = asked_for(app, "Basic").await;
