@@ -1,6 +1,6 @@
 //! What a worker claims, it makes alone, and a claim that was lost changes nothing.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use shared::{
     db::{
@@ -14,7 +14,7 @@ use shared::{
 };
 use sqlx::PgConnection;
 
-use crate::harness::{ImageLinks, TestApp, pictures};
+use crate::harness::{ImageLinks, TestApp, pictures, send};
 
 /// An image whose thumbnails somebody asked for, from the lowest height on; the jobs.
 async fn asked_for(app: &TestApp, tier: &str) -> (Value, Vec<String>) {
@@ -163,6 +163,40 @@ async fn acknowledge(connection: &mut PgConnection, job: &str, worker: &str) {
 async fn status(connection: &mut PgConnection, job: &str) -> String {
     let status = sqlx::query_scalar("SELECT status FROM apalis.jobs WHERE id = $1").bind(job);
     status.fetch_one(connection).await.expect("a job")
+}
+
+/// The model of a thumbnail's life found this: `deletion_locks_rows`.
+#[tokio::test]
+async fn a_deletion_names_the_attempt_that_a_worker_is_just_claiming() {
+    let mut app = TestApp::start().await;
+    let client = app.user("Basic").await;
+    let image = client.uploaded("a.png", pictures::png(600, 600)).await;
+    let url = image["file_urls"]["200 px high"].as_str().expect("a link");
+    client.get(url).await.expect(StatusCode::ACCEPTED);
+    let mut connection = app.pool.acquire().await.expect("a connection");
+    let job = fetch(&mut connection, "a").await.expect("a job");
+    let job = JobId::of_task(&job.parse().expect("a task's id")).expect("a ULID");
+    let mut claiming = postgres::begin(&app.pool).await.expect("a transaction");
+    let claimed = db::claims::claim(&mut claiming, job, "a").await.expect("a claim");
+    let path = format!("/api/images/{}", image["pk"]);
+    let deletion = tokio::spawn(send(client.request(Method::DELETE, &path)));
+    app.wait_until(
+        "SELECT count(*) = 1 FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    .await;
+    claiming.commit().await.expect("a commit");
+    deletion.await.expect("an answer").expect(StatusCode::NO_CONTENT);
+
+    // the worker is killed once its object is written
+    let target = &claimed.expect("an assignment").thumbnails[0].target;
+    app.storage.put(target, "x".into()).await.expect("an object");
+    sqlx::query("UPDATE apalis.jobs SET status = 'Pending', lock_by = NULL WHERE lock_by = 'a'")
+        .execute(&mut *connection)
+        .await
+        .expect("a waiting job");
+    app.run_jobs().await;
+    assert_eq!(app.objects().await, Vec::<String>::new());
 }
 
 /// A thumbnail that is ready, and its link.

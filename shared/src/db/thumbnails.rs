@@ -99,6 +99,21 @@ pub async fn of_images(
     rows.fetch_all(connection).await?.into_iter().map(Thumbnail::try_from).collect()
 }
 
+/// All thumbnails of an image, locked until the transaction ends, so that no worker claims one
+/// meanwhile.
+pub async fn lock_of_image(
+    connection: &mut PgConnection,
+    image: ImageId,
+) -> sqlx::Result<Vec<Thumbnail>> {
+    let rows = sqlx::query_as!(
+        ThumbnailRow,
+        "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
+         FROM thumbnails WHERE image_id = $1 ORDER BY id FOR UPDATE",
+        image.0,
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Thumbnail::try_from).collect()
+}
+
 /// An image's thumbnail of this height.
 pub async fn of_height(
     connection: &mut PgConnection,

@@ -175,7 +175,7 @@ pub async fn delete_of_any_owner(
 }
 
 async fn delete_locked(connection: &mut PgConnection, image: &Image) -> sqlx::Result<()> {
-    let thumbnails = db::thumbnails::of_images(connection, &[image.id]).await?;
+    let thumbnails = db::thumbnails::lock_of_image(connection, image.id).await?;
     // every attempt: one may be under way or have left its object; deleting a missing object costs
     // nothing
     let thumbnails = thumbnails.iter().flat_map(|thumbnail| {
