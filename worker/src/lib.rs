@@ -16,7 +16,6 @@ use std::{sync::Arc, time::Duration};
 use shared::{
     clock::Clock,
     config::{LimitsConfig, RetentionConfig},
-    jobs::{CleanUp, DeleteObjects, GenerateThumbnail},
     log_limit::LogLimit,
     storage::Storage,
 };
@@ -35,7 +34,7 @@ pub use verify::{VerifyReport, verify};
 
 use crate::{
     decode_pool::DecodePool,
-    jobs::{JobContext, Registry},
+    jobs::JobContext,
     memory::MemoryBudget,
     queue::{Queues, WorkerError},
     scheduled_audit::audit_by,
@@ -100,12 +99,7 @@ impl Worker {
         let queues = Queues::new(context.pool.clone(), self.heartbeat, stop.clone());
         tracing::info!(thumbnails_at_a_time = self.concurrency, "working");
 
-        Registry::new(queues, JobContext { context, decode_pool })
-            .register::<GenerateThumbnail>()
-            .register::<DeleteObjects>()
-            .register::<CleanUp>()
-            .schedule(self.cleanup_schedule, |tick| CleanUp { tick })
-            .into_queues()
+        jobs::register(queues, JobContext { context, decode_pool }, self.cleanup_schedule)
             .run(stop)
             .await
     }

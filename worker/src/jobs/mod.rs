@@ -9,7 +9,7 @@ pub(crate) mod orphans;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
-use shared::jobs::Job;
+use shared::jobs::{CleanUp, DeleteObjects, GenerateThumbnail, Job};
 
 use crate::{
     Context,
@@ -50,19 +50,29 @@ pub(crate) trait RunnableJob:
     ) -> impl Future<Output = Result<(), JobError>> + Send;
 }
 
+/// Has the jobs of every queue run, and enqueued at their times.
+pub(crate) fn register(
+    queues: Queues,
+    context: JobContext,
+    cleanup_schedule: cron::Schedule,
+) -> Queues {
+    let registry = Registry { queues, context: Arc::new(context) }
+        .register::<GenerateThumbnail>()
+        .register::<DeleteObjects>()
+        .register::<CleanUp>()
+        .schedule(cleanup_schedule, |tick| CleanUp { tick });
+    registry.queues
+}
+
 /// Registers jobs with the queues of a process.
-pub(crate) struct Registry {
+struct Registry {
     queues: Queues,
     context: Arc<JobContext>,
 }
 
 impl Registry {
-    pub(crate) fn new(queues: Queues, context: JobContext) -> Self {
-        Self { queues, context: Arc::new(context) }
-    }
-
     /// Has the jobs of this type run.
-    pub(crate) fn register<J: RunnableJob>(self) -> Self {
+    fn register<J: RunnableJob>(self) -> Self {
         let Self { queues, context } = self;
         let (concurrency, limit) = (J::concurrency(&context), J::time_limit(&context));
         let shared = context.clone();
@@ -73,20 +83,12 @@ impl Registry {
 
     /// Has a job enqueued at each tick of the schedule, in seconds since 1970, once for all
     /// processes.
-    pub(crate) fn schedule<J: RunnableJob>(
-        self,
-        schedule: cron::Schedule,
-        job_of: fn(u64) -> J,
-    ) -> Self {
+    fn schedule<J: RunnableJob>(self, schedule: cron::Schedule, job_of: fn(u64) -> J) -> Self {
         let pool = self.context.pool.clone();
         let queues = self.queues.tick(J::QUEUE, schedule, move |tick| {
             let (job, pool) = (job_of(tick), pool.clone());
             async move { crate::schedule::enqueue(&job, tick, &pool).await }
         });
         Self { queues, ..self }
-    }
-
-    pub(crate) fn into_queues(self) -> Queues {
-        self.queues
     }
 }
