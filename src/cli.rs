@@ -153,6 +153,13 @@ mod tests {
         assert!(help.ends_with(&needs), "{help}");
     }
 
+    #[test]
+    fn what_is_no_schedule_is_refused_with_its_option_and_an_example() {
+        let refused = Cli::try_parse_from(["pictier", "--cleanup-schedule", "hourly"]);
+        let said = refused.err().expect("an error").to_string();
+        assert!(said.contains("--cleanup-schedule") && said.contains("0 0 * * * *"), "{said}");
+    }
+
     /// An option as a row of the manual's table.
     fn row(option: &clap::Arg) -> Option<String> {
         let (name, env) = (option.get_long()?, option.get_env()?.to_string_lossy());

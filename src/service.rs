@@ -50,12 +50,7 @@ impl Process {
             concurrency: worker_concurrency(&self.config),
             memory_mib: options.worker_memory_mib,
             heartbeat: Duration::from_secs(options.worker_heartbeat_seconds.max(1)),
-            cleanup_schedule: worker::parse_schedule(&options.cleanup_schedule)?,
-            audit_schedule: options
-                .audit_schedule
-                .as_deref()
-                .map(worker::parse_schedule)
-                .transpose()?,
+            schedules: options.schedules.clone(),
         })
     }
 

@@ -25,7 +25,7 @@ async fn clean_up(app: &TestApp) -> CleanedUp {
 #[tokio::test]
 async fn no_cleanup_that_a_test_did_not_ask_for_starts_at_a_full_hour() {
     let app = TestApp::start().await;
-    let schedule = worker::parse_schedule(&app.config.worker.cleanup_schedule).expect("a schedule");
+    let schedule = &app.config.worker.schedules.cleanup_schedule;
     let now = app.clock.now();
     let tick = schedule.after(&now).next().expect("a tick, without which a worker would end");
     assert!(tick > now + TimeDelta::days(365), "{tick}");

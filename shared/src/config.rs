@@ -4,8 +4,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Command};
+use cron::Schedule;
 
-use crate::public_url::PublicUrl;
+use crate::{public_url::PublicUrl, schedule::parse_schedule};
 
 /// Connections that a worker needs besides one per concurrent thumbnail, for heartbeats, polling
 /// and listening. The help of `--database-connections` repeats this number.
@@ -178,14 +179,22 @@ pub struct WorkerConfig {
     #[arg(long, env, global = true, default_value_t = 5)]
     pub worker_heartbeat_seconds: u64,
 
+    /// When jobs by the clock run.
+    #[command(flatten)]
+    pub schedules: ScheduleConfig,
+}
+
+/// When jobs by the clock run.
+#[derive(Args, Clone, Debug)]
+pub struct ScheduleConfig {
     /// When the cleanup runs: a cron expression with seconds, in UTC; once across all workers
-    #[arg(long, env, global = true, default_value = "0 0 * * * *")]
-    pub cleanup_schedule: String,
+    #[arg(long, env, global = true, default_value = "0 0 * * * *", value_parser = parse_schedule)]
+    pub cleanup_schedule: Schedule,
 
     /// When this worker audits, for its log and metrics: a cron expression with seconds, in UTC;
     /// each worker that has it audits
-    #[arg(long, env, global = true)]
-    pub audit_schedule: Option<String>,
+    #[arg(long, env, global = true, value_parser = parse_schedule)]
+    pub audit_schedule: Option<Schedule>,
 }
 
 /// Metrics.

@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod passwords;
 pub mod postgres;
 pub mod public_url;
+pub mod schedule;
 pub mod services;
 pub mod storage;

@@ -11,10 +11,11 @@ use futures::TryStreamExt;
 use pictier::{Config, Process, service};
 use shared::{
     clock::Clock,
-    config::{self, StorageConfig},
+    config::{self, ScheduleConfig, StorageConfig},
     db::{self, users::NewUser},
     domain::{Attempt, Password, ThumbnailId, TierSpec, UserId, Username},
     passwords, postgres,
+    schedule::parse_schedule,
     services::Services,
     storage::Storage,
 };
@@ -265,7 +266,10 @@ fn test_config(data: &Path) -> Config {
     config.database.database_connections = CONNECTIONS;
     config.worker.worker_concurrency = Some(2);
     config.worker.worker_heartbeat_seconds = 1;
-    NEVER.clone_into(&mut config.worker.cleanup_schedule);
+    config.worker.schedules = ScheduleConfig {
+        cleanup_schedule: parse_schedule(NEVER).expect("a schedule"),
+        audit_schedule: None,
+    };
     config
 }
 

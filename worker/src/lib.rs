@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use shared::{
     clock::Clock,
-    config::{LimitsConfig, RetentionConfig},
+    config::{LimitsConfig, RetentionConfig, ScheduleConfig},
     log_limit::LogLimit,
     storage::Storage,
 };
@@ -29,7 +29,6 @@ pub use jobs::{
 };
 pub use queue::host_name;
 pub use repair::{RepairPlan, Repaired, plan_repair, repair, retry_failed};
-pub use schedule::{ScheduleError, parse_schedule};
 pub use verify::{VerifyReport, verify};
 
 use crate::{
@@ -56,10 +55,8 @@ pub struct Worker {
     pub memory_mib: Option<u64>,
     /// Between two signs of life; after four missed ones the jobs go to another worker.
     pub heartbeat: Duration,
-    /// When the cleanup runs.
-    pub cleanup_schedule: cron::Schedule,
-    /// When this worker audits, if it does.
-    pub audit_schedule: Option<cron::Schedule>,
+    /// When jobs by the clock run.
+    pub schedules: ScheduleConfig,
 }
 
 #[derive(Clone, Debug)]
@@ -93,14 +90,12 @@ impl Worker {
             self.limits.imaging(),
         );
         tokio::spawn(context.clock.clone().follow(context.pool.clone(), stop.clone()));
-        if let Some(schedule) = self.audit_schedule {
+        if let Some(schedule) = self.schedules.audit_schedule.clone() {
             tokio::spawn(audit_by(schedule, context.clone(), stop.clone()));
         }
         let queues = Queues::new(context.pool.clone(), self.heartbeat, stop.clone());
         tracing::info!(thumbnails_at_a_time = self.concurrency, "working");
 
-        jobs::register(queues, JobContext { context, decode_pool }, self.cleanup_schedule)
-            .run(stop)
-            .await
+        jobs::register(queues, JobContext { context, decode_pool }, self.schedules).run(stop).await
     }
 }

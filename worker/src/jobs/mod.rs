@@ -9,7 +9,10 @@ pub(crate) mod orphans;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
-use shared::jobs::{CleanUp, DeleteObjects, GenerateThumbnail, Job};
+use shared::{
+    config::ScheduleConfig,
+    jobs::{CleanUp, DeleteObjects, GenerateThumbnail, Job},
+};
 
 use crate::{
     Context,
@@ -51,16 +54,12 @@ pub(crate) trait RunnableJob:
 }
 
 /// Has the jobs of every queue run, and enqueued at their times.
-pub(crate) fn register(
-    queues: Queues,
-    context: JobContext,
-    cleanup_schedule: cron::Schedule,
-) -> Queues {
+pub(crate) fn register(queues: Queues, context: JobContext, schedules: ScheduleConfig) -> Queues {
     let registry = Registry { queues, context: Arc::new(context) }
         .register::<GenerateThumbnail>()
         .register::<DeleteObjects>()
         .register::<CleanUp>()
-        .schedule(cleanup_schedule, |tick| CleanUp { tick });
+        .schedule(schedules.cleanup_schedule, |tick| CleanUp { tick });
     registry.queues
 }
 
