@@ -290,10 +290,13 @@ async fn a_stop_waits_for_all_jobs_that_run_and_records_their_ends() {
     const JOBS: usize = 8;
     let pool = pool().await;
     let release = Arc::new(Semaphore::new(0));
-    let held = release.clone();
+    // a job that is claimed and has not started would go back to its queue
+    let started = Arc::new(Semaphore::new(0));
+    let (held, starts) = (release.clone(), started.clone());
     let worker = ProbeWorker::start_many(&pool, JOBS, LIMIT, move |_: Probe| {
-        let held = held.clone();
+        let (held, starts) = (held.clone(), starts.clone());
         async move {
+            starts.add_permits(1);
             held.acquire().await.expect("a release").forget();
             Ok(())
         }
@@ -301,7 +304,9 @@ async fn a_stop_waits_for_all_jobs_that_run_and_records_their_ends() {
     for number in 0..JOBS {
         enqueue(&pool, number).await;
     }
-    wait_until(&pool, "SELECT count(*) = 8 FROM apalis.jobs WHERE status = 'Queued'").await;
+    let all_run = started.acquire_many(u32::try_from(JOBS).expect("few jobs"));
+    let all_run = tokio::time::timeout(LIMIT, all_run).await.expect("jobs that start in time");
+    all_run.expect("an open semaphore").forget();
     worker.stop.cancel();
     tokio::time::sleep(Duration::from_millis(100)).await;
     release.add_permits(JOBS);
