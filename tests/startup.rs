@@ -1,8 +1,9 @@
 //! What a starting server checks and says, and what it logs of the requests that supervisors send.
 
 use reqwest::StatusCode;
+use serde_json::Value;
 
-use crate::harness::{Client, fresh_database, processes::Pictier};
+use crate::harness::{Client, ImageLinks, fresh_database, pictures, processes::Pictier};
 
 #[tokio::test]
 async fn a_public_url_that_links_cannot_start_with_is_refused_before_anything_starts() {
@@ -69,4 +70,31 @@ async fn health_checks_are_logged_for_debugging_only() {
             health.iter().filter(|line| line.contains("finished processing request")).count();
         assert_eq!(finished, if is_logged { 3 } else { 1 }, "{level}: {said:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_job_is_logged_with_the_request_that_caused_it() {
+    let data = tempfile::tempdir().expect("a folder");
+    let database = fresh_database().await;
+    let server = || {
+        let server = Pictier::new(data.path()).on(&database);
+        server.env("LOG_FORMAT", "json").env("ALLOW_DEFAULT_PASSWORD", "true")
+    };
+    assert!(server().args(&["migrate"]).output().status.success());
+    let mut api = server().env("LOG_FORMAT", "text").args(&["api"]).start();
+    let mut worker = server().env("RUST_LOG", "debug").args(&["worker"]).start();
+    let client = Client::new(&api.origin().await);
+    client.log_in("admin", "admin").await.expect(StatusCode::OK);
+    let image = client.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
+
+    let first = client.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
+    let line = worker.wait_for("made a thumbnail").await;
+    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!(line["span"]["request_id"], first.header("x-request-id"), "{line}");
+    assert_eq!(line["span"]["queue"], "thumbnails", "{line}");
+
+    let deletion = client.delete(&format!("/api/images/{}", image["pk"])).await;
+    let line = worker.wait_for("deleted the files of an image").await;
+    let line: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!(line["span"]["request_id"], deletion.header("x-request-id"), "{line}");
 }

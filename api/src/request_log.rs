@@ -18,9 +18,11 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use shared::{
     domain::UserId,
+    jobs::with_request_id,
     metrics::{HTTP_REQUEST_SECONDS, HTTP_REQUESTS},
 };
 use tracing::{Instrument, Span};
+use uuid::Uuid;
 
 use crate::handlers::health;
 
@@ -74,14 +76,19 @@ pub(crate) async fn log(mut request: Request, next: Next) -> Response {
     let method = method(request.method());
     let mut line =
         Line { facts, method, is_check, started: Instant::now(), status: None, bytes: 0, span };
-    let response = next.run(request).instrument(line.span.clone()).await;
+    let id = request_id(&request).and_then(|id| Uuid::try_parse(id).ok()).unwrap_or_default();
+    let response = with_request_id(id, next.run(request)).instrument(line.span.clone()).await;
     line.answered(response.status());
     response.map(|body| Body::new(Logged { body, line }))
 }
 
+fn request_id(request: &Request) -> Option<&str> {
+    request.headers().get(REQUEST_ID)?.to_str().ok()
+}
+
 /// Health checks come every few seconds, so theirs are only for debugging.
 fn span(request: &Request, is_check: bool) -> Span {
-    let id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = request_id(request).unwrap_or_default();
     let (method, path) = (request.method(), request.uri().path());
     if is_check {
         tracing::debug_span!("request", %method, path, id)

@@ -3,11 +3,14 @@
 //! A job is enqueued in the transaction that makes it necessary, so that it exists exactly when its
 //! cause does; the worker hears of it when that transaction commits.
 
+use std::future::Future;
+
 use apalis::prelude::TaskId;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use ulid::Ulid;
+use uuid::Uuid;
 
 use crate::{db, domain::ThumbnailId};
 
@@ -54,6 +57,25 @@ pub struct CleanUp {
 impl Job for CleanUp {
     const QUEUE: &'static str = "clean-up";
     const MAX_ATTEMPTS: i32 = 5;
+}
+
+tokio::task_local! {
+    static REQUEST_ID: Uuid;
+}
+
+/// Runs the future of a request: jobs that it enqueues name the request as their cause.
+pub async fn with_request_id<F: Future>(id: Uuid, request: F) -> F::Output {
+    REQUEST_ID.scope(id, request).await
+}
+
+/// A job as it is stored, with its cause.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct StoredJob<J> {
+    #[serde(flatten)]
+    pub job: J,
+    /// The request that enqueued it; none for a job of a schedule, a command or another job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Uuid>,
 }
 
 /// A job's id in the queue: a ULID.
@@ -110,7 +132,9 @@ pub async fn enqueue_thumbnail(
 }
 
 fn encode<J: Job>(job: &J) -> sqlx::Result<Vec<u8>> {
-    serde_json::to_vec(job).map_err(|error| sqlx::Error::Encode(error.into()))
+    let request_id = REQUEST_ID.try_with(|id| *id).ok();
+    serde_json::to_vec(&StoredJob { job, request_id })
+        .map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// Has at most `limit` thumbnails that failed, for this reason or for any, tried again; how many.

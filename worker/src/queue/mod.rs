@@ -18,11 +18,12 @@ use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use shared::{
     db,
-    jobs::{Job, JobId},
+    jobs::{Job, JobId, StoredJob},
 };
 use sqlx::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 pub use self::error::{JobError, Trouble, WorkerError};
@@ -81,10 +82,14 @@ impl Queues {
         let pulse = Pulse { pool: self.pool.clone(), limit: heartbeat * missed };
         self.supervise(J::QUEUE, Some(pulse), move |context| {
             let (handler, worker) = (handler.clone(), context.name().to_owned());
-            let handle = move |job: J, task: TaskId| {
+            let handle = move |stored: StoredJob<J>, task: TaskId| {
+                let StoredJob { job, request_id } = stored;
+                let request_id = request_id.map(tracing::field::display);
+                let span = tracing::info_span!("job", queue = J::QUEUE, id = %task, request_id);
                 let held = JobId::of_task(&task).map(|id| HeldJob { id, worker: worker.clone() });
                 let running = held.map(|held| measured(J::QUEUE, limit, handler(job, held)));
                 async move { running.ok_or(JobError::ForeignId)?.await.map_err(BoxDynError::from) }
+                    .instrument(span)
             };
             WorkerBuilder::new(context)
                 .backend(backend::<J>(&pool, heartbeat, concurrency, &notices))
@@ -162,7 +167,7 @@ fn backend<J>(
     heartbeat: Duration,
     concurrency: usize,
     notices: &Notices,
-) -> PollWith<PostgresStorage<J>, PollSchedule>
+) -> PollWith<PostgresStorage<StoredJob<J>>, PollSchedule>
 where
     J: Job + Send + Sync + Unpin + 'static,
 {
@@ -175,7 +180,7 @@ where
         // the default finds a dead worker's jobs after five minutes
         .heartbeat_interval(heartbeat)
         .missed_heartbeats(MISSED_HEARTBEATS);
-    let storage = PostgresStorage::<J>::new(pool).with_config(config);
+    let storage = PostgresStorage::<StoredJob<J>>::new(pool).with_config(config);
     PollWith::new(storage, PollSchedule::new(notices.subscribe(J::QUEUE)))
 }
 
