@@ -40,6 +40,7 @@ mod streams;
 mod thumbnails;
 mod tiers;
 mod time_limits;
+mod tokens;
 mod transient;
 mod upgrade;
 mod verify;

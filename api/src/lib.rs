@@ -33,7 +33,7 @@ pub use error::ProblemCode;
 pub use routes::openapi_document;
 
 use crate::{
-    auth::SessionWatch,
+    auth::CredentialWatch,
     connections::LimitedAcceptor,
     hosts::HostNames,
     thumbnail_events::{ThumbnailEvents, WaitingPlaces},
@@ -62,7 +62,7 @@ struct AppState {
     database: DatabaseProbe,
     urls: UrlScheme,
     thumbnail_events: ThumbnailEvents,
-    sessions: SessionWatch,
+    credentials: CredentialWatch,
     waiting: WaitingPlaces,
     stop: CancellationToken,
 }
@@ -73,7 +73,7 @@ impl Api {
         let Services { pool, clock, limits, .. } = self.services.clone();
         tokio::spawn(clock.clone().follow(pool.clone(), stop.clone()));
         let state = AppState {
-            sessions: SessionWatch::start(pool.clone(), clock, stop.clone()),
+            credentials: CredentialWatch::start(pool.clone(), clock, stop.clone()),
             waiting: WaitingPlaces::new(&limits),
             urls: UrlScheme::new(&self.http),
             database: DatabaseProbe::new(pool.clone()),

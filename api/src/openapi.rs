@@ -9,7 +9,9 @@ use utoipa::{
     openapi::{
         ContentBuilder, HttpMethod, Ref, RefOr, ResponseBuilder,
         path::Operation,
-        security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
     },
 };
 
@@ -20,20 +22,28 @@ use crate::{
     problem_responses::{PROBLEM_JSON, ProblemBody},
 };
 
-const EXTENSION: &str = "x-problems";
-const SCHEME: &str = "session";
+/// The codes of a handler's problems.
+const PROBLEMS: &str = "x-problems";
+/// The scope that a token needs for the call; null: any token will do.
+const SCOPE: &str = "x-scope";
+/// Marks a call that a token cannot make.
+const SESSION_ONLY: &str = "x-session";
+const SESSION_SCHEME: &str = "session";
+const TOKEN_SCHEME: &str = "token";
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Pictier",
         description = "Image upload with account tiers. Log in with `POST /api/session`; the cookie does the rest. \
+            Programs send a token instead: `Authorization: Bearer pic_…`. \
             Failed requests answer with problem details (RFC 9457) whose `code` never changes its meaning."
     ),
     components(schemas(ProblemBody, FieldError, ProblemCode)),
-    modifiers(&CookieScheme),
+    modifiers(&SecuritySchemes),
     tags(
         (name = "session", description = "Logging in and out"),
+        (name = "tokens", description = "API tokens for programs"),
         (name = "images", description = "Your images and their thumbnails"),
         (name = "expiring links", description = "Links that anybody may use, for a time"),
         (name = "files", description = "What the links show"),
@@ -42,12 +52,17 @@ const SCHEME: &str = "session";
 )]
 pub(crate) struct Description;
 
-struct CookieScheme;
+struct SecuritySchemes;
 
-impl Modify for CookieScheme {
+impl Modify for SecuritySchemes {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let components = openapi.components.get_or_insert_default();
         let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(auth::COOKIE)));
-        openapi.components.get_or_insert_default().add_security_scheme(SCHEME, cookie);
+        components.add_security_scheme(SESSION_SCHEME, cookie);
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A token of `POST /api/tokens`, with the scope that a call names."));
+        components.add_security_scheme(TOKEN_SCHEME, SecurityScheme::Http(token.build()));
     }
 }
 
@@ -69,13 +84,22 @@ pub(crate) fn describe_problems(openapi: &mut utoipa::openapi::OpenApi) {
 }
 
 fn describe(path: &str, method: &HttpMethod, operation: &mut Operation) {
-    let listed = operation.extensions.as_mut().and_then(|extensions| extensions.remove(EXTENSION));
-    let mut codes: Vec<ProblemCode> = listed
+    let mut marked =
+        |name| operation.extensions.as_mut().and_then(|extensions| extensions.remove(name));
+    let mut codes: Vec<ProblemCode> = marked(PROBLEMS)
         .map(|codes| serde_json::from_value(codes).expect("handlers list codes that exist"))
         .unwrap_or_default();
-    if codes.contains(&ProblemCode::NotLoggedIn) {
-        let needs_cookie = SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, []);
-        operation.security = Some(vec![needs_cookie]);
+    let (scope, is_session_only) = (marked(SCOPE), marked(SESSION_ONLY).is_some());
+    let session = || SecurityRequirement::new::<_, [&str; 0], &str>(SESSION_SCHEME, []);
+    if let Some(scope) = scope {
+        let scopes = scope.as_str().into_iter();
+        codes.extend([ProblemCode::NotLoggedIn, ProblemCode::InvalidToken]);
+        codes.extend(scopes.clone().map(|_| ProblemCode::InsufficientScope));
+        let token = SecurityRequirement::new(TOKEN_SCHEME, scopes);
+        operation.security = Some(vec![session(), token]);
+    } else if is_session_only {
+        codes.extend([ProblemCode::NotLoggedIn, ProblemCode::SessionRequired]);
+        operation.security = Some(vec![session()]);
     }
     if !matches!(method, HttpMethod::Get) {
         codes.push(ProblemCode::CrossSiteRequest);

@@ -13,7 +13,6 @@ use tower_http::{
     ServiceBuilderExt,
     catch_panic::CatchPanicLayer,
     compression::{CompressionLayer, Predicate, predicate::SizeAbove},
-    csrf::CsrfLayer,
     request_id::MakeRequestUuid,
     set_header::SetResponseHeaderLayer,
 };
@@ -23,7 +22,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, auth,
-    handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
+    handlers::{
+        events, expiring_links, health, images, media, session, thumbnails, tokens, upload,
+    },
     hosts::{self, HostNames},
     openapi::{Description, describe_problems},
     pages, problem_responses, request_log, time_limits,
@@ -59,6 +60,10 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(session::log_in, session::show_session, session::log_out))
         // /api/session/password
         .routes(routes!(session::change_password))
+        // /api/tokens
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        // /api/tokens/{id}
+        .routes(routes!(tokens::revoke_token))
         // /api/images
         .routes(routes!(images::list_images))
         // /api/images/{pk}
@@ -95,6 +100,8 @@ fn pages() -> Router<AppState> {
         .route("/logout", post(pages::session::log_out))
         .route("/account", get(pages::account::show_account))
         .route("/account/password", post(pages::account::change))
+        .route("/account/tokens", get(pages::tokens::show_tokens).post(pages::tokens::create_token))
+        .route("/account/tokens/{id}/revoke", post(pages::tokens::revoke_token))
         .route("/", get(pages::gallery::show_gallery))
         .route("/images/{pk}", get(pages::image::show_image))
         .route("/images/{pk}/tile", get(pages::gallery::show_tile))
@@ -125,6 +132,7 @@ fn administration() -> Router<AppState> {
         .route("/admin/users/{id}", get(users::show_user).post(users::change_user))
         .route("/admin/users/{id}/password", post(users::set_password))
         .route("/admin/users/{id}/sign-out", post(users::end_sessions))
+        .route("/admin/users/{id}/revoke-tokens", post(users::revoke_tokens))
         .route("/admin/tiers", get(tiers::list_tiers))
         .route("/admin/tiers/new", get(tiers::show_new_tier).post(tiers::create_tier))
         .route("/admin/tiers/{id}", get(tiers::show_tier).post(tiers::change_tier))
@@ -218,7 +226,7 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
         .layer(CatchPanicLayer::custom(problem_responses::of_panic))
         .layer(middleware::from_fn_with_state(hosts, hosts::check))
         .layer(limit)
-        .layer(CsrfLayer::new());
+        .layer(middleware::from_fn(auth::refuse_cross_site));
     // around the router rather than on its routes: the path has to be trimmed before it is matched
     Router::new().fallback_service(layers.service(routes))
 }

@@ -89,7 +89,11 @@ async fn everybody_can_use_the_pages_of_a_visitor() {
     look_at(&ada, &[("image-failed", "/images/2"), ("image-delete", "/images/1/delete")]).await;
     look_at_complaints(&ada, "account-complaints", "/account", "Change password").await;
     ada.expect_status("/images/9", 404);
-    look_at(&ada, &[("account", "/account"), ("problem", "/images/9")]).await;
+    look_at(
+        &ada,
+        &[("account", "/account"), ("tokens", "/account/tokens"), ("problem", "/images/9")],
+    )
+    .await;
     ada.close().await;
     app.run_jobs().await;
 }

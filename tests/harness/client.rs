@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 const BROWSER_ACCEPT: &str =
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8";
 
-/// Somebody with a cookie jar.
+/// Somebody with a cookie jar, or with a token.
 #[derive(Clone)]
 pub(crate) struct Client {
     origin: String,
     http: reqwest::Client,
+    token: Option<String>,
 }
 
 /// What the service answered.
@@ -37,14 +38,27 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http =
             reqwest::Client::builder().cookie_store(true).redirect(Policy::none()).no_proxy();
-        Self { origin: origin.to_owned(), http: http.build().expect("a client") }
+        Self { origin: origin.to_owned(), http: http.build().expect("a client"), token: None }
+    }
+
+    /// As a program that sends a token; cookies are kept as well.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// A program with a new token of this user that never expires.
+    pub(crate) async fn program(&self, scopes: &[&str]) -> Self {
+        let token = json!({"name": "program", "scopes": scopes});
+        let created = self.post("/api/tokens", token).await.expect(StatusCode::CREATED).json();
+        Self::new(&self.origin).with_token(created["token"].as_str().expect("a token"))
     }
 
     /// A request to a path or to a whole URL.
     pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
         let url =
             if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
-        self.http.request(method, url)
+        let request = self.http.request(method, url);
+        self.token.iter().fold(request, reqwest::RequestBuilder::bearer_auth)
     }
 
     pub(crate) async fn get(&self, url: &str) -> Answer {

@@ -7,9 +7,6 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
 };
 
-/// The codes of an operation that needs a session.
-pub(crate) const SESSION_CODES: &[ProblemCode] = &[ProblemCode::NotLoggedIn];
-
 /// The codes of an operation that reads a body of JSON or a form.
 pub(crate) const BODY_CODES: &[ProblemCode] = &[
     ProblemCode::MalformedJson,
@@ -84,8 +81,11 @@ codes! {
     MalformedJson BAD_REQUEST "malformed-json" "The body is not valid JSON",
     MalformedMultipart BAD_REQUEST "malformed-multipart" "The body is not a complete multipart form",
     NotLoggedIn UNAUTHORIZED "not-logged-in" "Login required",
+    InvalidToken UNAUTHORIZED "invalid-token" "The token cannot be used",
     WrongCredentials UNAUTHORIZED "wrong-credentials" "Wrong username or password",
     CrossSiteRequest FORBIDDEN "cross-site-request" "Cross-site request refused",
+    InsufficientScope FORBIDDEN "insufficient-scope" "The token's scopes do not include this",
+    SessionRequired FORBIDDEN "session-required" "A token cannot do this",
     AdministratorsOnly FORBIDDEN "administrators-only" "Administrators only",
     OriginalNotInTier FORBIDDEN "original-not-in-tier" "The tier does not include original files",
     HeightNotInTier FORBIDDEN "height-not-in-tier" "The tier does not include thumbnails of this height",
@@ -96,6 +96,7 @@ codes! {
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
     TierInUse CONFLICT "tier-in-use" "The tier is in use",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
+    TooManyTokens CONFLICT "too-many-tokens" "The account has too many tokens",
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "Unsupported media type",
     NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",

@@ -13,13 +13,13 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use imaging::InspectError;
 use serde::{Deserialize, Serialize};
 use shared::{
-    domain::{AccessDenied, ValidationError},
+    domain::{AccessDenied, Scope, ValidationError},
     passwords::HashError,
     postgres,
     services::{RateLimit, ServiceError},
@@ -30,7 +30,7 @@ use utoipa::ToSchema;
 pub(crate) use rate_limit::RateLimitFields;
 
 pub use code::ProblemCode;
-pub(crate) use code::{BODY_CODES, SESSION_CODES, UPLOAD_CODES, problems};
+pub(crate) use code::{BODY_CODES, UPLOAD_CODES, problems};
 
 /// Names the body as a whole, where no field can be blamed.
 pub(crate) const BODY: &str = "body";
@@ -54,11 +54,19 @@ pub(crate) struct Problem {
     /// Seconds until trying again makes sense.
     pub(crate) retry_after: Option<i64>,
     pub(crate) limit: Option<RateLimit>,
+    /// The scope that the request's token lacks.
+    scope: Option<Scope>,
 }
 
 impl Problem {
     pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), fields: Vec::new(), retry_after: None, limit: None }
+        let detail = detail.into();
+        Self { code, detail, fields: Vec::new(), retry_after: None, limit: None, scope: None }
+    }
+
+    pub(crate) fn insufficient_scope(scope: Scope) -> Self {
+        let detail = format!("The token does not have the scope {scope}. Create one that has it.");
+        Self { scope: Some(scope), ..Self::new(ProblemCode::InsufficientScope, detail) }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -88,6 +96,20 @@ impl Problem {
             by_field.insert("file".to_owned(), vec![self.detail.clone()]);
         }
         by_field
+    }
+
+    /// How a client can prove who it is (RFC 6750 section 3).
+    fn challenge(&self) -> Option<HeaderValue> {
+        let challenge = match (self.code, self.scope) {
+            (ProblemCode::InvalidToken, _) => "Bearer realm=\"Pictier\", error=\"invalid_token\"",
+            (_, Some(scope)) => {
+                let error = "Bearer realm=\"Pictier\", error=\"insufficient_scope\"";
+                return HeaderValue::try_from(format!("{error}, scope=\"{scope}\"")).ok();
+            }
+            (code, None) if code.status() == StatusCode::UNAUTHORIZED => "Bearer realm=\"Pictier\"",
+            _ => return None,
+        };
+        Some(HeaderValue::from_static(challenge))
     }
 
     fn limited(self, limit: RateLimit) -> Self {
@@ -167,6 +189,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(challenge) = self.challenge() {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         let limit = self.limit.map(RateLimitFields);
         response.extensions_mut().insert(self);
         (limit, response).into_response()
@@ -230,6 +255,7 @@ impl From<ServiceError> for Problem {
                 return Self::new(ProblemCode::QueueFull, detail).retry_after(BACKLOG_SECONDS);
             }
             ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,
+            ServiceError::TooManyTokens { .. } => ProblemCode::TooManyTokens,
             ServiceError::NotFailed { .. } => ProblemCode::NotFailed,
             ServiceError::TierInUse(_) => ProblemCode::TierInUse,
             ServiceError::TierFile(_) => ProblemCode::InvalidField,

@@ -8,7 +8,7 @@ mod whole_number;
 
 pub(crate) use body::{Body, Form};
 pub(crate) use path::{
-    AnyLinkPath, FilePath, ImagePath, LinkPath, Path, ThumbnailPath, TierPath, UserPath,
+    AnyLinkPath, FilePath, ImagePath, LinkPath, Path, ThumbnailPath, TierPath, TokenPath, UserPath,
 };
 pub(crate) use query::{FormQuery, Query, deserialize_given_fields};
 pub(crate) use whole_number::WholeNumber;

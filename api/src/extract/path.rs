@@ -5,7 +5,7 @@ use axum::{
     http::request::Parts,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use shared::domain::{Height, ImageId, LinkId, TierId, UserId};
+use shared::domain::{Height, ImageId, LinkId, TierId, TokenId, UserId};
 use utoipa::IntoParams;
 
 use crate::error::{Problem, ProblemCode};
@@ -66,6 +66,15 @@ pub(crate) struct LinkPath {
 pub(crate) struct FilePath {
     /// The file's name, as links have it
     pub(crate) file: String,
+}
+
+/// Names an API token.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct TokenPath {
+    /// The token's id
+    #[param(value_type = i64)]
+    pub(crate) id: TokenId,
 }
 
 /// Names an account in the panel.

@@ -13,12 +13,11 @@ use shared::{
     metrics::EVENT_STREAMS,
     services::images,
 };
-use tower_sessions::Session;
 
 use crate::{
     AppState,
-    auth::{self, CurrentUser},
-    error::{Problem, ProblemCode, SESSION_CODES, problems},
+    auth::{self, Access, Caller, Credential, ImagesRead},
+    error::{Problem, ProblemCode, problems},
     extract::{ImagePath, Path},
     json::{ImageThumbnailJson, ThumbnailJson},
     thumbnail_events::{EndedThumbnail, Subscription, ThumbnailEvent},
@@ -39,19 +38,21 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
     params(ImagePath),
     responses((status = 200, description = "Events until the client closes the connection", body = ThumbnailJson,
                content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
+    extensions(
+        ("x-scope" = json!(ImagesRead::SCOPE)),
+        ("x-problems" = json!(problems(&[&[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn image_events(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
-    session: Session,
+    caller: Caller<ImagesRead>,
     urls: Urls,
     Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     // first subscribe, then look: what ends in between is heard
     let subscription = state.thumbnail_events.subscribe();
-    let image = images::find(&state.services, &user, id).await?.image;
-    let (login, end) = end_of_session(&state, &session).await?;
+    let image = images::find(&state.services, &caller.user, id).await?.image;
+    let end = end_of(&state, caller.credential);
+    let login = caller.login;
     let follower =
         Follower { state, login, urls, image, subscription, next: Some(ThumbnailEvent::Missed) };
     let events =
@@ -69,39 +70,30 @@ pub(crate) async fn image_events(
     tag = "images",
     responses((status = 200, description = "Events until the client closes the connection",
                body = ImageThumbnailJson, content_type = "text/event-stream")),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES])))),
+    extensions(("x-scope" = json!(ImagesRead::SCOPE))),
 )]
 pub(crate) async fn all_events(
     State(state): State<AppState>,
-    _user: CurrentUser,
-    session: Session,
+    caller: Caller<ImagesRead>,
     urls: Urls,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let subscription = state.thumbnail_events.subscribe();
-    let (login, end) = end_of_session(&state, &session).await?;
-    let follower = OwnerFollower { owner: login.user, urls, subscription };
+    let end = end_of(&state, caller.credential);
+    let follower = OwnerFollower { owner: caller.user.id, urls, subscription };
     let events = stream::unfold(follower, OwnerFollower::step).map(Ok).take_until(end);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-/// The session's login, and a future that is ready when the session or the process ends.
-async fn end_of_session(
-    state: &AppState,
-    session: &Session,
-) -> Result<(Login, impl Future<Output = ()> + use<>), Problem> {
-    let login = auth::login_of(session).await?;
-    let (Some(login), Some(id)) = (login, session.id()) else {
-        return Err(auth::not_logged_in());
-    };
-    let open = state.sessions.open(id.to_string());
+/// A future that is ready when the session or token, or the process, ends.
+fn end_of(state: &AppState, credential: Credential) -> impl Future<Output = ()> + use<> {
+    let open = state.credentials.open(credential);
     let stop = state.stop.clone();
     let measured = EVENT_STREAMS.hold(1.0);
-    let end = async move {
+    async move {
         // the stream owns this future, and drops it when the client has gone
         let _measured = measured;
         tokio::select! { () = open.ended() => {}, () = stop.cancelled() => {} }
-    };
-    Ok((login, end))
+    }
 }
 
 /// One client that hears of all of an account's images.

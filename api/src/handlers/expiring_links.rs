@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use crate::{
     AppState,
-    auth::CurrentUser,
-    error::{BODY_CODES, Problem, ProblemCode, SESSION_CODES, problems},
+    auth::{Access, CurrentUser, ImagesRead, LinksWrite},
+    error::{BODY_CODES, Problem, ProblemCode, problems},
     extract::{Body, ImagePath, LinkPath, Path, WholeNumber},
     json::LinkJson,
     urls::{Urls, header_value},
@@ -42,14 +42,15 @@ pub(crate) struct NewLink {
     tag = "expiring links",
     params(ImagePath),
     responses((status = 200, description = "The live links", body = [LinkJson])),
-    extensions(("x-problems" = json!(problems(&[
-        SESSION_CODES,
+    extensions(
+        ("x-scope" = json!(ImagesRead::SCOPE)),
+        ("x-problems" = json!(problems(&[
         &[ProblemCode::LinksNotInTier, ProblemCode::NotFound],
     ])))),
 )]
 pub(crate) async fn list_expiring_links(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesRead>,
     urls: Urls,
     Path(ImagePath { pk: image }): Path<ImagePath>,
 ) -> Result<Json<Vec<LinkJson>>, Problem> {
@@ -72,8 +73,10 @@ pub(crate) async fn list_expiring_links(
     )),
     responses((status = 201, description = "Made; Location is the link", body = LinkJson,
                headers(("Location" = String, description = "The link")))),
-    extensions(("x-problems" = json!(problems(&[
-        SESSION_CODES, BODY_CODES,
+    extensions(
+        ("x-scope" = json!(LinksWrite::SCOPE)),
+        ("x-problems" = json!(problems(&[
+        BODY_CODES,
         &[
             ProblemCode::LinksNotInTier, ProblemCode::OriginalNotInTier, ProblemCode::NotFound,
             ProblemCode::TooManyLinks,
@@ -82,7 +85,7 @@ pub(crate) async fn list_expiring_links(
 )]
 pub(crate) async fn create_expiring_link(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<LinksWrite>,
     urls: Urls,
     Path(ImagePath { pk: image }): Path<ImagePath>,
     body: Result<Body<NewLink>, Problem>,
@@ -107,11 +110,13 @@ pub(crate) async fn create_expiring_link(
     tag = "expiring links",
     params(LinkPath),
     responses((status = 204, description = "Revoked")),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
+    extensions(
+        ("x-scope" = json!(LinksWrite::SCOPE)),
+        ("x-problems" = json!(problems(&[&[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn revoke_expiring_link(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<LinksWrite>,
     Path(LinkPath { pk: image, id }): Path<LinkPath>,
 ) -> Result<StatusCode, Problem> {
     links::revoke(&state.services, &user, image, id).await?;

@@ -14,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     AppState,
-    auth::CurrentUser,
-    error::{BODY_CODES, Problem, ProblemCode, SESSION_CODES, problems},
+    auth::{Access, CurrentUser, ImagesRead, ImagesWrite},
+    error::{BODY_CODES, Problem, ProblemCode, problems},
     extract::{Body, ImagePath, Path, Query},
     json::ImageJson,
     urls::{Urls, header_value},
@@ -57,11 +57,13 @@ pub(crate) enum ListFormat {
     params(ListQuery),
     responses((status = 200, description = "A page of the list", body = [ImageJson],
                headers(("Link" = String, description = "The next page, when there is one")))),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::InvalidField]])))),
+    extensions(
+        ("x-scope" = json!(ImagesRead::SCOPE)),
+        ("x-problems" = json!(problems(&[&[ProblemCode::InvalidField]])))),
 )]
 pub(crate) async fn list_images(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesRead>,
     urls: Urls,
     Query(query): Query<ListQuery>,
 ) -> Result<(HeaderMap, Json<Vec<ImageJson>>), Problem> {
@@ -90,11 +92,13 @@ pub(crate) async fn list_images(
     tag = "images",
     params(ImagePath),
     responses((status = 200, description = "The image", body = ImageJson)),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
+    extensions(
+        ("x-scope" = json!(ImagesRead::SCOPE)),
+        ("x-problems" = json!(problems(&[&[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn show_image(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesRead>,
     urls: Urls,
     Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Json<ImageJson>, Problem> {
@@ -125,11 +129,13 @@ pub(crate) struct Rename {
         (Rename = "multipart/form-data"),
     )),
     responses((status = 200, description = "Renamed", body = ImageJson)),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, BODY_CODES, &[ProblemCode::NotFound]])))),
+    extensions(
+        ("x-scope" = json!(ImagesWrite::SCOPE)),
+        ("x-problems" = json!(problems(&[BODY_CODES, &[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn rename_image(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesWrite>,
     urls: Urls,
     Path(ImagePath { pk: id }): Path<ImagePath>,
     Body(body): Body<Rename>,
@@ -148,11 +154,13 @@ pub(crate) async fn rename_image(
     tag = "images",
     params(ImagePath),
     responses((status = 204, description = "Deleted")),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, &[ProblemCode::NotFound]])))),
+    extensions(
+        ("x-scope" = json!(ImagesWrite::SCOPE)),
+        ("x-problems" = json!(problems(&[&[ProblemCode::NotFound]])))),
 )]
 pub(crate) async fn delete_image(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesWrite>,
     Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<StatusCode, Problem> {
     images::delete(&state.services, &user, id).await?;

@@ -9,4 +9,5 @@ pub(crate) mod images;
 pub(crate) mod media;
 pub(crate) mod session;
 pub(crate) mod thumbnails;
+pub(crate) mod tokens;
 pub(crate) mod upload;

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use crate::{
     AppState, auth,
-    auth::CurrentUser,
+    auth::{Access, AnyScope, CurrentUser, SessionUser},
     client_ip::Client,
-    error::{BODY_CODES, Problem, ProblemCode, RateLimitFields, SESSION_CODES, problems},
+    error::{BODY_CODES, Problem, ProblemCode, RateLimitFields, problems},
     extract::Body,
     json::SessionJson,
 };
@@ -65,9 +65,9 @@ pub(crate) async fn log_in(
     path = "/api/session",
     tag = "session",
     responses((status = 200, description = "The account, and what its tier includes", body = SessionJson)),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES])))),
+    extensions(("x-scope" = json!(AnyScope::SCOPE))),
 )]
-pub(crate) async fn show_session(CurrentUser(user): CurrentUser) -> Json<SessionJson> {
+pub(crate) async fn show_session(CurrentUser(user, _): CurrentUser<AnyScope>) -> Json<SessionJson> {
     Json(SessionJson::new(&user))
 }
 
@@ -109,14 +109,16 @@ pub(crate) struct NewPassword {
         (NewPassword = "multipart/form-data"),
     )),
     responses((status = 204, description = "Changed; the cookie is new")),
-    extensions(("x-problems" = json!(problems(&[
-        SESSION_CODES, BODY_CODES,
+    extensions(
+        ("x-session" = json!(true)),
+        ("x-problems" = json!(problems(&[
+        BODY_CODES,
         &[ProblemCode::WrongCredentials, ProblemCode::TooManyLogins],
     ])))),
 )]
 pub(crate) async fn change_password(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    SessionUser(user): SessionUser,
     session: Session,
     Client(from): Client,
     Body(body): Body<NewPassword>,

@@ -4,8 +4,8 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use crate::{
     AppState,
-    auth::CurrentUser,
-    error::{Problem, ProblemCode, SESSION_CODES, problems},
+    auth::{Access, CurrentUser, ImagesRead, ImagesWrite},
+    error::{Problem, ProblemCode, problems},
     extract::{Path, ThumbnailPath},
     json::ThumbnailJson,
     urls::Urls,
@@ -21,14 +21,15 @@ use shared::services::thumbnails;
     tag = "images",
     params(ThumbnailPath),
     responses((status = 200, description = "The thumbnail's state", body = ThumbnailJson)),
-    extensions(("x-problems" = json!(problems(&[
-        SESSION_CODES,
+    extensions(
+        ("x-scope" = json!(ImagesRead::SCOPE)),
+        ("x-problems" = json!(problems(&[
         &[ProblemCode::NotFound, ProblemCode::HeightNotInTier],
     ])))),
 )]
 pub(crate) async fn show_thumbnail(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesRead>,
     urls: Urls,
     Path(ThumbnailPath { pk: image, height }): Path<ThumbnailPath>,
 ) -> Result<Json<ThumbnailJson>, Problem> {
@@ -43,14 +44,15 @@ pub(crate) async fn show_thumbnail(
     tag = "images",
     params(ThumbnailPath),
     responses((status = 202, description = "Pending again", body = ThumbnailJson)),
-    extensions(("x-problems" = json!(problems(&[
-        SESSION_CODES,
+    extensions(
+        ("x-scope" = json!(ImagesWrite::SCOPE)),
+        ("x-problems" = json!(problems(&[
         &[ProblemCode::NotFound, ProblemCode::HeightNotInTier, ProblemCode::NotFailed],
     ])))),
 )]
 pub(crate) async fn retry_thumbnail(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesWrite>,
     urls: Urls,
     Path(ThumbnailPath { pk: image, height }): Path<ThumbnailPath>,
 ) -> Result<(StatusCode, Json<ThumbnailJson>), Problem> {

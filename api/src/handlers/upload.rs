@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 
 use crate::{
     AppState,
-    auth::CurrentUser,
-    error::{Problem, RateLimitFields, SESSION_CODES, UPLOAD_CODES, problems},
+    auth::{Access, CurrentUser, ImagesWrite},
+    error::{Problem, RateLimitFields, UPLOAD_CODES, problems},
     json::ImageJson,
     upload_form,
     urls::{Urls, header_value},
@@ -43,11 +43,13 @@ pub(crate) struct UploadForm {
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "Kept; Location is the image", body = ImageJson,
                headers(("Location" = String, description = "The image's URL")))),
-    extensions(("x-problems" = json!(problems(&[SESSION_CODES, UPLOAD_CODES])))),
+    extensions(
+        ("x-scope" = json!(ImagesWrite::SCOPE)),
+        ("x-problems" = json!(problems(&[UPLOAD_CODES])))),
 )]
 pub(crate) async fn upload_image(
     State(state): State<AppState>,
-    CurrentUser(user): CurrentUser,
+    CurrentUser(user, _): CurrentUser<ImagesWrite>,
     urls: Urls,
     request: Request,
 ) -> Result<impl IntoResponse, Problem> {

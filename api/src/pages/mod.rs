@@ -16,6 +16,7 @@ pub(crate) mod links;
 mod picture;
 pub(crate) mod problem;
 pub(crate) mod session;
+pub(crate) mod tokens;
 
 use askama::Template;
 use axum::{
@@ -28,7 +29,7 @@ use tower_sessions::Session;
 
 use crate::{
     AppState,
-    auth::CurrentUser,
+    auth::SessionUser,
     error::{Problem, ProblemCode, Rendered},
 };
 
@@ -117,7 +118,7 @@ impl FromRequestParts<AppState> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
-        let CurrentUser(user) = CurrentUser::from_request_parts(parts, state).await?;
+        let SessionUser(user) = SessionUser::from_request_parts(parts, state).await?;
         let session = parts.extensions.get::<Session>().cloned();
         let session =
             session.ok_or_else(|| Problem::new(ProblemCode::NotLoggedIn, "log in first"))?;

@@ -12,7 +12,7 @@ use tower_sessions::Session;
 use super::{Layout, forms::FormErrors, page};
 use crate::{
     AppState,
-    auth::{self, CurrentUser},
+    auth::{self, SessionUser},
     client_ip::Client,
     error::Problem,
     extract::{Form, Query},
@@ -38,7 +38,7 @@ pub(crate) struct Destination {
 
 /// `GET /login`
 pub(crate) async fn show_login(
-    user: Result<CurrentUser, Problem>,
+    user: Result<SessionUser, Problem>,
     Query(Destination { next }): Query<Destination>,
 ) -> Response {
     if user.is_ok() {

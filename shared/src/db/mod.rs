@@ -43,6 +43,7 @@ pub mod rate_limits;
 pub mod sessions;
 pub mod thumbnails;
 pub mod tiers;
+pub mod tokens;
 pub mod uploads;
 pub mod users;
 

@@ -28,6 +28,8 @@ pub enum AuditAction {
     SetPassword,
     /// An account's sessions were ended.
     SignOut,
+    /// An account's tokens were revoked.
+    RevokeTokens,
 }
 
 impl AuditAction {
@@ -42,6 +44,7 @@ impl AuditAction {
             Self::Discard => "discard",
             Self::SetPassword => "set password",
             Self::SignOut => "sign out",
+            Self::RevokeTokens => "revoke tokens",
         }
     }
 }

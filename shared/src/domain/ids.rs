@@ -27,6 +27,8 @@ ids! {
     CredentialVersion(i32);
     /// A tier's number, counted by the database.
     TierId(i64);
+    /// An API token's number, counted by the database.
+    TokenId(i64);
     /// An image's number (`pk` in JSON), counted by the database.
     ImageId(i64);
     /// Names an original's file; random, so that its URL cannot be guessed.

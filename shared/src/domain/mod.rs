@@ -32,16 +32,20 @@ pub mod image;
 pub mod link;
 pub mod thumbnail;
 pub mod tier;
+pub mod token;
 pub mod user;
 
 pub use audit::{Actor, AuditAction, AuditEntry, AuditKind, AuditObject};
 pub use byte_count::ByteCount;
 pub use digest::FileDigest;
-pub use ids::{CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, UserId};
+pub use ids::{
+    CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, TokenId, UserId,
+};
 pub use image::{Image, Title};
 pub use link::{ExpiringLink, LinkTarget, ValidFor};
 pub use thumbnail::{Attempt, Thumbnail, ThumbnailState};
 pub use tier::{AccessDenied, Height, HeightSet, Tier, TierName, TierSpec};
+pub use token::{Scope, Scopes, Token, TokenLifetime, TokenName, TokenSecret};
 pub use user::{Login, Password, PasswordHash, User, Username};
 
 /// A value that breaks a rule of the domain: which field, and what the rule is, in words for a

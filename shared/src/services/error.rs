@@ -34,6 +34,9 @@ pub enum ServiceError {
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
     TooManyLinks { max: i64 },
+    /// The account has as many tokens as it may have.
+    #[error("An account can have at most {max} tokens. Revoke one first.")]
+    TooManyTokens { max: i64 },
     /// A thumbnail of the same account has waited for too long.
     #[error(
         "The account's thumbnails are made more slowly than they are requested. Try again later."

@@ -8,6 +8,7 @@ pub mod links;
 pub mod setup;
 pub mod thumbnails;
 pub mod tiers;
+pub mod tokens;
 pub mod uploads;
 pub mod users;
 

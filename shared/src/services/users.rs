@@ -169,7 +169,10 @@ pub async fn set_tier(
     Ok(moved.len() as u64)
 }
 
-async fn lock(connection: &mut PgConnection, id: UserId) -> Result<ListedUser, ServiceError> {
+pub(super) async fn lock(
+    connection: &mut PgConnection,
+    id: UserId,
+) -> Result<ListedUser, ServiceError> {
     let locked = db::admin::users::lock(connection, &[id]).await?;
     locked.into_iter().next().ok_or(ServiceError::NotFound("user"))
 }

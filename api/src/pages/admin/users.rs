@@ -12,7 +12,10 @@ use shared::{
         },
     },
     domain::{AuditKind, Password, Tier, TierId, UserId, Username, ValidationError},
-    services::users::{self, Account},
+    services::{
+        tokens,
+        users::{self, Account},
+    },
 };
 
 use super::{
@@ -334,5 +337,16 @@ pub(crate) async fn end_sessions(
 ) -> Result<Response, Problem> {
     let ended = users::end_sessions(&state.services, visitor.actor(), id).await?;
     let notice = format!("Ended {}.", format::plural(ended, "session"));
+    visitor.go(&page_paths::admin_user(id), &notice).await
+}
+
+/// `POST /admin/users/{id}/revoke-tokens`
+pub(crate) async fn revoke_tokens(
+    State(state): State<AppState>,
+    Administrator(visitor): Administrator,
+    Path(UserPath { id }): Path<UserPath>,
+) -> Result<Response, Problem> {
+    let revoked = tokens::revoke_all(&state.services, visitor.actor(), id).await?;
+    let notice = format!("Revoked {}.", format::plural(revoked, "token"));
     visitor.go(&page_paths::admin_user(id), &notice).await
 }

@@ -229,6 +229,8 @@ pub struct UserFigures {
     pub images: u64,
     /// Its sessions that have not ended.
     pub live_sessions: u64,
+    /// Its API tokens that have not expired.
+    pub tokens: u64,
 }
 
 /// What an account has now.
@@ -239,10 +241,16 @@ pub async fn figures(
 ) -> sqlx::Result<UserFigures> {
     let row = sqlx::query!(
         r#"SELECT (SELECT count(*) FROM images WHERE owner_id = $1) AS "images!",
-                  (SELECT count(*) FROM sessions WHERE user_id = $1 AND expires_at > $2) AS "live_sessions!""#,
+                  (SELECT count(*) FROM sessions WHERE user_id = $1 AND expires_at > $2) AS "live_sessions!",
+                  (SELECT count(*) FROM tokens
+                   WHERE user_id = $1 AND (expires_at IS NULL OR expires_at > $2)) AS "tokens!""#,
         id.0,
         now,
     );
     let row = row.fetch_one(connection).await?;
-    Ok(UserFigures { images: unsigned(row.images)?, live_sessions: unsigned(row.live_sessions)? })
+    Ok(UserFigures {
+        images: unsigned(row.images)?,
+        live_sessions: unsigned(row.live_sessions)?,
+        tokens: unsigned(row.tokens)?,
+    })
 }

@@ -1,10 +1,14 @@
 //! What the API's answers look like as JSON.
 
+mod token;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 use shared::domain::{ExpiringLink, Image, LinkTarget, Thumbnail, ThumbnailState, Tier, User};
 use utoipa::ToSchema;
+
+pub(crate) use token::{NewTokenJson, TokenJson};
 
 use crate::urls::Urls;
 
@@ -226,7 +230,7 @@ impl LinkJson {
 /// A moment in UTC, always with six digits of a second: clients parse one fixed pattern.
 #[derive(Clone, Copy, Debug, ToSchema)]
 #[schema(value_type = DateTime<Utc>, example = "2026-01-31T12:00:00.123456Z")]
-pub(crate) struct Timestamp(DateTime<Utc>);
+pub(crate) struct Timestamp(pub(crate) DateTime<Utc>);
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
