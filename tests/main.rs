@@ -12,6 +12,7 @@ mod browser;
 mod claims;
 mod cleanup;
 mod command_line;
+mod cors;
 mod database;
 mod embedded_postgres;
 mod expiring_links;

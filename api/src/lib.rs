@@ -5,6 +5,7 @@
 mod auth;
 mod client_ip;
 mod connections;
+mod cors;
 mod error;
 mod extract;
 mod file_response;
@@ -35,6 +36,7 @@ pub use routes::openapi_document;
 use crate::{
     auth::CredentialWatch,
     connections::LimitedAcceptor,
+    cors::Cors,
     hosts::HostNames,
     thumbnail_events::{ThumbnailEvents, WaitingPlaces},
     time_limits::DatabaseProbe,
@@ -82,7 +84,7 @@ impl Api {
             stop: stop.clone(),
         };
         let connections = LimitedAcceptor::new(self.http.http_connections);
-        let service = routes::service(state, HostNames::new(&self.http))
+        let service = routes::service(state, HostNames::new(&self.http), Cors::new(&self.http))
             .into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         tokio::spawn(stop_gracefully(handle.clone(), stop));

@@ -22,6 +22,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, auth,
+    cors::{self, Cors},
     handlers::{
         events, expiring_links, health, images, media, session, thumbnails, tokens, upload,
     },
@@ -200,7 +201,7 @@ pub fn openapi_document() -> Value {
 }
 
 /// All routes with all layers.
-pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
+pub(crate) fn service(state: AppState, hosts: HostNames, cors: Cors) -> Router {
     let (with_session, public, description) = split();
     let with_session = with_session.merge(pages()).layer(auth::session_layer(&state));
     let limit = middleware::from_fn_with_state(state.database.clone(), time_limits::limit);
@@ -220,6 +221,7 @@ pub(crate) fn service(state: AppState, hosts: HostNames) -> Router {
         .layer(middleware::from_fn(request_log::log))
         .propagate_x_request_id()
         .layer(fixed_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(middleware::from_fn_with_state(cors, cors::apply))
         .layer(MapRequestLayer::new(allow_identity))
         .layer(compression())
         .layer(middleware::from_fn(problem_responses::render))

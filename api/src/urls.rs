@@ -123,6 +123,7 @@ pub(crate) mod page_paths {
 
     pub(crate) const GALLERY: &str = "/";
     pub(crate) const ACCOUNT: &str = "/account";
+    pub(crate) const TOKENS: &str = "/account/tokens";
     pub(crate) const ADMIN_USERS: &str = "/admin/users";
     pub(crate) const ADMIN_TIERS: &str = "/admin/tiers";
     pub(crate) const ADMIN_IMAGES: &str = "/admin/images";
@@ -200,8 +201,7 @@ mod tests {
             bind: ([127, 0, 0, 1], 0).into(),
             public_url: public_url.map(|url| url.parse().expect("a public URL")),
             behind_proxy,
-            http_connections: 100,
-            allow_default_password: false,
+            ..shared::config::defaults()
         }
     }
 

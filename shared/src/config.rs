@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Command};
 use cron::Schedule;
 
-use crate::{public_url::PublicUrl, schedule::parse_schedule};
+use crate::{
+    public_url::{Origins, PublicUrl},
+    schedule::parse_schedule,
+};
 
 /// Connections that a worker needs besides one per concurrent thumbnail, for heartbeats, polling
 /// and listening. The help of `--database-connections` repeats this number.
@@ -64,6 +67,11 @@ pub struct HttpConfig {
     /// Trust X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto, which a reverse proxy sets
     #[arg(long, env, global = true)]
     pub behind_proxy: bool,
+
+    /// Origins whose pages may call the API with a token, separated by commas: scheme, host and
+    /// port as in a public URL. Pages of other origins cannot
+    #[arg(long, env, global = true)]
+    pub cors_origins: Option<Origins>,
 
     /// Maximum open HTTP connections of one process; further ones are refused
     #[arg(long, env, global = true, default_value_t = 8192)]

@@ -48,6 +48,14 @@ impl PublicUrl {
         &self.origin
     }
 
+    /// As a browser spells it in `Origin` (RFC 6454 section 6.1): in lower case, without a default
+    /// port.
+    pub fn browser_origin(&self) -> String {
+        let origin = self.origin.to_ascii_lowercase();
+        let default_port = if self.is_https { ":443" } else { ":80" };
+        origin.strip_suffix(default_port).map(str::to_owned).unwrap_or(origin)
+    }
+
     /// The host's name or address, without a port.
     pub fn host(&self) -> &str {
         &self.host
@@ -99,6 +107,19 @@ impl fmt::Display for PublicUrl {
     }
 }
 
+/// URLs of other sites, separated by commas; an empty text has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins(pub Vec<PublicUrl>);
+
+impl FromStr for Origins {
+    type Err = PublicUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let given = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+        given.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +139,27 @@ mod tests {
         ] {
             assert_eq!(parsed(text).as_deref(), Ok(origin), "{text}");
         }
+    }
+
+    #[test]
+    fn an_origin_is_spelled_as_browsers_do() {
+        for (text, origin) in [
+            ("https://App.Example:443/", "https://app.example"),
+            ("http://app.example:80", "http://app.example"),
+            ("https://app.example:80", "https://app.example:80"),
+            ("http://[::1]:8000", "http://[::1]:8000"),
+        ] {
+            let url: PublicUrl = text.parse().expect("a URL");
+            assert_eq!(url.browser_origin(), origin);
+        }
+    }
+
+    #[test]
+    fn origins_are_separated_by_commas() {
+        let count = |text: &str| text.parse::<Origins>().map(|origins| origins.0.len());
+        assert_eq!(count(""), Ok(0));
+        assert_eq!(count("https://a.example, http://localhost:3000,"), Ok(2));
+        assert_eq!(count("https://a.example,*"), Err(PublicUrlError::Scheme));
     }
 
     #[test]
