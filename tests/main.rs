@@ -9,6 +9,7 @@ mod alerts;
 mod audit;
 mod bad_input;
 mod browser;
+mod changes;
 mod claims;
 mod cleanup;
 mod command_line;

@@ -34,7 +34,7 @@ async fn notify(pool: &PgPool, payload: &str) {
 async fn expect_heard(subscription: &mut Subscription, payload: &str) {
     loop {
         match hear(subscription).await {
-            Heard::Notification(heard) => return assert_eq!(&*heard, payload),
+            Heard::Notification { payload: heard, .. } => return assert_eq!(&*heard, payload),
             // it may have connected once more
             Heard::Missed => {}
         }
@@ -49,7 +49,7 @@ async fn a_listener_whose_connection_goes_silent_connects_again_and_says_that_so
     let direct = postgres::connect(database.clone(), 1).await.expect("a pool");
     let through = postgres::connect(proxy.options(&database), 1).await.expect("a pool");
     let stop = CancellationToken::new();
-    let listener = Notifications::listen(&through, CHANNEL, SOON, stop.clone());
+    let listener = Notifications::listen(&through, &[CHANNEL], SOON, stop.clone());
     let mut subscription = listener.subscribe();
     hear_missed(&mut subscription).await;
     notify(&direct, "first").await;
@@ -68,7 +68,7 @@ async fn a_listener_whose_connection_is_closed_connects_again() {
     let pool = postgres::connect(fresh_database().await, 1).await.expect("a pool");
     let stop = CancellationToken::new();
     let mut subscription =
-        Notifications::listen(&pool, CHANNEL, EchoTest::default(), stop.clone()).subscribe();
+        Notifications::listen(&pool, &[CHANNEL], EchoTest::default(), stop.clone()).subscribe();
     for round in ["first", "second", "third"] {
         hear_missed(&mut subscription).await;
         notify(&pool, round).await;
@@ -85,7 +85,7 @@ async fn a_listener_that_hears_nothing_keeps_its_connection() {
     let pool = postgres::connect(fresh_database().await, 1).await.expect("a pool");
     let stop = CancellationToken::new();
     let echo = EchoTest { interval: Duration::from_millis(20), limit: Duration::from_secs(10) };
-    let mut subscription = Notifications::listen(&pool, CHANNEL, echo, stop.clone()).subscribe();
+    let mut subscription = Notifications::listen(&pool, &[CHANNEL], echo, stop.clone()).subscribe();
     hear_missed(&mut subscription).await;
     // twenty tests of the connection go by
     let heard = tokio::time::timeout(Duration::from_millis(400), subscription.next()).await;

@@ -45,6 +45,7 @@ fn every_route_of_the_design_is_described() {
         "DELETE /api/images/{pk}/expiring_links/{id}",
         "DELETE /api/session",
         "DELETE /api/tokens/{id}",
+        "GET /api/changes",
         "GET /api/events",
         "GET /api/images",
         "GET /api/images/{pk}",
@@ -52,6 +53,7 @@ fn every_route_of_the_design_is_described() {
         "GET /api/images/{pk}/expiring_links",
         "GET /api/images/{pk}/thumbnails/{height}",
         "GET /api/session",
+        "GET /api/thumbnails",
         "GET /api/tokens",
         "GET /healthz",
         "GET /readyz",
@@ -64,6 +66,7 @@ fn every_route_of_the_design_is_described() {
         "POST /api/images/{pk}/thumbnails/{height}/retry",
         "POST /api/session",
         "POST /api/session/password",
+        "POST /api/thumbnails/prepare",
         "POST /api/tokens",
     ];
     assert_eq!(described, expected.map(str::to_owned).into());

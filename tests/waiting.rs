@@ -84,8 +84,12 @@ async fn the_end_of_a_thumbnail_whose_image_is_deleted_is_notified() {
     let mut app = TestApp::start().await;
     let client = app.user("Basic").await;
     let stop = CancellationToken::new();
-    let listener =
-        Notifications::listen(&app.pool, "thumbnail_finished", EchoTest::default(), stop.clone());
+    let listener = Notifications::listen(
+        &app.pool,
+        &["thumbnail_finished"],
+        EchoTest::default(),
+        stop.clone(),
+    );
     let mut heard = listener.subscribe();
     assert!(matches!(heard.next().await, Heard::Missed), "it listens");
     let images = [
@@ -98,7 +102,7 @@ async fn the_end_of_a_thumbnail_whose_image_is_deleted_is_notified() {
     }
     let next =
         tokio::time::timeout(Duration::from_secs(20), heard.next()).await.expect("a notification");
-    let Heard::Notification(payload) = next else { panic!("the connection was lost") };
+    let Heard::Notification { payload, .. } = next else { panic!("the connection was lost") };
     let payload: Value = serde_json::from_str(&payload).expect("JSON");
     assert_eq!(
         (&payload["image"], &payload["state"]),

@@ -3,6 +3,7 @@
 //! `shared::db`; `urls.rs` makes the links of the response.
 
 mod auth;
+mod change_signals;
 mod client_ip;
 mod connections;
 mod cors;
@@ -21,12 +22,17 @@ mod thumbnail_events;
 mod time_limits;
 mod upload_form;
 mod urls;
+mod waiting_places;
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
-use shared::{config::HttpConfig, services::Services};
+use shared::{
+    config::HttpConfig,
+    postgres::notifications::{EchoTest, Notifications},
+    services::Services,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,13 +40,9 @@ pub use error::ProblemCode;
 pub use routes::openapi_document;
 
 use crate::{
-    auth::CredentialWatch,
-    connections::LimitedAcceptor,
-    cors::Cors,
-    hosts::HostNames,
-    thumbnail_events::{ThumbnailEvents, WaitingPlaces},
-    time_limits::DatabaseProbe,
-    urls::UrlScheme,
+    auth::CredentialWatch, change_signals::ChangeSignals, connections::LimitedAcceptor, cors::Cors,
+    hosts::HostNames, thumbnail_events::ThumbnailEvents, time_limits::DatabaseProbe,
+    urls::UrlScheme, waiting_places::WaitingPlaces,
 };
 
 /// A client that sends the head of a request more slowly, or nothing for so long, loses its
@@ -50,6 +52,9 @@ const HEADER_TIME: Duration = Duration::from_secs(20);
 const HEADER_MAX_BYTES: usize = 64 << 10;
 /// Requests that are under way at a stop get this long to end.
 const DRAIN_TIME: Duration = Duration::from_secs(25);
+
+/// The channels of notifications that the API listens to.
+const CHANNELS: [&str; 2] = [thumbnail_events::CHANNEL, change_signals::CHANNEL];
 
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -64,6 +69,7 @@ struct AppState {
     database: DatabaseProbe,
     urls: UrlScheme,
     thumbnail_events: ThumbnailEvents,
+    change_signals: ChangeSignals,
     credentials: CredentialWatch,
     waiting: WaitingPlaces,
     stop: CancellationToken,
@@ -74,12 +80,15 @@ impl Api {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let Services { pool, clock, limits, .. } = self.services.clone();
         tokio::spawn(clock.clone().follow(pool.clone(), stop.clone()));
+        let notifications =
+            Notifications::listen(&pool, &CHANNELS, EchoTest::default(), stop.clone());
         let state = AppState {
             credentials: CredentialWatch::start(pool.clone(), clock, stop.clone()),
             waiting: WaitingPlaces::new(&limits),
             urls: UrlScheme::new(&self.http),
             database: DatabaseProbe::new(pool.clone()),
-            thumbnail_events: ThumbnailEvents::listen(pool, stop.clone()),
+            thumbnail_events: ThumbnailEvents::listen(pool, &notifications, stop.clone()),
+            change_signals: ChangeSignals::listen(&notifications, stop.clone()),
             services: self.services,
             stop: stop.clone(),
         };

@@ -24,7 +24,7 @@ use crate::{
     AppState, auth,
     cors::{self, Cors},
     handlers::{
-        events, expiring_links, health, images, media, session, thumbnails, tokens, upload,
+        changes, events, expiring_links, health, images, media, session, thumbnails, tokens, upload,
     },
     hosts::{self, HostNames},
     openapi::{Description, describe_problems},
@@ -77,6 +77,12 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(events::image_events))
         // /api/events
         .routes(routes!(events::all_events))
+        // /api/changes
+        .routes(routes!(changes::follow_changes))
+        // /api/thumbnails
+        .routes(routes!(thumbnails::list_thumbnails))
+        // /api/thumbnails/prepare
+        .routes(routes!(thumbnails::prepare_thumbnails))
         // /api/images/{pk}/expiring_links
         .routes(routes!(expiring_links::list_expiring_links, expiring_links::create_expiring_link))
         // /api/images/{pk}/expiring_links/{id}

@@ -96,6 +96,7 @@ codes! {
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
     TierInUse CONFLICT "tier-in-use" "The tier is in use",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
+    CursorExpired GONE "cursor-expired" "The changes after the cursor are no longer kept",
     TooManyTokens CONFLICT "too-many-tokens" "The account has too many tokens",
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "Unsupported media type",

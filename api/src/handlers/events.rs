@@ -85,7 +85,7 @@ pub(crate) async fn all_events(
 }
 
 /// A future that is ready when the session or token, or the process, ends.
-fn end_of(state: &AppState, credential: Credential) -> impl Future<Output = ()> + use<> {
+pub(super) fn end_of(state: &AppState, credential: Credential) -> impl Future<Output = ()> + use<> {
     let open = state.credentials.open(credential);
     let stop = state.stop.clone();
     let measured = EVENT_STREAMS.hold(1.0);

@@ -1,7 +1,5 @@
 //! `/user_content`: files, for whoever has their unguessable URL.
 
-mod wait;
-
 use std::time::Instant;
 
 use axum::{
@@ -20,7 +18,7 @@ use shared::{
 };
 use uuid::Uuid;
 
-use self::wait::Wait;
+use super::wait::Wait;
 use crate::{
     AppState,
     client_ip::Client,

@@ -1,13 +1,15 @@
 //! What the API's answers look like as JSON.
 
+mod change;
 mod token;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use shared::domain::{ExpiringLink, Image, LinkTarget, Thumbnail, ThumbnailState, Tier, User};
 use utoipa::ToSchema;
 
+pub(crate) use change::{ChangeJson, ChangesJson};
 pub(crate) use token::{NewTokenJson, TokenJson};
 
 use crate::urls::Urls;
@@ -129,10 +131,19 @@ impl ImageThumbnailJson {
     pub(crate) fn new(image: &Image, thumbnail: &Thumbnail, urls: &Urls) -> Self {
         Self { pk: image.id.0, thumbnail: ThumbnailJson::new(image, thumbnail, urls) }
     }
+
+    pub(crate) fn is(&self, state: StateJson) -> bool {
+        self.thumbnail.state == state
+    }
+
+    /// In px.
+    pub(crate) fn height(&self) -> u32 {
+        self.thumbnail.height
+    }
 }
 
 /// `absent` until somebody asks for the file, `pending` until a worker has made it.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StateJson {
     Absent,

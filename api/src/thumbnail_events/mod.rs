@@ -1,7 +1,6 @@
 //! The ends of thumbnails, whichever process made them: one task of the process learns of them from
 //! the database, reads them once, and tells the requests that wait and the streams of events.
 
-mod places;
 mod wait;
 mod waiters;
 
@@ -11,7 +10,7 @@ use serde::Deserialize;
 use shared::{
     db,
     domain::{Image, ImageId, Thumbnail, ThumbnailId, Tier},
-    postgres::notifications::{self, EchoTest, Heard, Notifications},
+    postgres::notifications::{self, Heard, Notifications},
 };
 use sqlx::PgPool;
 use tokio::{
@@ -23,12 +22,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use places::WaitingPlaces;
 pub(crate) use wait::wait_for_thumbnail;
 use waiters::{WaitEnd, Waiter, Waiters};
 
 /// The channel that the triggers on `thumbnails` notify.
-const CHANNEL: &str = "thumbnail_finished";
+pub(crate) const CHANNEL: &str = "thumbnail_finished";
 /// Events that a slow stream may be behind before it has to look for itself.
 const BACKLOG: usize = 1024;
 /// Thumbnails that requests wait for are looked at this often, as notifications may be lost.
@@ -69,12 +67,15 @@ pub(crate) struct Subscription {
 
 impl ThumbnailEvents {
     /// Listens in a task of its own until `stop`.
-    pub(crate) fn listen(pool: PgPool, stop: CancellationToken) -> Self {
+    pub(crate) fn listen(
+        pool: PgPool,
+        notifications: &Notifications,
+        stop: CancellationToken,
+    ) -> Self {
         let (events, _) = broadcast::channel(BACKLOG);
         let (last_looks, asked) = mpsc::unbounded_channel();
         let waiters = Waiters::default();
-        let heard =
-            Notifications::listen(&pool, CHANNEL, EchoTest::default(), stop.clone()).subscribe();
+        let heard = notifications.subscribe();
         let teller = Teller { pool, heard, events: events.clone(), waiters: waiters.clone() };
         tokio::spawn(stop.run_until_cancelled_owned(teller.run(asked)));
         Self { events, waiters, last_looks }
@@ -165,7 +166,8 @@ impl Teller {
         while let Some(heard) = next {
             match heard {
                 Heard::Missed => is_sure = false,
-                Heard::Notification(payload) => match serde_json::from_str(&payload) {
+                Heard::Notification { channel, .. } if channel != CHANNEL => {}
+                Heard::Notification { payload, .. } => match serde_json::from_str(&payload) {
                     Ok(Notice { thumbnail, state: End::Deleted }) => {
                         self.waiters.tell(thumbnail, WaitEnd::Deleted);
                     }

@@ -165,6 +165,17 @@ pub async fn find_owned(
     row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 
+/// Those of these images that are an account's, in order of their numbers.
+pub async fn owned(
+    connection: &mut PgConnection,
+    owner: UserId,
+    ids: &[ImageId],
+) -> sqlx::Result<Vec<Image>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = select_images!("WHERE id = ANY ($1) AND owner_id = $2 ORDER BY id", &ids, owner.0);
+    rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
+}
+
 /// The image whose original has this name, and its owner's tier as it is now.
 pub async fn by_original(
     connection: &mut PgConnection,

@@ -209,6 +209,20 @@ pub async fn request(
     Ok(updated.execute(connection).await?.rows_affected() == 1)
 }
 
+/// Those of these thumbnails that are absent, in order of their ids, locked until the transaction
+/// ends.
+pub async fn lock_absent(
+    connection: &mut PgConnection,
+    ids: &[ThumbnailId],
+) -> sqlx::Result<Vec<ThumbnailId>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let absent = sqlx::query_scalar!(
+        "SELECT id FROM thumbnails WHERE id = ANY ($1) AND state = 'absent' ORDER BY id FOR NO KEY UPDATE",
+        &ids,
+    );
+    Ok(absent.fetch_all(connection).await?.into_iter().map(ThumbnailId).collect())
+}
+
 /// As [`request`], for a failed thumbnail.
 pub async fn request_failed(
     connection: &mut PgConnection,

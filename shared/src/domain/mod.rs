@@ -26,6 +26,7 @@ macro_rules! text {
 
 pub mod audit;
 pub mod byte_count;
+pub mod change;
 pub mod digest;
 pub mod ids;
 pub mod image;
@@ -37,6 +38,7 @@ pub mod user;
 
 pub use audit::{Actor, AuditAction, AuditEntry, AuditKind, AuditObject};
 pub use byte_count::ByteCount;
+pub use change::{Change, ChangeKind, Cursor};
 pub use digest::FileDigest;
 pub use ids::{
     CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, TokenId, UserId,

@@ -1,6 +1,8 @@
 //! Listening for notifications of the database. LISTEN/NOTIFY is a hint: a connection can be lost
 //! without a sign, and what was notified meanwhile is lost with it. Subscribers hear when that may
 //! have happened and look for themselves.
+//!
+//! One connection listens on several channels.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -28,8 +30,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// What a subscriber hears.
 #[derive(Clone, Debug)]
 pub enum Heard {
-    /// The payload of a notification on the channel.
-    Notification(Arc<str>),
+    Notification {
+        channel: &'static str,
+        payload: Arc<str>,
+    },
     /// Notifications may have been missed: look at the database.
     Missed,
 }
@@ -49,7 +53,7 @@ impl Default for EchoTest {
     }
 }
 
-/// Notifications on one channel for any number of subscribers. Cheap to clone.
+/// Notifications for any number of subscribers. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Notifications {
     sender: broadcast::Sender<Heard>,
@@ -66,14 +70,14 @@ impl Notifications {
     /// connections. The pool says where the database is.
     pub fn listen(
         pool: &PgPool,
-        channel: &'static str,
+        channels: &'static [&'static str],
         echo: EchoTest,
         stop: CancellationToken,
     ) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
         let listener = Listener {
             options: pool.connect_options().as_ref().clone(),
-            channel,
+            channels,
             echo_channel: format!("echo_{}", Uuid::new_v4().simple()),
             echo,
             sender: sender.clone(),
@@ -128,7 +132,7 @@ enum Lost {
 
 struct Listener {
     options: PgConnectOptions,
-    channel: &'static str,
+    channels: &'static [&'static str],
     /// Nobody else's: what is heard on it is what this listener sent.
     echo_channel: String,
     echo: EchoTest,
@@ -152,7 +156,7 @@ impl Listener {
             };
             if warnings.allows() {
                 tracing::warn!(
-                    channel = self.channel,
+                    channels = ?self.channels,
                     reason = %lost,
                     "The connection that listens for notifications is lost; connecting again until it works."
                 );
@@ -163,7 +167,8 @@ impl Listener {
 
     async fn connect(&self) -> sqlx::Result<PgListener> {
         let mut connection = connect_listener(self.options.clone()).await?;
-        connection.listen_all([self.channel, self.echo_channel.as_str()]).await?;
+        let own = std::iter::once(self.echo_channel.as_str());
+        connection.listen_all(self.channels.iter().copied().chain(own)).await?;
         Ok(connection)
     }
 
@@ -179,7 +184,7 @@ impl Listener {
                 heard = connection.try_recv() => match heard? {
                     None => return Err(Lost::Closed),
                     Some(echo) if echo.channel() == self.echo_channel => echo_due = None,
-                    Some(heard) => self.tell(Heard::Notification(heard.payload().into())),
+                    Some(heard) => self.tell_of(heard.channel(), heard.payload()),
                 },
                 () = sleep_until(silent_at), if echo_due.is_some() => return Err(Lost::Silent),
                 _ = tests.tick() => {
@@ -189,6 +194,13 @@ impl Listener {
                     sent.await.map_err(|_| Lost::Silent)??;
                 }
             }
+        }
+    }
+
+    fn tell_of(&self, channel: &str, payload: &str) {
+        let known = self.channels.iter().find(|known| **known == channel);
+        if let Some(channel) = known {
+            self.tell(Heard::Notification { channel, payload: payload.into() });
         }
     }
 

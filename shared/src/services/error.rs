@@ -34,6 +34,12 @@ pub enum ServiceError {
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
     TooManyLinks { max: i64 },
+    /// A place in an account's changes whose next change is no longer kept.
+    #[error(
+        "The cursor is older than 7 days, or of another database. Request the changes without a cursor, which \
+             answers with a new one, and then list the images once."
+    )]
+    CursorExpired,
     /// The account has as many tokens as it may have.
     #[error("An account can have at most {max} tokens. Revoke one first.")]
     TooManyTokens { max: i64 },

@@ -70,6 +70,17 @@ pub(super) async fn find_owned(
     db::images::find_owned(connection, user.id, id).await?.ok_or(ServiceError::NotFound("image"))
 }
 
+/// Those of these images that are an account's, in order of their numbers.
+pub async fn find_many(
+    services: &Services,
+    user: &User,
+    ids: &[ImageId],
+) -> Result<Vec<ImageWithThumbnails>, ServiceError> {
+    let mut connection = services.connection().await?;
+    let images = db::images::owned(&mut connection, user.id, ids).await?;
+    Ok(with_thumbnails(&mut connection, images, &user.tier).await?)
+}
+
 /// Adds the thumbnails, and inserts the rows that a tier's new height lacks.
 async fn with_thumbnails(
     connection: &mut PgConnection,
@@ -159,8 +170,8 @@ pub async fn delete_of_any_owner(
 ) -> Result<u64, ServiceError> {
     let mut tx = services.begin().await?;
     let images = db::admin::images::lock(&mut tx, ids).await?;
-    // in one order, as their counts of bytes change below: two such requests could wait for each
-    // other
+    // in one order, as their counts of bytes change below, and their counters of changes at the end:
+    // two such requests could wait for each other
     let owners: Vec<UserId> = images.iter().map(|image| image.owner).collect();
     db::admin::users::lock(&mut tx, &owners).await?;
     for image in &images {

@@ -2,6 +2,7 @@
 //! all call these functions; none of them knows HTTP.
 
 pub mod accounts;
+pub mod changes;
 pub mod images;
 pub mod jobs;
 pub mod links;

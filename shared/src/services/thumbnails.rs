@@ -1,12 +1,16 @@
 //! Thumbnails: the first request of one claims its row and enqueues its job in one transaction, so
 //! that any number of simultaneous first requests enqueue one job.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::{ServiceError, Services, images, jobs::RETRY_MAX};
+use super::{
+    ServiceError, Services,
+    images::{self, ImageWithThumbnails},
+    jobs::RETRY_MAX,
+};
 use crate::{
     db,
     domain::{
@@ -31,6 +35,55 @@ pub async fn request(services: &Services, id: ThumbnailId) -> Result<ThumbnailSt
         return Ok(ThumbnailState::Pending);
     }
     state(&mut tx, id).await
+}
+
+/// Has the thumbnails of these heights of an account's images made that nobody has requested yet,
+/// after what others wait for. Returns the images that there are, with all their thumbnails.
+pub async fn prepare(
+    services: &Services,
+    user: &User,
+    images: &[ImageId],
+    heights: &[Height],
+) -> Result<Vec<ImageWithThumbnails>, ServiceError> {
+    for height in heights {
+        user.tier.allows_height(*height)?;
+    }
+    let mut found = images::find_many(services, user, images).await?;
+    let wanted = found.iter().flat_map(|found| &found.thumbnails);
+    let wanted = wanted.filter(|thumbnail| heights.contains(&thumbnail.height));
+    let ids: Vec<ThumbnailId> = wanted.map(|thumbnail| thumbnail.id).collect();
+    let requested = request_prepared(services, &ids).await?;
+    for thumbnail in found.iter_mut().flat_map(|found| &mut found.thumbnails) {
+        if requested.contains(&thumbnail.id) {
+            thumbnail.state = ThumbnailState::Pending;
+        }
+    }
+    Ok(found)
+}
+
+/// Enqueues those of these thumbnails that are absent; which those were.
+async fn request_prepared(
+    services: &Services,
+    ids: &[ThumbnailId],
+) -> Result<HashSet<ThumbnailId>, ServiceError> {
+    let mut tx = services.begin().await?;
+    if services.queue_length.is_above(services.limits.waiting_thumbnails, &mut tx).await? {
+        return Err(ServiceError::QueueFull);
+    }
+    let mut requested = Vec::new();
+    // locked in one order, as another request may prepare the same ones
+    for id in db::thumbnails::lock_absent(&mut tx, ids).await? {
+        let job = JobId::fresh();
+        if db::thumbnails::request(&mut tx, id, job, services.clock.now()).await? {
+            requested.push((id, job));
+        }
+    }
+    // the flow's share is locked last
+    for (id, job) in &requested {
+        jobs::enqueue_thumbnail(&mut tx, *job, *id, Flow::Prepared).await?;
+    }
+    tx.commit().await?;
+    Ok(requested.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Has a pending thumbnail that nobody waited for made as one that somebody waits for.

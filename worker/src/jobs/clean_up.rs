@@ -22,6 +22,8 @@ use crate::{
 const BATCH_ROWS: i64 = 1000;
 const DONE_JOB_AGE: Duration = Duration::from_hours(24);
 const DEAD_JOB_AGE: Duration = Duration::from_hours(14 * 24);
+/// Clients that have not asked for so long start anew.
+const CHANGE_AGE: Duration = Duration::from_hours(7 * 24);
 /// Owners see meanwhile why a token is refused.
 const EXPIRED_TOKEN_AGE: Duration = Duration::from_hours(30 * 24);
 const GONE_WORKER_AGE: Duration = Duration::from_hours(1);
@@ -50,6 +52,8 @@ pub struct CleanedUp {
     pub sessions: u64,
     /// Tokens that expired more than 30 days ago.
     pub tokens: u64,
+    /// Changes that are no longer kept for clients.
+    pub changes: u64,
     /// Counters whose window had ended.
     pub rate_limits: u64,
     /// Shares of the queue that say nothing any longer.
@@ -72,11 +76,12 @@ pub struct CleanedUp {
 
 impl CleanedUp {
     /// The counts, as metrics name their kinds.
-    fn by_kind(&self) -> [(&'static str, u64); 12] {
+    fn by_kind(&self) -> [(&'static str, u64); 13] {
         [
             ("links", self.links),
             ("sessions", self.sessions),
             ("tokens", self.tokens),
+            ("changes", self.changes),
             ("rate_limits", self.rate_limits),
             ("queue_shares", self.shares),
             ("jobs", self.jobs),
@@ -94,11 +99,12 @@ impl fmt::Display for CleanedUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} expired links, {} expired sessions, {} expired tokens, {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead \
+            "{} expired links, {} expired sessions, {} expired tokens, {} old changes, {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead \
              thumbnails, {} thumbnails without a job, {} temporary files, {} interrupted uploads, {} orphaned files",
             self.links,
             self.sessions,
             self.tokens,
+            self.changes,
             self.rate_limits,
             self.shares,
             self.jobs,
@@ -144,6 +150,7 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
             now - EXPIRED_TOKEN_AGE,
             BATCH_ROWS
         )),
+        changes: in_batches!(context, |rows| db::changes::delete_old(rows, CHANGE_AGE, BATCH_ROWS)),
         rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(
             rows, now, BATCH_ROWS
         )),

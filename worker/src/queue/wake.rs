@@ -43,7 +43,7 @@ pub(super) struct QueueNotices {
 impl Notices {
     /// Listens in a task of its own until `stop`, over any number of lost connections.
     pub(super) fn listen(pool: &PgPool, stop: CancellationToken) -> Self {
-        Self { notifications: Notifications::listen(pool, CHANNEL, EchoTest::default(), stop) }
+        Self { notifications: Notifications::listen(pool, &[CHANNEL], EchoTest::default(), stop) }
     }
 
     pub(super) fn subscribe(&self, queue: &'static str) -> QueueNotices {
@@ -57,8 +57,10 @@ impl QueueNotices {
         let mut concerned = false;
         while let Poll::Ready(Some(notice)) = Pin::new(&mut self.stream).poll_next(cx) {
             concerned |= match notice {
-                Ok(Heard::Notification(payload)) => serde_json::from_str::<InsertEvent>(&payload)
-                    .map_or(true, |event| event.job_type == self.queue),
+                Ok(Heard::Notification { payload, .. }) => {
+                    serde_json::from_str::<InsertEvent>(&payload)
+                        .map_or(true, |event| event.job_type == self.queue)
+                }
                 Ok(Heard::Missed) | Err(BroadcastStreamRecvError::Lagged(_)) => true,
             };
         }

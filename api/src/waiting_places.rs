@@ -33,7 +33,7 @@ pub(crate) struct WaitingPlaces {
 
 /// A request's place, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     parties: Vec<Party>,
     taken: Arc<Mutex<Counts>>,
     _measured: Held,
@@ -51,7 +51,7 @@ impl WaitingPlaces {
 
     /// A place for a request that waits for a thumbnail of `owner`; none when as many wait as may.
     /// The address of a proxy that everybody comes through has no limit.
-    pub(super) fn take(&self, owner: UserId, from: ClientAddress) -> Option<Place> {
+    pub(crate) fn take(&self, owner: UserId, from: ClientAddress) -> Option<Place> {
         let address = (!from.is_of_proxy).then(|| Party::Address(from.network()));
         let parties: Vec<Party> =
             [Party::Everybody, Party::Account(owner)].into_iter().chain(address).collect();

@@ -1,4 +1,4 @@
-//! How long a request waits for a thumbnail that is not ready.
+//! How long a request waits for what is not there yet.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// How long a request waits for a thumbnail that is not ready.
+/// How long a request waits for what is not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     No,
@@ -24,9 +24,18 @@ pub(super) enum Wait {
 }
 
 impl Wait {
+    /// The wait that a request asks for.
+    pub(super) fn preferred(request: &HeaderMap) -> Self {
+        let preferred = request.get_all(PREFER).iter().find_map(preferred_wait);
+        preferred
+            .map_or(Self::No, |seconds| Self::Preferred(Duration::from_secs(seconds).min(MAX_WAIT)))
+    }
+
+    /// The wait of a request for a thumbnail's file.
     pub(super) fn of(request: &HeaderMap) -> Self {
-        if let Some(seconds) = request.get_all(PREFER).iter().find_map(preferred_wait) {
-            return Self::Preferred(Duration::from_secs(seconds).min(MAX_WAIT));
+        let preferred = Self::preferred(request);
+        if preferred != Self::No {
+            return preferred;
         }
         let text = |name: HeaderName| {
             request.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
