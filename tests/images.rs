@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use reqwest::{
-    StatusCode,
+    Method, StatusCode,
     multipart::{Form, Part},
 };
 use serde_json::{Value, json};
 
-use crate::harness::{ImageLinks, TestApp, pictures};
+use crate::harness::{ImageLinks, TestApp, pictures, send};
 
 #[tokio::test]
 async fn an_upload_answers_with_the_image_object_of_the_source_system_and_more() {
@@ -280,4 +280,51 @@ async fn images_deleted_while_their_thumbnails_are_made_leave_nothing() {
     app.stop_worker().await;
     assert_eq!(app.objects().await, Vec::<String>::new());
     assert_eq!(app.rows("thumbnails").await, 0);
+}
+
+#[tokio::test]
+async fn an_image_or_a_list_that_the_client_has_is_not_sent_again() {
+    let mut app = TestApp::start().await;
+    let user = app.user("Basic").await;
+    let image = user.uploaded("a.jpg", pictures::jpeg(400, 300)).await;
+    let url = format!("/api/images/{}", image["pk"]);
+    for url in [url.as_str(), "/api/images"] {
+        let first = user.get(url).await.expect(StatusCode::OK);
+        assert_eq!(first.header("content-type"), "application/json");
+        let known = [("if-none-match", first.header("etag"))];
+        let second = user.get_with(url, &known).await.expect(StatusCode::NOT_MODIFIED);
+        assert_eq!(second.header("etag"), first.header("etag"));
+        assert!(second.body.is_empty());
+    }
+    let before = user.get("/api/images").await.header("etag").to_owned();
+    user.get(image.thumbnail(200)).await.expect(StatusCode::ACCEPTED);
+    app.run_jobs().await;
+    user.get_with("/api/images", &[("if-none-match", &before)]).await.expect(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_image_that_was_changed_meanwhile_is_neither_renamed_nor_deleted() {
+    let mut app = TestApp::start().await;
+    let user = app.user("Basic").await;
+    let image = user.uploaded("a.jpg", pictures::jpeg(40, 30)).await;
+    let url = format!("/api/images/{}", image["pk"]);
+    let change = async |method: Method, tag: &str| {
+        let request = user.request(method.clone(), &url).header("if-match", tag);
+        let renames = method == Method::PATCH;
+        send(if renames { request.json(&json!({"title": tag})) } else { request }).await
+    };
+    let old = user.get(&url).await.header("etag").to_owned();
+    change(Method::PATCH, &old).await.expect(StatusCode::OK);
+    for method in [Method::PATCH, Method::DELETE] {
+        // the last one is not a tag without quotes, and no reason to go ahead
+        for tag in [old.as_str(), "\"other\"", "abc"] {
+            change(method.clone(), tag).await.expect_problem(412, "precondition-failed");
+        }
+    }
+    assert_eq!(user.get(&url).await.json()["title"], old);
+    change(Method::PATCH, "*").await.expect(StatusCode::OK);
+    let now = user.get(&url).await.header("etag").to_owned();
+    change(Method::DELETE, &format!("\"other\", {now}")).await.expect(StatusCode::NO_CONTENT);
+    change(Method::DELETE, &now).await.expect_problem(404, "not-found");
+    app.run_jobs().await;
 }

@@ -1,7 +1,7 @@
 // Thumbnails that appear when they are ready, and a list that goes on where it ends.
 //
 // A thumbnail that is not made yet is asked for when it comes into view. The request answers at once; that it is ready, or
-// failed, is heard from the server's events, so that no number of waiting pictures holds up other requests. Each element
+// failed, is heard from the account's changes, so that no number of waiting pictures holds up other requests. Each element
 // with data-image says where its HTML comes from (data-source), and is simply fetched again.
 
 import { showCopyButtons } from "./copy.js";
@@ -11,6 +11,7 @@ const MARGIN = "400px";
 const MADE = 200;
 const CANNOT_BE_MADE = 422;
 const BEHIND = 503;
+const SHOWN_CHANGES = ["thumbnail.ready", "thumbnail.failed", "image.renamed", "image.deleted"];
 
 // elements with data-awaited that are in view
 const inView = new Set();
@@ -44,17 +45,19 @@ export function adopt(root) {
 function listenOrRest() {
   const wanted = inView.size > 0 && !document.hidden;
   if (wanted && !events) {
-    events = new EventSource("/api/events");
+    // after a lost connection the browser goes on where it was
+    events = new EventSource("/api/changes");
     events.addEventListener("open", askAll);
-    events.addEventListener("missed", askAll);
-    events.addEventListener("thumbnail", (event) => {
-      const { pk } = JSON.parse(event.data);
-      for (const element of document.querySelectorAll(`[data-image="${pk}"]`)) refresh(element);
-    });
+    for (const kind of SHOWN_CHANGES) events.addEventListener(kind, showChange);
   } else if (!wanted && events) {
     events.close();
     events = null;
   }
+}
+
+function showChange(event) {
+  const { pk } = JSON.parse(event.data);
+  for (const element of document.querySelectorAll(`[data-image="${pk}"]`)) refresh(element);
 }
 
 function askAll() {

@@ -98,6 +98,7 @@ codes! {
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
     CursorExpired GONE "cursor-expired" "The changes after the cursor are no longer kept",
     TooManyTokens CONFLICT "too-many-tokens" "The account has too many tokens",
+    PreconditionFailed PRECONDITION_FAILED "precondition-failed" "The image was changed meanwhile",
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "Unsupported media type",
     NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",

@@ -255,6 +255,7 @@ impl From<ServiceError> for Problem {
                 return Self::new(ProblemCode::QueueFull, detail).retry_after(BACKLOG_SECONDS);
             }
             ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,
+            ServiceError::NotAsExpected => ProblemCode::PreconditionFailed,
             ServiceError::CursorExpired => ProblemCode::CursorExpired,
             ServiceError::TooManyTokens { .. } => ProblemCode::TooManyTokens,
             ServiceError::NotFailed { .. } => ProblemCode::NotFailed,

@@ -4,11 +4,13 @@ use axum::{
     Json,
     extract::State,
     http::{HeaderMap, StatusCode, header},
+    response::Response,
 };
+use axum_extra::headers::IfMatch;
 use serde::Deserialize;
 use shared::{
     domain::{ImageId, Title, User},
-    services::images::{self, ImageWithThumbnails},
+    services::images::{self, Expectation, ImageWithThumbnails},
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -17,7 +19,7 @@ use crate::{
     auth::{Access, CurrentUser, ImagesRead, ImagesWrite},
     error::{BODY_CODES, Problem, ProblemCode, problems},
     extract::{Body, ImagePath, Path, Query},
-    json::ImageJson,
+    json::{ImageJson, tagged},
     urls::{Urls, header_value},
 };
 
@@ -54,9 +56,14 @@ pub(crate) enum ListFormat {
     get,
     path = "/api/images",
     tag = "images",
-    params(ListQuery),
-    responses((status = 200, description = "A page of the list", body = [ImageJson],
-               headers(("Link" = String, description = "The next page, when there is one")))),
+    params(ListQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer before")),
+    responses(
+        (status = 200, description = "A page of the list", body = [ImageJson], headers(
+            ("Link" = String, description = "The next page, when there is one"),
+            ("ETag" = String, description = "Changes with the page"),
+        )),
+        (status = 304, description = "The page is as the client has it"),
+    ),
     extensions(
         ("x-scope" = json!(ImagesRead::SCOPE)),
         ("x-problems" = json!(problems(&[&[ProblemCode::InvalidField]])))),
@@ -65,8 +72,9 @@ pub(crate) async fn list_images(
     State(state): State<AppState>,
     CurrentUser(user, _): CurrentUser<ImagesRead>,
     urls: Urls,
+    headers: HeaderMap,
     Query(query): Query<ListQuery>,
-) -> Result<(HeaderMap, Json<Vec<ImageJson>>), Problem> {
+) -> Result<Response, Problem> {
     let limit = query.limit.unwrap_or(LIST_DEFAULT);
     if !(1..=LIST_MAX).contains(&limit) {
         return Err(Problem::field(
@@ -75,14 +83,13 @@ pub(crate) async fn list_images(
         ));
     }
     let page = images::list(&state.services, &user, query.cursor.map(ImageId), limit).await?;
-    let mut headers = HeaderMap::new();
+    let images: Vec<_> = page.images.iter().map(|found| represent(found, &user, &urls)).collect();
+    let mut response = tagged::respond(&headers, &images)?;
     if let Some(last) = page.continues_after {
-        headers.insert(
-            header::LINK,
-            header_value(&format!("<{}>; rel=\"next\"", urls.images_after(last, limit))),
-        );
+        let next = format!("<{}>; rel=\"next\"", urls.images_after(last, limit));
+        response.headers_mut().insert(header::LINK, header_value(&next));
     }
-    Ok((headers, Json(page.images.iter().map(|found| represent(found, &user, &urls)).collect())))
+    Ok(response)
 }
 
 /// One of your images
@@ -90,8 +97,12 @@ pub(crate) async fn list_images(
     get,
     path = "/api/images/{pk}",
     tag = "images",
-    params(ImagePath),
-    responses((status = 200, description = "The image", body = ImageJson)),
+    params(ImagePath, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer before")),
+    responses(
+        (status = 200, description = "The image", body = ImageJson,
+         headers(("ETag" = String, description = "Changes with the image; for If-Match"))),
+        (status = 304, description = "The image is as the client has it"),
+    ),
     extensions(
         ("x-scope" = json!(ImagesRead::SCOPE)),
         ("x-problems" = json!(problems(&[&[ProblemCode::NotFound]])))),
@@ -100,10 +111,11 @@ pub(crate) async fn show_image(
     State(state): State<AppState>,
     CurrentUser(user, _): CurrentUser<ImagesRead>,
     urls: Urls,
+    headers: HeaderMap,
     Path(ImagePath { pk: id }): Path<ImagePath>,
-) -> Result<Json<ImageJson>, Problem> {
+) -> Result<Response, Problem> {
     let found = images::find(&state.services, &user, id).await?;
-    Ok(Json(represent(&found, &user, &urls)))
+    tagged::respond(&headers, &represent(&found, &user, &urls))
 }
 
 /// What to change.
@@ -122,7 +134,7 @@ pub(crate) struct Rename {
     patch,
     path = "/api/images/{pk}",
     tag = "images",
-    params(ImagePath),
+    params(ImagePath, ("If-Match" = Option<String>, Header, description = "The `ETag` of the image as it was read")),
     request_body(content(
         (Rename = "application/json"),
         (Rename = "application/x-www-form-urlencoded"),
@@ -131,17 +143,21 @@ pub(crate) struct Rename {
     responses((status = 200, description = "Renamed", body = ImageJson)),
     extensions(
         ("x-scope" = json!(ImagesWrite::SCOPE)),
-        ("x-problems" = json!(problems(&[BODY_CODES, &[ProblemCode::NotFound]])))),
+        ("x-problems" = json!(problems(&[BODY_CODES, &[ProblemCode::NotFound, ProblemCode::PreconditionFailed]])))),
 )]
 pub(crate) async fn rename_image(
     State(state): State<AppState>,
     CurrentUser(user, _): CurrentUser<ImagesWrite>,
     urls: Urls,
+    headers: HeaderMap,
     Path(ImagePath { pk: id }): Path<ImagePath>,
     Body(body): Body<Rename>,
 ) -> Result<Json<ImageJson>, Problem> {
     let title = Title::try_from(body.title)?;
-    let renamed = images::rename(&state.services, &user, id, &title).await?;
+    let condition = tagged::if_match(&headers)?;
+    let is_expected = |found: &_| expects(condition.as_ref(), found, &user, &urls);
+    let expected: Expectation<'_> = if condition.is_some() { Some(&is_expected) } else { None };
+    let renamed = images::rename(&state.services, &user, id, &title, expected).await?;
     Ok(Json(represent(&renamed, &user, &urls)))
 }
 
@@ -152,21 +168,37 @@ pub(crate) async fn rename_image(
     delete,
     path = "/api/images/{pk}",
     tag = "images",
-    params(ImagePath),
+    params(ImagePath, ("If-Match" = Option<String>, Header, description = "The `ETag` of the image as it was read")),
     responses((status = 204, description = "Deleted")),
     extensions(
         ("x-scope" = json!(ImagesWrite::SCOPE)),
-        ("x-problems" = json!(problems(&[&[ProblemCode::NotFound]])))),
+        ("x-problems" = json!(problems(&[&[
+            ProblemCode::MalformedRequest, ProblemCode::NotFound, ProblemCode::PreconditionFailed,
+        ]])))),
 )]
 pub(crate) async fn delete_image(
     State(state): State<AppState>,
     CurrentUser(user, _): CurrentUser<ImagesWrite>,
+    urls: Urls,
+    headers: HeaderMap,
     Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<StatusCode, Problem> {
-    images::delete(&state.services, &user, id).await?;
+    let condition = tagged::if_match(&headers)?;
+    let is_expected = |found: &_| expects(condition.as_ref(), found, &user, &urls);
+    let expected: Expectation<'_> = if condition.is_some() { Some(&is_expected) } else { None };
+    images::delete(&state.services, &user, id, expected).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn represent(found: &ImageWithThumbnails, user: &User, urls: &Urls) -> ImageJson {
     ImageJson::new(&found.image, &found.thumbnails, &user.tier, urls)
+}
+
+fn expects(
+    condition: Option<&IfMatch>,
+    found: &ImageWithThumbnails,
+    user: &User,
+    urls: &Urls,
+) -> bool {
+    condition.is_none_or(|condition| tagged::is_expected(condition, &represent(found, user, urls)))
 }

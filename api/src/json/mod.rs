@@ -1,6 +1,7 @@
 //! What the API's answers look like as JSON.
 
 mod change;
+pub(crate) mod tagged;
 mod token;
 
 use base64::{Engine, prelude::BASE64_STANDARD};

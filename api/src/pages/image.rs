@@ -108,7 +108,7 @@ pub(crate) async fn rename_image(
 ) -> Result<Response, Problem> {
     let renaming = async {
         let title = Title::try_from(form.title.clone())?;
-        images::rename(&state.services, &visitor.user, id, &title).await
+        images::rename(&state.services, &visitor.user, id, &title, None).await
     };
     match renaming.await {
         Ok(_) => visitor.go(&page_paths::image(id), "Renamed. Existing links keep working.").await,
@@ -149,7 +149,7 @@ pub(crate) async fn delete_image(
     visitor: Visitor,
     Path(ImagePath { pk: id }): Path<ImagePath>,
 ) -> Result<Response, Problem> {
-    images::delete(&state.services, &visitor.user, id).await?;
+    images::delete(&state.services, &visitor.user, id, None).await?;
     visitor.go(page_paths::GALLERY, "Image deleted.").await
 }
 

@@ -34,6 +34,9 @@ pub enum ServiceError {
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
     TooManyLinks { max: i64 },
+    /// The image was changed since the client read it.
+    #[error("The image was changed meanwhile. Read it again, and then decide.")]
+    NotAsExpected,
     /// A place in an account's changes whose next change is no longer kept.
     #[error(
         "The cursor is older than 7 days, or of another database. Request the changes without a cursor, which \

@@ -115,16 +115,38 @@ fn lacking(images: &[ImageId], thumbnails: &[Thumbnail], tier: &Tier) -> Vec<Ima
         .collect()
 }
 
+/// What a change expects of an image as it is at that moment; none: anything.
+pub type Expectation<'a> = Option<&'a (dyn Fn(&ImageWithThumbnails) -> bool + Send + Sync)>;
+
+/// Locks one of an account's images until the transaction ends, if it is as expected.
+async fn lock_expected(
+    connection: &mut PgConnection,
+    user: &User,
+    id: ImageId,
+    expected: Expectation<'_>,
+) -> Result<Image, ServiceError> {
+    let locked = db::images::lock(connection, user.id, id).await?;
+    let image = locked.ok_or(ServiceError::NotFound("image"))?;
+    let Some(is_expected) = expected else {
+        return Ok(image);
+    };
+    let found = with_thumbnails(connection, vec![image], &user.tier).await?.pop();
+    let found = found.ok_or(ServiceError::NotFound("image"))?;
+    if is_expected(&found) { Ok(found.image) } else { Err(ServiceError::NotAsExpected) }
+}
+
 /// Renames one of an account's images. Existing URLs keep working, as only their ids are read.
 pub async fn rename(
     services: &Services,
     user: &User,
     id: ImageId,
     title: &Title,
+    expected: Expectation<'_>,
 ) -> Result<ImageWithThumbnails, ServiceError> {
-    let renamed =
-        db::images::rename(&mut *services.connection().await?, user.id, id, title).await?;
-    renamed.ok_or(ServiceError::NotFound("image"))?;
+    let mut tx = services.begin().await?;
+    lock_expected(&mut tx, user, id, expected).await?;
+    db::images::rename(&mut tx, user.id, id, title).await?;
+    tx.commit().await?;
     find(services, user, id).await
 }
 
@@ -153,10 +175,14 @@ pub async fn cascade(
 
 /// Deletes one of an account's images with its thumbnails and links: the rows at once, the objects
 /// by a job.
-pub async fn delete(services: &Services, user: &User, id: ImageId) -> Result<(), ServiceError> {
+pub async fn delete(
+    services: &Services,
+    user: &User,
+    id: ImageId,
+    expected: Expectation<'_>,
+) -> Result<(), ServiceError> {
     let mut tx = services.begin().await?;
-    let image =
-        db::images::lock(&mut tx, user.id, id).await?.ok_or(ServiceError::NotFound("image"))?;
+    let image = lock_expected(&mut tx, user, id, expected).await?;
     delete_locked(&mut tx, &image).await?;
     tx.commit().await?;
     Ok(())
