@@ -20,6 +20,7 @@ mod expiring_links;
 mod fair_queue;
 mod front_door;
 mod harness;
+mod idempotency;
 mod images;
 mod indexes;
 mod installation;

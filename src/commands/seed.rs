@@ -60,7 +60,7 @@ pub(crate) async fn seed(config: &Config, database: &Database, photos: u32) -> a
     let shown = upload(&services, enterprise, files[0].clone(), "Shown by links").await?;
     for seconds in LINK_SECONDS {
         let valid_for = ValidFor::try_from(seconds)?;
-        links::create(&services, enterprise, shown, LinkTarget::Original, valid_for).await?;
+        links::create(&services, enterprise, shown, LinkTarget::Original, valid_for, None).await?;
     }
     let damaged = upload(&services, enterprise, without_quantization(&files[1]), "Damaged").await?;
     request_thumbnails(&services, enterprise, damaged).await?;
@@ -92,7 +92,7 @@ async fn upload(
     spooled.write(&file).await?;
     spooled.finish().await?;
     let title = Title::try_from(title.to_owned())?;
-    Ok(uploads::store(services, user, spooled, &title).await?.image.id)
+    Ok(uploads::store(services, user, spooled, &title, None).await?.image.id)
 }
 
 async fn request_thumbnails(

@@ -40,6 +40,10 @@ pub(crate) const UPLOAD_CODES: &[ProblemCode] = &[
     ProblemCode::StorageFull,
 ];
 
+/// The codes of an operation that takes an idempotency key.
+pub(crate) const IDEMPOTENCY_CODES: &[ProblemCode] =
+    &[ProblemCode::RequestUnderWay, ProblemCode::KeyReused, ProblemCode::InvalidField];
+
 /// All codes of these groups, for an operation's description.
 pub(crate) fn problems(groups: &[&[ProblemCode]]) -> Vec<ProblemCode> {
     groups.concat()
@@ -96,6 +100,7 @@ codes! {
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
     TierInUse CONFLICT "tier-in-use" "The tier is in use",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
+    RequestUnderWay CONFLICT "request-under-way" "A request with this idempotency key is under way",
     CursorExpired GONE "cursor-expired" "The changes after the cursor are no longer kept",
     TooManyTokens CONFLICT "too-many-tokens" "The account has too many tokens",
     PreconditionFailed PRECONDITION_FAILED "precondition-failed" "The image was changed meanwhile",
@@ -104,6 +109,7 @@ codes! {
     NotAnImage UNSUPPORTED_MEDIA_TYPE "not-an-image" "The file is neither PNG nor JPEG",
     UnsupportedImage UNSUPPORTED_MEDIA_TYPE "unsupported-image" "Unsupported kind of image",
     RangeNotSatisfiable RANGE_NOT_SATISFIABLE "range-not-satisfiable" "Range not satisfiable",
+    KeyReused UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key was used for another request",
     InvalidField UNPROCESSABLE_ENTITY "invalid-field" "Invalid field",
     MissingFile UNPROCESSABLE_ENTITY "missing-file" "The form has no file",
     SeveralFiles UNPROCESSABLE_ENTITY "several-files" "The form has more than one file",

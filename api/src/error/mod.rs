@@ -30,7 +30,7 @@ use utoipa::ToSchema;
 pub(crate) use rate_limit::RateLimitFields;
 
 pub use code::ProblemCode;
-pub(crate) use code::{BODY_CODES, UPLOAD_CODES, problems};
+pub(crate) use code::{BODY_CODES, IDEMPOTENCY_CODES, UPLOAD_CODES, problems};
 
 /// Names the body as a whole, where no field can be blamed.
 pub(crate) const BODY: &str = "body";
@@ -150,6 +150,9 @@ impl Problem {
 /// When a client may try again what was not available, in seconds.
 const UNAVAILABLE_SECONDS: i64 = 5;
 
+/// When a client may ask again for the outcome of a request that is under way, in seconds.
+const UNDER_WAY_SECONDS: i64 = 1;
+
 /// When a client may request a thumbnail again while too many wait, in seconds.
 const BACKLOG_SECONDS: i64 = 30;
 
@@ -255,6 +258,11 @@ impl From<ServiceError> for Problem {
                 return Self::new(ProblemCode::QueueFull, detail).retry_after(BACKLOG_SECONDS);
             }
             ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,
+            ServiceError::RequestUnderWay => {
+                let problem = Self::new(ProblemCode::RequestUnderWay, detail);
+                return problem.retry_after(UNDER_WAY_SECONDS);
+            }
+            ServiceError::KeyReused => ProblemCode::KeyReused,
             ServiceError::NotAsExpected => ProblemCode::PreconditionFailed,
             ServiceError::CursorExpired => ProblemCode::CursorExpired,
             ServiceError::TooManyTokens { .. } => ProblemCode::TooManyTokens,

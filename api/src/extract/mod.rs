@@ -2,11 +2,13 @@
 //! code.
 
 mod body;
+mod idempotency;
 mod path;
 mod query;
 mod whole_number;
 
 pub(crate) use body::{Body, Form};
+pub(crate) use idempotency::{Idempotency, fingerprint};
 pub(crate) use path::{
     AnyLinkPath, FilePath, ImagePath, LinkPath, Path, ThumbnailPath, TierPath, TokenPath, UserPath,
 };

@@ -7,16 +7,19 @@ use axum::{
 };
 use serde::Deserialize;
 use shared::{
-    domain::{Height, LinkTarget, ValidFor},
-    services::links,
+    domain::{ExpiringLink, Height, IdempotencyKey, ImageId, LinkId, LinkTarget, User, ValidFor},
+    services::{
+        idempotency::{self, Known, Once},
+        links,
+    },
 };
 use utoipa::ToSchema;
 
 use crate::{
     AppState,
     auth::{Access, CurrentUser, ImagesRead, LinksWrite},
-    error::{BODY_CODES, Problem, ProblemCode, problems},
-    extract::{Body, ImagePath, LinkPath, Path, WholeNumber},
+    error::{BODY_CODES, IDEMPOTENCY_CODES, Problem, ProblemCode, problems},
+    extract::{Body, Idempotency, ImagePath, LinkPath, Path, WholeNumber, fingerprint},
     json::LinkJson,
     urls::{Urls, header_value},
 };
@@ -65,7 +68,7 @@ pub(crate) async fn list_expiring_links(
     post,
     path = "/api/images/{pk}/expiring_links",
     tag = "expiring links",
-    params(ImagePath),
+    params(ImagePath, ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 hours with the same body, the answer is the link that was created")),
     request_body(content(
         (NewLink = "application/json"),
         (NewLink = "application/x-www-form-urlencoded"),
@@ -76,7 +79,7 @@ pub(crate) async fn list_expiring_links(
     extensions(
         ("x-scope" = json!(LinksWrite::SCOPE)),
         ("x-problems" = json!(problems(&[
-        BODY_CODES,
+        BODY_CODES, IDEMPOTENCY_CODES,
         &[
             ProblemCode::LinksNotInTier, ProblemCode::OriginalNotInTier, ProblemCode::NotFound,
             ProblemCode::TooManyLinks,
@@ -88,6 +91,7 @@ pub(crate) async fn create_expiring_link(
     CurrentUser(user, _): CurrentUser<LinksWrite>,
     urls: Urls,
     Path(ImagePath { pk: image }): Path<ImagePath>,
+    Idempotency(key): Idempotency,
     body: Result<Body<NewLink>, Problem>,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<LinkJson>), Problem> {
     // before the body as well as before the image: without the right nothing else is of interest
@@ -98,9 +102,35 @@ pub(crate) async fn create_expiring_link(
         None => LinkTarget::Original,
         Some(px) => LinkTarget::Thumbnail(Height::try_from(px.0)?),
     };
-    let link = links::create(&state.services, &user, image, target, valid_for).await?;
+    let link = match key {
+        None => links::create(&state.services, &user, image, target, valid_for, None).await?,
+        Some(key) => create_once(&state, &user, image, target, valid_for, key).await?,
+    };
     let location = header_value(&urls.expiring(link.id));
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(LinkJson::new(&link, &urls))))
+}
+
+async fn create_once(
+    state: &AppState,
+    user: &User,
+    image: ImageId,
+    target: LinkTarget,
+    valid_for: ValidFor,
+    key: IdempotencyKey,
+) -> Result<ExpiringLink, Problem> {
+    let asked = format!("{image} {target:?} {}", valid_for.seconds());
+    let fingerprint = fingerprint("link", &[asked.as_bytes()]);
+    match idempotency::begin(&state.services, user, key).await? {
+        Known::New(key) => {
+            let once = Some(Once { key: &key, fingerprint });
+            Ok(links::create(&state.services, user, image, target, valid_for, once).await?)
+        }
+        Known::Outcome(outcome) => {
+            let id = outcome.created(fingerprint)?.parse().map(LinkId);
+            let id = id.map_err(|error: uuid::Error| Problem::internal(&error))?;
+            Ok(links::find(&state.services, user, image, id).await?)
+        }
+    }
 }
 
 /// Revoke a link

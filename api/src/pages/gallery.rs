@@ -170,6 +170,6 @@ async fn store_file(
     uploads::count(&state.services, user).await?;
     let title = Title::from_file_name(name);
     let file = file.spool(&state.services.storage).await?;
-    uploads::store(&state.services, user, file, &title).await?;
+    uploads::store(&state.services, user, file, &title, None).await?;
     Ok(())
 }

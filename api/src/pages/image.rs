@@ -193,7 +193,7 @@ async fn create(
 ) -> Result<ExpiringLink, Problem> {
     user.tier.allows_expiring_links()?;
     let (target, valid_for) = form.parse()?;
-    Ok(links::create(&state.services, user, image, target, valid_for).await?)
+    Ok(links::create(&state.services, user, image, target, valid_for, None).await?)
 }
 
 /// `POST /images/{pk}/links/{id}/revoke`

@@ -35,6 +35,7 @@ pub mod admin;
 pub mod audit_log;
 pub mod changes;
 pub mod claims;
+pub mod idempotency;
 pub mod images;
 pub mod installation;
 pub mod integrity;

@@ -28,6 +28,7 @@ pub mod audit;
 pub mod byte_count;
 pub mod change;
 pub mod digest;
+pub mod idempotency;
 pub mod ids;
 pub mod image;
 pub mod link;
@@ -40,6 +41,7 @@ pub use audit::{Actor, AuditAction, AuditEntry, AuditKind, AuditObject};
 pub use byte_count::ByteCount;
 pub use change::{Change, ChangeKind, Cursor};
 pub use digest::FileDigest;
+pub use idempotency::{Fingerprint, IdempotencyKey};
 pub use ids::{
     CredentialVersion, ImageId, LinkId, OriginalId, ThumbnailId, TierId, TokenId, UserId,
 };

@@ -34,6 +34,14 @@ pub enum ServiceError {
     /// The image has as many live links as it may have.
     #[error("An image can have at most {max} live links. Revoke one first.")]
     TooManyLinks { max: i64 },
+    /// Another request has the idempotency key.
+    #[error(
+        "A request with this idempotency key is under way. Wait for its answer, or send it again later."
+    )]
+    RequestUnderWay,
+    /// The idempotency key belongs to a request that asked for something else.
+    #[error("This idempotency key was used for another request. Use a new key for each effect.")]
+    KeyReused,
     /// The image was changed since the client read it.
     #[error("The image was changed meanwhile. Read it again, and then decide.")]
     NotAsExpected,

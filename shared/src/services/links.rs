@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ServiceError, Services, images::find_owned};
+use super::{ServiceError, Services, idempotency::Once, images::find_owned};
 use crate::{
     db,
     domain::{
@@ -24,6 +24,17 @@ pub async fn list(
     Ok(db::links::live_of_image(&mut connection, image, services.clock.now(), limit).await?)
 }
 
+/// A live link of one of an account's images.
+pub async fn find(
+    services: &Services,
+    user: &User,
+    image: ImageId,
+    id: LinkId,
+) -> Result<ExpiringLink, ServiceError> {
+    let live = list(services, user, image).await?;
+    live.into_iter().find(|link| link.id == id).ok_or(ServiceError::NotFound("link"))
+}
+
 /// Creates a link. The tier is checked before the image: without the right one does not learn which
 /// images exist.
 pub async fn create(
@@ -32,6 +43,7 @@ pub async fn create(
     image: ImageId,
     target: LinkTarget,
     valid_for: ValidFor,
+    once: Option<Once<'_>>,
 ) -> Result<ExpiringLink, ServiceError> {
     user.tier.allows_expiring_links()?;
     let mut tx = services.begin().await?;
@@ -55,6 +67,9 @@ pub async fn create(
     }
     let link = ExpiringLink::new(image, target, valid_for, now);
     db::links::insert(&mut tx, &link, valid_for).await?;
+    if let Some(once) = once {
+        once.complete(&mut tx, &link.id.to_string()).await?;
+    }
     tx.commit().await?;
     Ok(link)
 }

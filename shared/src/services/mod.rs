@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod changes;
+pub mod idempotency;
 pub mod images;
 pub mod jobs;
 pub mod links;

@@ -7,6 +7,7 @@ use imaging::Inspection;
 
 use super::{
     RateLimit, ServiceError, Services,
+    idempotency::Once,
     images::{self, ImageWithThumbnails},
 };
 use crate::{
@@ -50,6 +51,7 @@ pub async fn store(
     user: &User,
     file: Spooled,
     title: &Title,
+    once: Option<Once<'_>>,
 ) -> Result<ImageWithThumbnails, ServiceError> {
     let (file, inspection) = inspect(services, file).await?;
     let original = OriginalId::random();
@@ -70,7 +72,7 @@ pub async fn store(
         bytes: file.bytes(),
         digest: file.digest(),
     };
-    match insert(services, user, &new, &key).await? {
+    match insert(services, user, &new, &key, once).await? {
         Inserted::Image(image) => {
             UPLOADS.add([], 1);
             UPLOADED_BYTES.add([], new.bytes);
@@ -109,6 +111,7 @@ async fn insert(
     user: &User,
     new: &NewImage<'_>,
     key: &StorageKey,
+    once: Option<Once<'_>>,
 ) -> Result<Inserted, ServiceError> {
     let mut tx = services.begin().await?;
     let quota = user.tier.spec.storage_quota_bytes.as_u64();
@@ -119,6 +122,9 @@ async fn insert(
     db::thumbnails::insert_missing(&mut tx, &[image.id], &user.tier.spec.thumbnail_heights).await?;
     if !db::uploads::clear(&mut tx, key).await? {
         return Ok(Inserted::Expired);
+    }
+    if let Some(once) = once {
+        once.complete(&mut tx, &image.id.to_string()).await?;
     }
     tx.commit().await?;
     Ok(Inserted::Image(image))

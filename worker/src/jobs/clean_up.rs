@@ -7,6 +7,7 @@ use shared::{
     installation::{self, InstallationError},
     jobs::CleanUp,
     metrics::CLEANUP_DELETED,
+    services::idempotency,
 };
 
 use super::{
@@ -54,6 +55,8 @@ pub struct CleanedUp {
     pub tokens: u64,
     /// Changes that are no longer kept for clients.
     pub changes: u64,
+    /// Idempotency keys whose outcomes are no longer kept.
+    pub idempotency_keys: u64,
     /// Counters whose window had ended.
     pub rate_limits: u64,
     /// Shares of the queue that say nothing any longer.
@@ -76,12 +79,13 @@ pub struct CleanedUp {
 
 impl CleanedUp {
     /// The counts, as metrics name their kinds.
-    fn by_kind(&self) -> [(&'static str, u64); 13] {
+    fn by_kind(&self) -> [(&'static str, u64); 14] {
         [
             ("links", self.links),
             ("sessions", self.sessions),
             ("tokens", self.tokens),
             ("changes", self.changes),
+            ("idempotency_keys", self.idempotency_keys),
             ("rate_limits", self.rate_limits),
             ("queue_shares", self.shares),
             ("jobs", self.jobs),
@@ -99,12 +103,13 @@ impl fmt::Display for CleanedUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} expired links, {} expired sessions, {} expired tokens, {} old changes, {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead \
+            "{} expired links, {} expired sessions, {} expired tokens, {} old changes, {} old idempotency keys, {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead \
              thumbnails, {} thumbnails without a job, {} temporary files, {} interrupted uploads, {} orphaned files",
             self.links,
             self.sessions,
             self.tokens,
             self.changes,
+            self.idempotency_keys,
             self.rate_limits,
             self.shares,
             self.jobs,
@@ -151,6 +156,11 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
             BATCH_ROWS
         )),
         changes: in_batches!(context, |rows| db::changes::delete_old(rows, CHANGE_AGE, BATCH_ROWS)),
+        idempotency_keys: in_batches!(context, |rows| db::idempotency::delete_old(
+            rows,
+            idempotency::LIFETIME,
+            BATCH_ROWS
+        )),
         rate_limits: in_batches!(context, |rows| db::rate_limits::delete_expired(
             rows, now, BATCH_ROWS
         )),
