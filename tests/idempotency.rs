@@ -1,13 +1,15 @@
-//! A request that a client sends again has its effect once.
+//! A request that a client sends again has its effect once, and one that was damaged has none.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::join_all;
 use reqwest::{
     Method, StatusCode,
     multipart::{Form, Part},
 };
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
-use crate::harness::{Answer, Client, TestApp, pictures, send};
+use crate::harness::{Answer, Client, ImageLinks, TestApp, pictures, send};
 
 const KEY: &str = "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"";
 
@@ -144,4 +146,39 @@ async fn a_link_is_created_once() {
     let link = format!("{links}/{}", first["id"].as_str().expect("an id"));
     user.delete(&link).await.expect(StatusCode::NO_CONTENT);
     create(300).await.expect_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn an_upload_that_was_damaged_on_its_way_is_refused() {
+    let app = TestApp::start().await;
+    let user = app.user("Premium").await;
+    let picture = pictures::jpeg(40, 30);
+    let head = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jpg\"\r\n\r\n";
+    // a form may go on after its last boundary
+    let body = [head, picture.as_slice(), b"\r\n--x--\r\nand an epilogue"].concat();
+    let digest = |bytes: &[u8]| BASE64_STANDARD.encode(Sha256::digest(bytes));
+    let send_with = async |announced: &str, body: &[u8]| {
+        let request = user.request(Method::POST, "/api/images");
+        let request = request.header("content-type", "multipart/form-data; boundary=x");
+        send(request.header("content-digest", announced).body(body.to_vec())).await
+    };
+    let right = format!("sha-256=:{}:", digest(&body));
+    let mut damaged = body.clone();
+    damaged[200] ^= 1;
+    send_with(&right, &damaged).await.expect_problem(400, "digest-mismatch");
+    send_with(&right, &body[..body.len() - 1]).await.expect_problem(400, "digest-mismatch");
+    for malformed in ["sha-256=abc", "sha-256=:abc:", "sha-256=::"] {
+        send_with(malformed, &body).await.expect_problem(400, "malformed-request");
+    }
+    app.expect_nothing_left().await;
+    let several = format!("sha-512=:AAAA:, {right}");
+    let image = send_with(&several, &body).await.expect(StatusCode::CREATED).json();
+    // other algorithms are ignored
+    send_with("md5=:AAAA:", &body).await.expect(StatusCode::CREATED);
+
+    let told = format!("sha-256=:{}:", digest(&picture));
+    let whole = user.get(image.original()).await.expect(StatusCode::OK);
+    assert_eq!(whole.header("repr-digest"), told);
+    let part = user.get_with(image.original(), &[("range", "bytes=0-9")]).await;
+    assert_eq!(part.expect(StatusCode::PARTIAL_CONTENT).header("repr-digest"), told);
 }

@@ -22,7 +22,7 @@ const API: &str = "/api/";
 const MEDIA: &str = "/user_content/";
 
 /// What a page may read of an answer besides its status and body.
-fn exposed() -> [HeaderName; 8] {
+fn exposed() -> [HeaderName; 9] {
     [
         header::LOCATION,
         header::LINK,
@@ -31,6 +31,7 @@ fn exposed() -> [HeaderName; 8] {
         HeaderName::from_static("preference-applied"),
         HeaderName::from_static("ratelimit"),
         HeaderName::from_static("ratelimit-policy"),
+        HeaderName::from_static("www-authenticate"),
         REQUEST_ID,
     ]
 }

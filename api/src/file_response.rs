@@ -12,11 +12,14 @@ use axum_extra::headers::{ETag, HeaderMapExt, IfNoneMatch, IfRange};
 use http_range_header::parse_range_header;
 use imaging::Format;
 use shared::{
-    domain::{Attempt, Image, ThumbnailId},
+    domain::{Attempt, FileDigest, Image, ThumbnailId},
     storage::{Storage, StorageError, StorageKey},
 };
 
-use crate::error::{Problem, ProblemCode};
+use crate::{
+    content_digest::add_repr_digest,
+    error::{Problem, ProblemCode},
+};
 
 #[derive(Debug)]
 pub(crate) struct FileResponse {
@@ -26,6 +29,8 @@ pub(crate) struct FileResponse {
     /// The size in bytes that the row says, where an object of another size can be made again.
     pub(crate) expected_bytes: Option<u64>,
     pub(crate) content_type: &'static str,
+    /// The file's SHA-256, where one is told.
+    pub(crate) digest: Option<FileDigest>,
     pub(crate) cache: Cache,
     /// A name for saving it, where the URL has none.
     pub(crate) file_name: Option<String>,
@@ -56,12 +61,18 @@ impl Cache {
 }
 
 impl FileResponse {
-    pub(crate) fn original(image: &Image, cache: Cache, file_name: Option<String>) -> Self {
+    pub(crate) fn original(
+        image: &Image,
+        digest: Option<FileDigest>,
+        cache: Cache,
+        file_name: Option<String>,
+    ) -> Self {
         Self {
             key: StorageKey::original(image.original, image.format),
             etag: format!("\"{}\"", image.original),
             expected_bytes: None,
             content_type: image.format.media_type(),
+            digest,
             cache,
             file_name,
         }
@@ -81,6 +92,7 @@ impl FileResponse {
             etag: format!("\"{id}-{attempt}\""),
             expected_bytes: Some(bytes),
             content_type: format.media_type(),
+            digest: None,
             cache,
             file_name,
         }
@@ -148,6 +160,9 @@ impl FileResponse {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(header::CACHE_CONTROL, self.cache.header());
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        if let Some(digest) = self.digest {
+            add_repr_digest(&mut headers, digest);
+        }
         if let Some(name) = &self.file_name {
             headers.insert(
                 header::CONTENT_DISPOSITION,

@@ -6,6 +6,7 @@ mod auth;
 mod change_signals;
 mod client_ip;
 mod connections;
+mod content_digest;
 mod cors;
 mod error;
 mod extract;

@@ -18,6 +18,7 @@ use shared::{
 
 use crate::{
     AppState,
+    content_digest::AnnouncedDigest,
     error::{Problem, ProblemCode},
 };
 
@@ -83,16 +84,16 @@ pub(crate) async fn receive_file(
     request: Request,
 ) -> Result<FileForm, Problem> {
     refuse_announced(&state.services, user, &request)?;
-    in_time(
-        state,
-        read_form(
-            &state.services.storage,
-            request,
-            state,
-            uploads::max_bytes(&state.services, user),
-        ),
-    )
-    .await
+    let (digest, request) = AnnouncedDigest::take(request)?;
+    let max = uploads::max_bytes(&state.services, user);
+    let receiving = async {
+        let form = read_form(&state.services.storage, request, state, max).await?;
+        if let Some(digest) = digest {
+            digest.check().await?;
+        }
+        Ok(form)
+    };
+    in_time(state, receiving).await
 }
 
 /// Limits how long the body of an upload is read.

@@ -20,6 +20,8 @@ pub(crate) const BODY_CODES: &[ProblemCode] = &[
 
 /// The codes of an upload.
 pub(crate) const UPLOAD_CODES: &[ProblemCode] = &[
+    ProblemCode::DigestMismatch,
+    ProblemCode::MalformedRequest,
     ProblemCode::TooManyUploads,
     ProblemCode::UnsupportedMediaType,
     ProblemCode::MalformedMultipart,
@@ -84,6 +86,7 @@ codes! {
     MalformedRequest BAD_REQUEST "malformed-request" "Malformed request",
     MalformedJson BAD_REQUEST "malformed-json" "The body is not valid JSON",
     MalformedMultipart BAD_REQUEST "malformed-multipart" "The body is not a complete multipart form",
+    DigestMismatch BAD_REQUEST "digest-mismatch" "The body does not have the digest that was announced",
     NotLoggedIn UNAUTHORIZED "not-logged-in" "Login required",
     InvalidToken UNAUTHORIZED "invalid-token" "The token cannot be used",
     WrongCredentials UNAUTHORIZED "wrong-credentials" "Wrong username or password",

@@ -60,10 +60,11 @@ pub(crate) async fn download_original(
     let (id, format) = parse_file_name(&name).ok_or_else(no_such_file)?;
     let id = OriginalId(id);
     let found = db::images::by_original(&mut *state.services.connection().await?, id).await?;
-    let (image, tier) =
-        found.filter(|(image, _)| image.format == format).ok_or_else(no_such_file)?;
+    let (image, tier, digest) =
+        found.filter(|(image, ..)| image.format == format).ok_or_else(no_such_file)?;
     tier.allows_original()?;
-    respond_with_original(&state, &image, Cache::TierGated, None, &headers).await
+    let file = FileResponse::original(&image, digest, Cache::TierGated, None);
+    respond_with_original(&state, &image, file, &headers).await
 }
 
 /// A thumbnail
@@ -148,7 +149,8 @@ pub(crate) async fn download_expiring(
     match live.link.target {
         LinkTarget::Original => {
             let file_name = Some(save_as(&live.image.title, live.image.format));
-            respond_with_original(&state, &live.image, cache, file_name, &headers).await
+            let file = FileResponse::original(&live.image, live.digest, cache, file_name);
+            respond_with_original(&state, &live.image, file, &headers).await
         }
         LinkTarget::Thumbnail(_) => {
             let request = Request { headers: &headers, from };
@@ -224,11 +226,9 @@ impl Link {
 async fn respond_with_original(
     state: &AppState,
     image: &Image,
-    cache: Cache,
-    file_name: Option<String>,
+    file: FileResponse,
     request: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let file = FileResponse::original(image, cache, file_name);
     if let Some(response) = file.respond(&state.services.storage, request).await? {
         return Ok(response);
     }

@@ -44,8 +44,12 @@ pub(crate) struct UploadForm {
     post,
     path = "/api/images",
     tag = "images",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 hours with the same file \
-        and title, the answer is the image that was created")),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 hours with the same file and \
+            title, the answer is the image that was created"),
+        ("Content-Digest" = Option<String>, Header, description = "`sha-256=:BASE64:` of the whole body (RFC 9530); a \
+            body that does not have it is refused"),
+    ),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "Kept; Location is the image", body = ImageJson,
                headers(("Location" = String, description = "The image's URL")))),

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use imaging::Format;
 use sqlx::PgConnection;
 
-use super::{signed, tiers::joined_tier, undecodable, unsigned};
+use super::{digest, signed, tiers::joined_tier, undecodable, unsigned};
 use crate::domain::{FileDigest, Image, ImageId, OriginalId, Tier, Title, UserId};
 
 /// An image's columns as every query that joins `images` selects them.
@@ -176,14 +176,14 @@ pub async fn owned(
     rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
 }
 
-/// The image whose original has this name, and its owner's tier as it is now.
+/// The image whose original has this name, its owner's tier as it is now, and the file's SHA-256.
 pub async fn by_original(
     connection: &mut PgConnection,
     original: OriginalId,
-) -> sqlx::Result<Option<(Image, Tier)>> {
+) -> sqlx::Result<Option<(Image, Tier, Option<FileDigest>)>> {
     let row = sqlx::query!(
         "SELECT i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
-                i.uploaded_at,
+                i.uploaded_at, i.sha256,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM images i JOIN users u ON u.id = i.owner_id JOIN tiers t ON t.id = u.tier_id
@@ -193,7 +193,8 @@ pub async fn by_original(
     let Some(row) = row.fetch_optional(connection).await? else {
         return Ok(None);
     };
-    Ok(Some((joined_image!(row)?, joined_tier!(row)?)))
+    let digest = digest(row.sha256.clone())?;
+    Ok(Some((joined_image!(row)?, joined_tier!(row)?, digest)))
 }
 
 /// Gives one of an account's images another title; the image, unless it is not found.

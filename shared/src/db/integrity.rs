@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{images, interval, signed, undecodable, unsigned};
+use super::{digest, images, interval, signed, unsigned};
 use crate::{
     domain::{Attempt, FileDigest, OriginalId, ThumbnailId},
     storage::{ObjectKind, StorageKey},
@@ -21,11 +21,6 @@ pub struct ExpectedObject {
     pub bytes: u64,
     /// None for a file that was made before digests were kept and never verified.
     pub digest: Option<FileDigest>,
-}
-
-fn digest(sha256: Option<Vec<u8>>) -> sqlx::Result<Option<FileDigest>> {
-    let bytes = sha256.map(|sha256| sha256.as_slice().try_into()).transpose();
-    Ok(bytes.map_err(undecodable)?.map(FileDigest))
 }
 
 /// At most `limit` originals, in the order of their ids, from the one after `after` on.

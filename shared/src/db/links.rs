@@ -3,8 +3,10 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{images::joined_image, tiers::joined_tier, undecodable};
-use crate::domain::{ExpiringLink, Height, Image, ImageId, LinkId, LinkTarget, Tier, ValidFor};
+use super::{digest, images::joined_image, tiers::joined_tier, undecodable};
+use crate::domain::{
+    ExpiringLink, FileDigest, Height, Image, ImageId, LinkId, LinkTarget, Tier, ValidFor,
+};
 
 /// A live link with what serving it needs.
 #[derive(Debug)]
@@ -12,6 +14,8 @@ pub struct LiveLink {
     pub link: ExpiringLink,
     /// The image that it shows.
     pub image: Image,
+    /// The original's SHA-256.
+    pub digest: Option<FileDigest>,
     /// The owner's tier as it is now.
     pub tier: Tier,
 }
@@ -87,7 +91,7 @@ pub async fn live(
     let row = sqlx::query!(
         "SELECT l.height AS link_height, l.created_at, l.expires_at,
                 i.id, i.owner_id, i.original_id, i.title, i.format, i.width, i.height, i.bytes, i.placeholder,
-                i.uploaded_at,
+                i.uploaded_at, i.sha256,
                 t.id AS tier_id, t.name AS tier_name, t.is_default, t.thumbnail_heights, t.original_access,
                 t.expiring_links, t.max_upload_bytes, t.storage_quota_bytes
          FROM expiring_links l
@@ -109,7 +113,8 @@ pub async fn live(
         created_at: row.created_at,
         expires_at: row.expires_at,
     };
-    Ok(Some(LiveLink { link, image, tier: joined_tier!(row)? }))
+    let digest = digest(row.sha256)?;
+    Ok(Some(LiveLink { link, image, digest, tier: joined_tier!(row)? }))
 }
 
 /// Revokes one of an image's live links; whether there was one.

@@ -78,6 +78,12 @@ fn undecodable(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::E
     sqlx::Error::Decode(Box::new(error))
 }
 
+/// The SHA-256 of a file, where one is kept.
+fn digest(sha256: Option<Vec<u8>>) -> sqlx::Result<Option<crate::domain::FileDigest>> {
+    let bytes = sha256.map(|sha256| sha256.as_slice().try_into()).transpose();
+    Ok(bytes.map_err(undecodable)?.map(crate::domain::FileDigest))
+}
+
 /// An integer column that the schema keeps non-negative, as the domain's unsigned type.
 fn unsigned<S, U>(value: S) -> sqlx::Result<U>
 where
