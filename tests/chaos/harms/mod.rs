@@ -2,6 +2,7 @@
 
 mod apis;
 mod backlog;
+mod changes;
 mod clocks;
 mod database;
 mod deletions;
@@ -97,6 +98,8 @@ pub(crate) const HARMS: &[Harm] = &[
         |plan| deletions::delete(plan)),
     harm!("clocks", "one API and one worker are two hours ahead, then behind", waits: false,
         |plan| clocks::skew(plan)),
+    harm!("changes", "clients follow an account's changes while its APIs are killed", waits: false,
+        |plan| changes::follow(plan)),
     harm!("backlog", "thousands of jobs of one account wait, and another makes first requests", waits: false, |plan| backlog::wait(plan)),
 ];
 
