@@ -39,6 +39,7 @@ pub(crate) const UPLOAD_CODES: &[ProblemCode] = &[
     ProblemCode::TooManyPixels,
     ProblemCode::SideTooLong,
     ProblemCode::TooManyScans,
+    ProblemCode::AccountClosed,
     ProblemCode::OverQuota,
     ProblemCode::StorageFull,
 ];
@@ -95,6 +96,8 @@ codes! {
     RequestTimeout REQUEST_TIMEOUT "request-timeout" "Request timeout",
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
     TierInUse CONFLICT "tier-in-use" "The tier is in use",
+    AccountClosed CONFLICT "account-closed" "The account is being deleted",
+    LastAdministrator CONFLICT "last-administrator" "No active administrator would be left",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
     TooLarge PAYLOAD_TOO_LARGE "too-large" "The body is too large",
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "Unsupported media type",

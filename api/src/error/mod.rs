@@ -232,6 +232,8 @@ impl From<ServiceError> for Problem {
             ServiceError::TooManyLinks { .. } => ProblemCode::TooManyLinks,
             ServiceError::NotFailed { .. } => ProblemCode::NotFailed,
             ServiceError::TierInUse(_) => ProblemCode::TierInUse,
+            ServiceError::AccountClosed => ProblemCode::AccountClosed,
+            ServiceError::LastAdministrator => ProblemCode::LastAdministrator,
             ServiceError::TierFile(_) => ProblemCode::InvalidField,
             ServiceError::OverQuota { .. } => ProblemCode::OverQuota,
             ServiceError::UploadExpired => ProblemCode::RequestTimeout,
