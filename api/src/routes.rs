@@ -116,11 +116,15 @@ fn pages() -> Router<AppState> {
 
 /// The pages that only administrators see.
 fn administration() -> Router<AppState> {
-    use pages::admin::{dashboard, history, images, jobs, links, tiers, users};
+    use pages::admin::{dashboard, delete_users, history, images, jobs, links, tiers, users};
     Router::new()
         .route("/admin", get(dashboard::show_dashboard))
         .route("/admin/users", get(users::list_users))
         .route("/admin/users/tier", post(users::set_tier))
+        .route(
+            "/admin/users/delete",
+            get(delete_users::confirm_deletion).post(delete_users::delete_users),
+        )
         .route("/admin/users/new", get(users::show_new_user).post(users::create_user))
         .route("/admin/users/{id}", get(users::show_user).post(users::change_user))
         .route("/admin/users/{id}/password", post(users::set_password))
