@@ -34,6 +34,7 @@ const SCHEME: &str = "session";
     modifiers(&CookieScheme),
     tags(
         (name = "session", description = "Logging in and out"),
+        (name = "account", description = "Your account"),
         (name = "images", description = "Your images and their thumbnails"),
         (name = "expiring links", description = "Links that anybody may use, for a time"),
         (name = "files", description = "What the links show"),

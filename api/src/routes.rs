@@ -23,7 +23,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
     AppState, auth,
-    handlers::{events, expiring_links, health, images, media, session, thumbnails, upload},
+    handlers::{
+        account, events, expiring_links, health, images, media, session, thumbnails, upload,
+    },
     hosts::{self, HostNames},
     openapi::{Description, describe_problems},
     pages, problem_responses, request_log, time_limits,
@@ -59,6 +61,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(session::log_in, session::show_session, session::log_out))
         // /api/session/password
         .routes(routes!(session::change_password))
+        // /api/account
+        .routes(routes!(account::delete_account))
         // /api/images
         .routes(routes!(images::list_images))
         // /api/images/{pk}
@@ -95,6 +99,10 @@ fn pages() -> Router<AppState> {
         .route("/logout", post(pages::session::log_out))
         .route("/account", get(pages::account::show_account))
         .route("/account/password", post(pages::account::change))
+        .route(
+            "/account/delete",
+            get(pages::account::confirm_deletion).post(pages::account::delete_account),
+        )
         .route("/", get(pages::gallery::show_gallery))
         .route("/images/{pk}", get(pages::image::show_image))
         .route("/images/{pk}/tile", get(pages::gallery::show_tile))
