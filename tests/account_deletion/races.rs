@@ -189,6 +189,20 @@ async fn an_entry_of_the_history_that_is_committed_late_does_not_keep_the_name()
     assert_eq!(rows_with(&app, NAME).await, Vec::<String>::new());
 }
 
+/// Each holds the other's account and then records who they are.
+#[tokio::test]
+async fn administrators_who_change_each_other_do_not_wait_for_each_other() {
+    let app = TestApp::start().await;
+    let id = app.create_admin(NAME, "Basic").await;
+    let zeb = account(&app, NAME).await;
+    let mut of_other = begin(&app).await;
+    db::admin::users::lock(&mut of_other, &[id]).await.expect("a lock");
+    let mut own = begin(&app).await;
+    record(&mut own, &app, &zeb).await;
+    own.commit().await.expect("a commit");
+    of_other.commit().await.expect("a commit");
+}
+
 #[tokio::test]
 async fn a_login_that_ends_after_the_deletion_opens_no_session() {
     let app = TestApp::start().await;
