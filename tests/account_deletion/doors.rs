@@ -171,6 +171,27 @@ async fn the_password_of_another_account_with_the_same_name_deletes_nothing() {
     assert_eq!(app.rows("users WHERE is_active").await, 2);
 }
 
+#[tokio::test]
+async fn a_password_that_is_changed_meanwhile_deletes_nothing() {
+    let app = TestApp::start().await;
+    let id = app.create_user("ada", "Basic").await;
+    let ada = app.logged_in("ada").await;
+    let mut held = shared::postgres::begin(&app.pool).await.expect("a transaction");
+    db::admin::users::lock_administrators(&mut held).await.expect("a lock");
+    let change = async {
+        // the old password was right
+        let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event = 'advisory')";
+        app.wait_until(waiting).await;
+        let hash = "another".to_owned().into();
+        db::users::set_password(&mut held, id, &hash, false).await.expect("another password");
+        held.commit().await.expect("a commit");
+    };
+    let (refused, ()) = tokio::join!(delete_own(&ada, PASSWORD), change);
+    refused.expect_problem(401, "wrong-credentials");
+    assert_eq!(app.rows("users WHERE is_active").await, 1);
+}
+
 fn pictier(app: &TestApp) -> Pictier {
     let database: &PgConnectOptions = &app.database;
     Pictier::new(app.data_dir()).on(database)
