@@ -153,8 +153,8 @@ pub async fn set_tier(
     let mut tx = services.begin().await?;
     let tier = find_tier(&mut tx, tier_id).await?;
     let locked = db::admin::users::lock(&mut tx, ids).await?;
-    let moves = |user: &ListedUser| user.tier_id != tier_id && user.closed_at.is_none();
-    let moved: Vec<ListedUser> = locked.into_iter().filter(moves).collect();
+    let has_another = |user: &ListedUser| user.tier_id != tier_id && user.closed_at.is_none();
+    let moved: Vec<ListedUser> = locked.into_iter().filter(has_another).collect();
     let moved_ids: Vec<UserId> = moved.iter().map(|user| user.id).collect();
     // the tier may have been deleted since it was read
     let set = db::admin::users::set_tier(&mut tx, &moved_ids, tier_id).await;
