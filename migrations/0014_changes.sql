@@ -30,9 +30,9 @@ CREATE FUNCTION record_change(owner bigint, kind text, image bigint, height int)
 DECLARE
     taken bigint;
 BEGIN
-    -- an account that is deleted in the same transaction has no changes
+    -- nobody follows an account that is being deleted
     INSERT INTO change_counters AS counter (owner_id, last)
-        SELECT id, 1 FROM users WHERE id = owner
+        SELECT id, 1 FROM users WHERE id = owner AND closed_at IS NULL
         ON CONFLICT (owner_id) DO UPDATE SET last = counter.last + 1
         RETURNING last INTO taken;
     IF taken IS NOT NULL THEN

@@ -90,6 +90,14 @@ pub(crate) enum Role {
         #[arg(long, default_value = shared::services::setup::ADMIN_TIER)]
         tier: String,
     },
+    /// Delete a user with everything that is theirs; shows it first, and asks
+    DeleteUser {
+        /// Login name
+        username: String,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Create and change tiers from a JSON file; other tiers stay as they are
     LoadTiers {
         /// A JSON list of tiers, such as shared/tiers.json

@@ -288,6 +288,7 @@ async fn live_links_are_listed_from_the_one_that_ends_first_and_revoked() {
 #[tokio::test]
 async fn history_is_read_from_its_end_whole_or_of_an_object_or_an_actor() {
     let app = TestApp::start().await;
+    insert_users(&app).await;
     let mut connection = app.pool.acquire().await.expect("a connection");
     let username: Username = "ada".parse().expect("a username");
     let ada = User {

@@ -1,6 +1,7 @@
 //! The service through its own doors: HTTP and the command line, on a real Postgres and a real
 //! disk. One database for each test; time is advanced, not waited for.
 
+mod account_deletion;
 mod administration;
 mod administration_queries;
 mod administration_queue;

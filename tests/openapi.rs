@@ -41,6 +41,7 @@ fn every_route_of_the_design_is_described() {
         .map(|(method, path, _)| format!("{} {path}", method.to_uppercase()))
         .collect();
     let expected = [
+        "DELETE /api/account",
         "DELETE /api/images/{pk}",
         "DELETE /api/images/{pk}/expiring_links/{id}",
         "DELETE /api/session",

@@ -58,6 +58,7 @@ async fn the_database_itself_keeps_the_rules() {
         ("UPDATE tiers SET is_default = true", "tiers_default_key"),
         ("DELETE FROM tiers WHERE name = 'Basic'", "users_tier_id_fkey"),
         ("UPDATE users SET used_bytes = -1", "users_used_bytes_positive"),
+        ("UPDATE users SET closed_at = now()", "users_closed_is_inactive"),
     ] {
         let error = sqlx::query(statement).execute(&app.pool).await.expect_err(statement);
         assert_eq!(db::broken_constraint(&error), Some(constraint), "{statement}");

@@ -44,6 +44,7 @@ const TOKEN_SCHEME: &str = "token";
     tags(
         (name = "session", description = "Logging in and out"),
         (name = "tokens", description = "API tokens for programs"),
+        (name = "account", description = "Your account"),
         (name = "images", description = "Your images and their thumbnails"),
         (name = "expiring links", description = "Links that anybody may use, for a time"),
         (name = "files", description = "What the links show"),

@@ -24,7 +24,8 @@ use crate::{
     AppState, auth,
     cors::{self, Cors},
     handlers::{
-        changes, events, expiring_links, health, images, media, session, thumbnails, tokens, upload,
+        account, changes, events, expiring_links, health, images, media, session, thumbnails,
+        tokens, upload,
     },
     hosts::{self, HostNames},
     openapi::{Description, describe_problems},
@@ -65,6 +66,8 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         // /api/tokens/{id}
         .routes(routes!(tokens::revoke_token))
+        // /api/account
+        .routes(routes!(account::delete_account))
         // /api/images
         .routes(routes!(images::list_images))
         // /api/images/{pk}
@@ -109,6 +112,10 @@ fn pages() -> Router<AppState> {
         .route("/account/password", post(pages::account::change))
         .route("/account/tokens", get(pages::tokens::show_tokens).post(pages::tokens::create_token))
         .route("/account/tokens/{id}/revoke", post(pages::tokens::revoke_token))
+        .route(
+            "/account/delete",
+            get(pages::account::confirm_deletion).post(pages::account::delete_account),
+        )
         .route("/", get(pages::gallery::show_gallery))
         .route("/images/{pk}", get(pages::image::show_image))
         .route("/images/{pk}/tile", get(pages::gallery::show_tile))
@@ -130,11 +137,15 @@ fn pages() -> Router<AppState> {
 
 /// The pages that only administrators see.
 fn administration() -> Router<AppState> {
-    use pages::admin::{dashboard, history, images, jobs, links, tiers, users};
+    use pages::admin::{dashboard, delete_users, history, images, jobs, links, tiers, users};
     Router::new()
         .route("/admin", get(dashboard::show_dashboard))
         .route("/admin/users", get(users::list_users))
         .route("/admin/users/tier", post(users::set_tier))
+        .route(
+            "/admin/users/delete",
+            get(delete_users::confirm_deletion).post(delete_users::delete_users),
+        )
         .route("/admin/users/new", get(users::show_new_user).post(users::create_user))
         .route("/admin/users/{id}", get(users::show_user).post(users::change_user))
         .route("/admin/users/{id}/password", post(users::set_password))

@@ -13,7 +13,7 @@ use crate::{
 
 /// Connections that a worker needs besides one per concurrent thumbnail, for heartbeats, polling
 /// and listening. The help of `--database-connections` repeats this number.
-pub const WORKER_EXTRA_CONNECTIONS: u32 = 6;
+pub const WORKER_EXTRA_CONNECTIONS: u32 = 7;
 
 /// Which database.
 #[derive(Args, Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct DatabaseConfig {
     #[arg(long, env, global = true, hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Maximum database connections of one process; a worker needs at least its concurrency plus 6
+    /// Maximum database connections of one process; a worker needs at least its concurrency plus 7
     #[arg(long, env, global = true, default_value_t = 20)]
     pub database_connections: u32,
 

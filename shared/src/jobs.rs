@@ -12,7 +12,10 @@ use sqlx::PgConnection;
 use ulid::Ulid;
 use uuid::Uuid;
 
-use crate::{db, domain::ThumbnailId};
+use crate::{
+    db,
+    domain::{ThumbnailId, UserId},
+};
 
 /// A payload that a worker knows what to do with.
 pub trait Job: Serialize {
@@ -22,7 +25,8 @@ pub trait Job: Serialize {
     const MAX_ATTEMPTS: i32;
 }
 
-pub const QUEUES: [&str; 3] = [GenerateThumbnail::QUEUE, DeleteObjects::QUEUE, CleanUp::QUEUE];
+pub const QUEUES: [&str; 4] =
+    [GenerateThumbnail::QUEUE, DeleteObjects::QUEUE, DeleteAccount::QUEUE, CleanUp::QUEUE];
 
 /// Make a thumbnail that somebody asked for.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -35,15 +39,31 @@ impl Job for GenerateThumbnail {
     const MAX_ATTEMPTS: i32 = 5;
 }
 
-/// Delete the files of an image that was deleted.
+/// Delete the files of images that were deleted.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeleteObjects {
     /// Storage keys as [`StorageKey`](crate::storage::StorageKey) spells them.
     pub keys: Vec<String>,
 }
 
+impl DeleteObjects {
+    /// So many keys at most are in one job, which then ends within its time limit.
+    pub const MAX_KEYS: usize = 1000;
+}
+
 impl Job for DeleteObjects {
     const QUEUE: &'static str = "object-deletion";
+    const MAX_ATTEMPTS: i32 = 20;
+}
+
+/// Delete everything of an account that was closed, and then the account.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct DeleteAccount {
+    pub user: UserId,
+}
+
+impl Job for DeleteAccount {
+    const QUEUE: &'static str = "account-deletion";
     const MAX_ATTEMPTS: i32 = 20;
 }
 

@@ -2,6 +2,7 @@
 
 mod admins;
 mod consent;
+mod delete_user;
 pub(crate) mod healthcheck;
 mod maintenance;
 mod progress;
@@ -56,6 +57,9 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Audit) => maintenance::audit(config, database).await,
         Some(Role::CreateAdmin { username, tier }) => {
             admins::create(config, database, username, tier).await.map(done)
+        }
+        Some(Role::DeleteUser { username, yes }) => {
+            delete_user::delete(config, database, username, Consent::of(*yes)).await
         }
         Some(Role::LoadTiers { file, yes }) => {
             tiers::load(config, database, file, Consent::of(*yes)).await

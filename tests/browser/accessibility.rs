@@ -88,12 +88,16 @@ async fn everybody_can_use_the_pages_of_a_visitor() {
     look(&ada, "image-notice").await;
     look_at(&ada, &[("image-failed", "/images/2"), ("image-delete", "/images/1/delete")]).await;
     look_at_complaints(&ada, "account-complaints", "/account", "Change password").await;
+    let button = "Delete my account";
+    look_at_complaints(&ada, "account-delete-complaint", "/account/delete", button).await;
     ada.expect_status("/images/9", 404);
-    look_at(
-        &ada,
-        &[("account", "/account"), ("tokens", "/account/tokens"), ("problem", "/images/9")],
-    )
-    .await;
+    let pages = [
+        ("account", "/account"),
+        ("tokens", "/account/tokens"),
+        ("account-delete", "/account/delete"),
+        ("problem", "/images/9"),
+    ];
+    look_at(&ada, &pages).await;
     ada.close().await;
     app.run_jobs().await;
 }
@@ -156,6 +160,7 @@ async fn everybody_can_use_the_tables_of_the_administration() {
     let pages = [
         ("admin-overview", "/admin"),
         ("admin-users-none", "/admin/users?search=nobody"),
+        ("admin-users-delete", "/admin/users/delete?ids=1&ids=2"),
         ("admin-tiers", "/admin/tiers"),
         ("admin-images", "/admin/images"),
         ("admin-images-delete", "/admin/images/delete?ids=1&ids=2"),
@@ -164,6 +169,11 @@ async fn everybody_can_use_the_tables_of_the_administration() {
         ("admin-jobs-dead", "/admin/jobs?state=dead"),
         ("admin-history", "/admin/history"),
     ];
+    look_at(&ada, &pages).await;
+    let bob = id.to_string();
+    client.send_form("/admin/users/delete", &[("ids", &bob)]).await.expect(StatusCode::SEE_OTHER);
+    let path = format!("/admin/users/{bob}");
+    let pages = [("admin-users-closed", "/admin/users"), ("admin-user-closed", path.as_str())];
     look_at(&ada, &pages).await;
     ada.close().await;
     app.run_jobs().await;

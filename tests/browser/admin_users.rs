@@ -145,3 +145,32 @@ async fn what_is_shown_of_the_users_stands_in_the_url() {
     assert_eq!(ada.selected("#sort").await, "name, Z to A");
     ada.close().await;
 }
+
+#[tokio::test]
+async fn users_who_are_selected_are_deleted_after_a_question() {
+    let mut app = TestApp::start().await;
+    app.create_admin("ada", "Basic").await;
+    app.create_user("bob", "Basic").await;
+    let ada = Browser::logged_in(&app, "ada").await;
+    let bob = Browser::logged_in(&app, "bob").await;
+    ada.open("/admin/users?sort=name").await;
+    ada.click("input[aria-label=bob]").await;
+    ada.click_text("Delete selected…").await;
+    ada.wait_for_text("Delete bob?").await;
+    ada.click_text("Delete").await;
+    ada.wait_for_text("Closed 1 account.").await;
+    ada.wait_for_text("being deleted").await;
+    bob.open("/account").await;
+    bob.wait_for_path(TO_LOG_IN).await;
+    app.run_jobs().await;
+    ada.open("/admin/users").await;
+    ada.wait_for_text("1 in total").await;
+    ada.open("/account").await;
+    ada.click_text("Delete your account …").await;
+    ada.fill("Your password", PASSWORD).await;
+    ada.expect_status("/account/delete", 409);
+    ada.click_text("Delete my account").await;
+    ada.wait_for_text("No active administrator would be left.").await;
+    ada.close().await;
+    bob.close().await;
+}

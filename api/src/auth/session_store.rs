@@ -4,7 +4,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::{
     clock::Clock,
-    db::{self, sessions::SessionRow},
+    db::{
+        self,
+        sessions::{OWNER_KEY, SessionRow},
+    },
     domain::UserId,
 };
 use sqlx::PgPool;
@@ -64,13 +67,16 @@ impl PgSessionStore {
 impl SessionStore for PgSessionStore {
     async fn create(&self, record: &mut Record) -> Result<()> {
         let mut connection = self.pool.acquire().await.map_err(backend)?;
-        while !db::sessions::insert(&mut connection, &self.encode(record)?.row())
-            .await
-            .map_err(backend)?
-        {
-            record.id = Id::default();
+        loop {
+            let inserted = db::sessions::insert(&mut connection, &self.encode(record)?.row()).await;
+            match inserted {
+                Ok(true) => return Ok(()),
+                Ok(false) => record.id = Id::default(),
+                // the account was deleted during the login, so there is nobody to log in
+                Err(error) if db::broken_constraint(&error) == Some(OWNER_KEY) => return Ok(()),
+                Err(error) => return Err(backend(error)),
+            }
         }
-        Ok(())
     }
 
     async fn save(&self, record: &Record) -> Result<()> {

@@ -38,6 +38,7 @@ pub(crate) const UPLOAD_CODES: &[ProblemCode] = &[
     ProblemCode::TooManyPixels,
     ProblemCode::SideTooLong,
     ProblemCode::TooManyScans,
+    ProblemCode::AccountClosed,
     ProblemCode::OverQuota,
     ProblemCode::StorageFull,
 ];
@@ -102,6 +103,8 @@ codes! {
     RequestTimeout REQUEST_TIMEOUT "request-timeout" "Request timeout",
     NotFailed CONFLICT "thumbnail-not-failed" "The thumbnail has not failed",
     TierInUse CONFLICT "tier-in-use" "The tier is in use",
+    AccountClosed CONFLICT "account-closed" "The account is being deleted",
+    LastAdministrator CONFLICT "last-administrator" "No active administrator would be left",
     TooManyLinks CONFLICT "too-many-expiring-links" "The image has too many live links",
     RequestUnderWay CONFLICT "request-under-way" "A request with this idempotency key is under way",
     CursorExpired GONE "cursor-expired" "The changes after the cursor are no longer kept",

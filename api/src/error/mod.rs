@@ -268,6 +268,8 @@ impl From<ServiceError> for Problem {
             ServiceError::TooManyTokens { .. } => ProblemCode::TooManyTokens,
             ServiceError::NotFailed { .. } => ProblemCode::NotFailed,
             ServiceError::TierInUse(_) => ProblemCode::TierInUse,
+            ServiceError::AccountClosed => ProblemCode::AccountClosed,
+            ServiceError::LastAdministrator => ProblemCode::LastAdministrator,
             ServiceError::TierFile(_) => ProblemCode::InvalidField,
             ServiceError::OverQuota { .. } => ProblemCode::OverQuota,
             ServiceError::UploadExpired => ProblemCode::RequestTimeout,

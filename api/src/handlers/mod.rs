@@ -2,6 +2,7 @@
 //! operations' ids in the description of the API. `x-problems` lists the codes that a handler
 //! itself may answer with; those that every handler shares are added in [`crate::openapi`].
 
+pub(crate) mod account;
 pub(crate) mod changes;
 pub(crate) mod events;
 pub(crate) mod expiring_links;

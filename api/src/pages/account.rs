@@ -1,11 +1,19 @@
-//! One's own account: what its tier includes, and its password.
+//! One's own account: what its tier includes, its password, and its end.
 
 use askama::Template;
-use axum::{extract::State, response::Response};
+use axum::{
+    extract::State,
+    http::{StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
 use serde::Deserialize;
 use shared::{
+    db::admin::users::CascadeFigures,
     domain::User,
-    services::{ServiceError, accounts, uploads},
+    services::{
+        ServiceError, accounts, uploads,
+        users::{self, Cascade},
+    },
 };
 
 use super::{Layout, Visitor, format, forms::FormErrors, page};
@@ -82,5 +90,81 @@ pub(crate) async fn change(
                 .await
         }
         Err(problem) => show(&state, &visitor, FormErrors::of(problem)?).await,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "account_delete.html")]
+struct DeletePage<'a> {
+    layout: Layout,
+    user: &'a User,
+    total: CascadeFigures,
+    bytes: u64,
+    errors: FormErrors,
+}
+
+#[derive(Template)]
+#[template(path = "account_deleted.html")]
+struct DeletedPage {
+    layout: Layout,
+}
+
+/// `GET /account/delete`: asks, and lists all that goes.
+pub(crate) async fn confirm_deletion(
+    State(state): State<AppState>,
+    visitor: Visitor,
+) -> Result<Response, Problem> {
+    show_deletion(&state, &visitor, FormErrors::default()).await
+}
+
+async fn show_deletion(
+    state: &AppState,
+    visitor: &Visitor,
+    errors: FormErrors,
+) -> Result<Response, Problem> {
+    let cascade = users::cascades(&state.services, &[visitor.user.id]).await?.pop();
+    let Cascade { user, figures: total } = cascade.ok_or_else(auth::not_logged_in)?;
+    let status = errors.status();
+    let delete_page = DeletePage {
+        layout: visitor.layout().await?,
+        user: &visitor.user,
+        total,
+        bytes: user.used_bytes,
+        errors,
+    };
+    Ok(page(status, &delete_page))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DeletionForm {
+    #[serde(default)]
+    password: String,
+}
+
+/// `POST /account/delete`
+pub(crate) async fn delete_account(
+    State(state): State<AppState>,
+    visitor: Visitor,
+    Client(from): Client,
+    Form(form): Form<DeletionForm>,
+) -> Result<Response, Problem> {
+    let deleting = accounts::delete(&state.services, from, &visitor.user, form.password);
+    let deleted = deleting.await.map_err(|error| match error {
+        ServiceError::WrongCredentials { .. } => {
+            Problem::field("password", "This is not your password.")
+        }
+        error => error.into(),
+    });
+    match deleted {
+        Ok(()) => {
+            visitor.session.flush().await?;
+            Ok(page(StatusCode::OK, &DeletedPage { layout: Layout::anonymous() }))
+        }
+        Err(problem) => {
+            let retry_after = problem.retry_after;
+            let shown = show_deletion(&state, &visitor, FormErrors::of(problem)?).await?;
+            let wait = retry_after.map(|seconds| [(RETRY_AFTER, seconds.to_string())]);
+            Ok((wait, shown).into_response())
+        }
     }
 }

@@ -225,9 +225,29 @@ pub async fn lock(
     row.fetch_optional(connection).await?.map(Image::try_from).transpose()
 }
 
-/// Deletes an image, and with it its thumbnails and links.
-pub async fn delete(connection: &mut PgConnection, id: ImageId) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM images WHERE id = $1", id.0).execute(connection).await?;
+/// At most `limit` images of a closed account, by their numbers, from the one after `after` on;
+/// locked until the transaction ends. An open account's are left alone.
+pub async fn lock_of_closed(
+    connection: &mut PgConnection,
+    owner: UserId,
+    after: Option<ImageId>,
+    limit: i64,
+) -> sqlx::Result<Vec<Image>> {
+    let rows = select_images!(
+        "WHERE owner_id = $1 AND id > $2
+           AND EXISTS (SELECT FROM users u WHERE u.id = $1 AND u.closed_at IS NOT NULL)
+         ORDER BY id LIMIT $3 FOR UPDATE OF images",
+        owner.0,
+        after.map_or(i64::MIN, |id| id.0),
+        limit
+    );
+    rows.fetch_all(connection).await?.into_iter().map(Image::try_from).collect()
+}
+
+/// Deletes images, and with them their thumbnails and links.
+pub async fn delete(connection: &mut PgConnection, ids: &[ImageId]) -> sqlx::Result<()> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!("DELETE FROM images WHERE id = ANY ($1)", &ids).execute(connection).await?;
     Ok(())
 }
 

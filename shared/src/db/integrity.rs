@@ -222,7 +222,7 @@ pub async fn recount_users(connection: &mut PgConnection) -> sqlx::Result<u64> {
     let ids = sqlx::query_scalar!(
         "SELECT u.id FROM users u
          WHERE u.used_bytes <> (SELECT coalesce(sum(bytes), 0) FROM images WHERE owner_id = u.id)
-         ORDER BY u.id FOR UPDATE",
+         ORDER BY u.id FOR NO KEY UPDATE",
     );
     let ids = ids.fetch_all(&mut *connection).await?;
     // a statement of its own, which sees what was committed before the rows were locked

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::{interval, unsigned};
 use crate::{
-    domain::ThumbnailId,
+    domain::{ThumbnailId, UserId},
     jobs::{Flow, GenerateThumbnail, Job, JobId},
 };
 
@@ -108,6 +108,14 @@ pub async fn delete_spent_shares(connection: &mut PgConnection, batch: i64) -> s
         batch,
     );
     Ok(deleted.execute(connection).await?.rows_affected())
+}
+
+/// Deletes both shares of an account.
+pub async fn delete_shares(connection: &mut PgConnection, owner: UserId) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM queue_shares WHERE owner_id = $1", owner.0)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Adds a job unless its queue has one of this key; whether it did. The key, not the transaction,

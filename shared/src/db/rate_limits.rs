@@ -59,6 +59,22 @@ pub async fn reset(connection: &mut PgConnection, key: &str) -> sqlx::Result<i32
     Ok(hits.fetch_optional(connection).await?.unwrap_or_default())
 }
 
+/// Deletes the counters whose keys start and end so.
+pub async fn reset_matching(
+    connection: &mut PgConnection,
+    start: &str,
+    end: &str,
+) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM rate_limits WHERE starts_with(key, $1) AND right(key, length($2)) = $2",
+        start,
+        end,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Takes hits off a counter.
 pub async fn give_back(connection: &mut PgConnection, key: &str, hits: i32) -> sqlx::Result<()> {
     sqlx::query!("UPDATE rate_limits SET hits = greatest(hits - $2, 0) WHERE key = $1", key, hits)

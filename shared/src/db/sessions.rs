@@ -20,7 +20,13 @@ pub struct SessionRow<'a> {
     pub expires_at: DateTime<Utc>,
 }
 
+/// The foreign key that refuses a session of an account that is gone.
+pub const OWNER_KEY: &str = "sessions_user_id_fkey";
+
 /// Adds a session; false when its id is taken.
+///
+/// # Errors
+/// [`OWNER_KEY`] when its account is gone.
 pub async fn insert(connection: &mut PgConnection, session: &SessionRow<'_>) -> sqlx::Result<bool> {
     let inserted = sqlx::query!(
         "INSERT INTO sessions (id, user_id, data, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING",

@@ -99,17 +99,18 @@ pub async fn of_images(
     rows.fetch_all(connection).await?.into_iter().map(Thumbnail::try_from).collect()
 }
 
-/// All thumbnails of an image, locked until the transaction ends, so that no worker claims one
+/// All thumbnails of the images, locked until the transaction ends, so that no worker claims one
 /// meanwhile.
-pub async fn lock_of_image(
+pub async fn lock_of_images(
     connection: &mut PgConnection,
-    image: ImageId,
+    images: &[ImageId],
 ) -> sqlx::Result<Vec<Thumbnail>> {
+    let images: Vec<i64> = images.iter().map(|image| image.0).collect();
     let rows = sqlx::query_as!(
         ThumbnailRow,
         "SELECT id, image_id, height, attempt, state, width_px, height_px, bytes, failure_reason
-         FROM thumbnails WHERE image_id = $1 ORDER BY id FOR UPDATE",
-        image.0,
+         FROM thumbnails WHERE image_id = ANY ($1) ORDER BY image_id, id FOR UPDATE",
+        &images,
     );
     rows.fetch_all(connection).await?.into_iter().map(Thumbnail::try_from).collect()
 }

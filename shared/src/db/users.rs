@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::{signed, tiers::joined_tier, undecodable, unsigned};
-use crate::domain::{CredentialVersion, Login, PasswordHash, TierId, User, UserId, Username};
+use crate::{
+    domain::{CredentialVersion, Login, PasswordHash, TierId, User, UserId, Username},
+    jobs::{DeleteAccount, Job},
+};
 
 /// What logging in needs of an account.
 #[derive(Debug)]
@@ -116,8 +119,8 @@ pub async fn admins_with_default_password(
     .await
 }
 
-/// Adds an original's size to what the account uses, unless that would be more than `quota` bytes;
-/// whether it did.
+/// Adds an original's size to what the account uses, unless that would be more than `quota` bytes
+/// or the account was closed; whether it did.
 pub async fn reserve_bytes(
     connection: &mut PgConnection,
     id: UserId,
@@ -125,7 +128,8 @@ pub async fn reserve_bytes(
     quota: u64,
 ) -> sqlx::Result<bool> {
     let updated = sqlx::query!(
-        "UPDATE users SET used_bytes = used_bytes + $2 WHERE id = $1 AND used_bytes + $2 <= $3",
+        "UPDATE users SET used_bytes = used_bytes + $2
+         WHERE id = $1 AND closed_at IS NULL AND used_bytes + $2 <= $3",
         id.0,
         signed::<_, i64>(bytes)?,
         signed::<_, i64>(quota)?,
@@ -208,4 +212,77 @@ pub async fn set_tier(connection: &mut PgConnection, id: UserId, tier: TierId) -
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Closes accounts for good: nobody can log in to them, and their logins end, those that are being
+/// checked among them.
+pub async fn close(
+    connection: &mut PgConnection,
+    ids: &[UserId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!(
+        "UPDATE users
+         SET closed_at = $2, is_active = false, credential_version = credential_version + 1
+         WHERE id = ANY ($1) AND closed_at IS NULL",
+        &ids,
+        now,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Whether an account was closed, or is gone.
+pub async fn is_closed(connection: &mut PgConnection, id: UserId) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT NOT EXISTS (SELECT FROM users WHERE id = $1 AND closed_at IS NULL) AS "is_closed!""#,
+        id.0
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// The name of a closed account, which is locked until the transaction ends: nothing that names the
+/// account is committed meanwhile. `None` for an open account and for one that is gone.
+pub async fn lock_closed(
+    connection: &mut PgConnection,
+    id: UserId,
+) -> sqlx::Result<Option<Username>> {
+    let name = sqlx::query_scalar!(
+        "SELECT username FROM users WHERE id = $1 AND closed_at IS NOT NULL FOR UPDATE",
+        id.0
+    );
+    let name = name.fetch_optional(connection).await?;
+    name.map(Username::try_from).transpose().map_err(undecodable)
+}
+
+/// Deletes a closed account that has no images, and with it its sessions.
+pub async fn delete_closed(connection: &mut PgConnection, id: UserId) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM users WHERE id = $1 AND closed_at IS NOT NULL", id.0)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// At most `limit` closed accounts that no job is going to delete.
+pub async fn closed_without_job(
+    connection: &mut PgConnection,
+    limit: i64,
+) -> sqlx::Result<Vec<UserId>> {
+    let ids = sqlx::query_scalar!(
+        "SELECT u.id FROM users u
+         WHERE u.closed_at IS NOT NULL
+           AND NOT EXISTS (
+               SELECT FROM apalis.jobs j
+               WHERE j.job_type = $1
+                 AND (j.status IN ('Pending', 'Queued', 'Running')
+                      OR (j.status = 'Failed' AND j.attempts < j.max_attempts))
+                 AND (convert_from(j.job, 'UTF8')::jsonb ->> 'user')::bigint = u.id)
+         ORDER BY u.id LIMIT $2",
+        DeleteAccount::QUEUE,
+        limit,
+    );
+    Ok(ids.fetch_all(connection).await?.into_iter().map(UserId).collect())
 }

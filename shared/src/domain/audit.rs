@@ -13,6 +13,8 @@ pub enum Actor<'a> {
     CommandLine,
     /// An administrator who is logged in.
     Admin(&'a User),
+    /// An account that does something to itself.
+    Owner(&'a User),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,14 +1,16 @@
-//! Logging in, and changing one's own password.
+//! Logging in, changing one's own password, and deleting one's own account.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
     time::Duration,
 };
 
-use super::{RateLimit, ServiceError, Services};
+use sqlx::PgConnection;
+
+use super::{RateLimit, ServiceError, Services, users};
 use crate::{
     db,
-    domain::{Login, Password, User, Username, ValidationError},
+    domain::{Actor, Login, Password, User, Username, ValidationError},
 };
 
 /// Failed logins are counted for this long from the first one.
@@ -88,6 +90,28 @@ pub async fn change_password(
     Ok(login)
 }
 
+/// Closes the account if the password is right, as [`users::delete`] does.
+pub async fn delete(
+    services: &Services,
+    from: ClientAddress,
+    user: &User,
+    password: String,
+) -> Result<(), ServiceError> {
+    let login = check_credentials(services, from, &user.username, password).await?;
+    let mut tx = services.begin().await?;
+    db::admin::users::lock_administrators(&mut tx).await?;
+    db::admin::users::lock(&mut tx, &[user.id]).await?;
+    // since the password was checked, somebody else may have changed it, or given the name to
+    // another account
+    let is_right = login.user == user.id && db::users::active(&mut tx, login).await?.is_some();
+    if !is_right {
+        return Err(ServiceError::WrongCredentials { limit: login_limit(services) });
+    }
+    users::close(services, &mut tx, Actor::Owner(user), &[user.id]).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
 async fn check_credentials(
     services: &Services,
     from: ClientAddress,
@@ -119,6 +143,22 @@ async fn check_credentials(
     Ok(login)
 }
 
+/// What the keys of all counters of failed logins start with.
+const COUNTER_START: &str = "login ";
+
+/// What the keys of an account's counters end with. No name has a space.
+fn counter_end(username: &Username) -> String {
+    format!(" {}", username.as_str().to_lowercase())
+}
+
+/// Deletes the counters that name an account, of all addresses.
+pub(super) async fn forget_logins(
+    connection: &mut PgConnection,
+    username: &Username,
+) -> sqlx::Result<()> {
+    db::rate_limits::reset_matching(connection, COUNTER_START, &counter_end(username)).await
+}
+
 /// The counters of failed logins that an attempt belongs to, each with its limit.
 struct Counters {
     /// Of the address, unless it is that of a proxy that everybody comes through.
@@ -131,9 +171,10 @@ impl Counters {
     fn of(services: &Services, from: ClientAddress, username: Option<&Username>) -> Self {
         let max = services.limits.login_max_failures;
         let network = from.network();
-        let of_address = (format!("login {network}"), max.saturating_mul(FAILURES_OF_ADDRESS));
+        let of_address =
+            (format!("{COUNTER_START}{network}"), max.saturating_mul(FAILURES_OF_ADDRESS));
         let of_account =
-            |name: &Username| (format!("login {network} {}", name.as_str().to_lowercase()), max);
+            |name: &Username| (format!("{COUNTER_START}{network}{}", counter_end(name)), max);
         Self {
             address: (!from.is_of_proxy).then_some(of_address),
             account: username.map(of_account),

@@ -68,6 +68,12 @@ pub enum ServiceError {
     /// The tier cannot be deleted; the text says why.
     #[error("{0}")]
     TierInUse(&'static str),
+    /// The account was closed, and a job is deleting it.
+    #[error("This account is being deleted.")]
+    AccountClosed,
+    /// Somebody has to be left who can log in to the panel.
+    #[error("No active administrator would be left. Create another one first.")]
+    LastAdministrator,
     /// A file of tiers contradicts itself or the tiers that exist.
     #[error("{0}")]
     TierFile(String),

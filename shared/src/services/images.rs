@@ -1,6 +1,6 @@
 //! Images: listing, renaming and deleting them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -183,7 +183,7 @@ pub async fn delete(
 ) -> Result<(), ServiceError> {
     let mut tx = services.begin().await?;
     let image = lock_expected(&mut tx, user, id, expected).await?;
-    delete_locked(&mut tx, &image).await?;
+    delete_locked(&mut tx, &[image]).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -200,8 +200,8 @@ pub async fn delete_of_any_owner(
     // two such requests could wait for each other
     let owners: Vec<UserId> = images.iter().map(|image| image.owner).collect();
     db::admin::users::lock(&mut tx, &owners).await?;
+    delete_locked(&mut tx, &images).await?;
     for image in &images {
-        delete_locked(&mut tx, image).await?;
         let changes = json!({"owner": image.owner, "bytes": image.bytes});
         services
             .record(&mut tx, actor, AuditAction::Delete, AuditObject::image(image), changes)
@@ -211,18 +211,38 @@ pub async fn delete_of_any_owner(
     Ok(images.len() as u64)
 }
 
-async fn delete_locked(connection: &mut PgConnection, image: &Image) -> sqlx::Result<()> {
-    let thumbnails = db::thumbnails::lock_of_image(connection, image.id).await?;
-    // every attempt: one may be under way or have left its object; deleting a missing object costs
-    // nothing
-    let thumbnails = thumbnails.iter().flat_map(|thumbnail| {
-        let attempts = thumbnail.attempt.up_to_this();
-        attempts.map(|attempt| StorageKey::thumbnail(thumbnail.id, attempt, image.format))
-    });
-    let keys =
-        std::iter::once(StorageKey::original(image.original, image.format)).chain(thumbnails);
-    let job = DeleteObjects { keys: keys.map(|key| key.to_string()).collect() };
-    db::images::delete(connection, image.id).await?;
-    db::users::release_bytes(connection, image.owner, image.bytes).await?;
-    jobs::enqueue(connection, JobId::fresh(), &job).await
+/// Deletes images that the transaction has locked: the rows now, the objects by jobs.
+pub(super) async fn delete_locked(
+    connection: &mut PgConnection,
+    images: &[Image],
+) -> sqlx::Result<()> {
+    let ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
+    let mut thumbnails = HashMap::<ImageId, Vec<Thumbnail>>::new();
+    for thumbnail in db::thumbnails::lock_of_images(connection, &ids).await? {
+        thumbnails.entry(thumbnail.image).or_default().push(thumbnail);
+    }
+    let mut keys = Vec::new();
+    for image in images {
+        keys.push(StorageKey::original(image.original, image.format).to_string());
+        for thumbnail in thumbnails.get(&image.id).into_iter().flatten() {
+            // every attempt: one may be under way or have left its object; deleting a missing
+            // object costs nothing
+            let attempts = thumbnail.attempt.up_to_this();
+            keys.extend(attempts.map(|attempt| {
+                StorageKey::thumbnail(thumbnail.id, attempt, image.format).to_string()
+            }));
+        }
+    }
+    db::images::delete(connection, &ids).await?;
+    let mut bytes = BTreeMap::<UserId, u64>::new();
+    for image in images {
+        *bytes.entry(image.owner).or_default() += image.bytes;
+    }
+    for (owner, bytes) in bytes {
+        db::users::release_bytes(connection, owner, bytes).await?;
+    }
+    for keys in keys.chunks(DeleteObjects::MAX_KEYS) {
+        jobs::enqueue(connection, JobId::fresh(), &DeleteObjects { keys: keys.to_vec() }).await?;
+    }
+    Ok(())
 }

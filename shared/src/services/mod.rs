@@ -1,6 +1,7 @@
 //! Every procedure that changes something, one file a noun. JSON, pages, the command line and jobs
 //! all call these functions; none of them knows HTTP.
 
+pub mod account_deletion;
 pub mod accounts;
 pub mod changes;
 pub mod idempotency;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use imaging::Inspection;
+use sqlx::PgConnection;
 
 use super::{
     RateLimit, ServiceError, Services,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     db::{self, images::NewImage},
-    domain::{Image, OriginalId, Title, User},
+    domain::{Image, OriginalId, Title, User, UserId},
     metrics::{UPLOADED_BYTES, UPLOADS},
     storage::{Spooled, StorageKey},
 };
@@ -23,7 +24,7 @@ const MINUTE: Duration = Duration::from_mins(1);
 /// is left.
 pub async fn count(services: &Services, user: &User) -> Result<RateLimit, ServiceError> {
     let now = services.clock.now();
-    let key = format!("upload {}", user.id);
+    let key = counter(user.id);
     let reading =
         db::rate_limits::hit(&mut *services.connection().await?, &key, MINUTE, now).await?;
     let quota = services.limits.uploads_per_minute;
@@ -32,6 +33,16 @@ pub async fn count(services: &Services, user: &User) -> Result<RateLimit, Servic
         return Err(ServiceError::TooManyUploads { limit });
     }
     Ok(limit)
+}
+
+/// The key of an account's counter.
+fn counter(user: UserId) -> String {
+    format!("upload {user}")
+}
+
+/// Deletes an account's counter.
+pub(super) async fn forget_count(connection: &mut PgConnection, user: UserId) -> sqlx::Result<()> {
+    db::rate_limits::reset(connection, &counter(user)).await.map(drop)
 }
 
 /// The largest file that the account may upload, in bytes.
@@ -79,12 +90,22 @@ pub async fn store(
             images::find(services, user, image.id).await
         }
         Inserted::OverQuota => {
-            services.storage.delete(vec![key.clone()]).await?;
-            db::uploads::clear(&mut *services.connection().await?, &key).await?;
+            take_back(services, &key).await?;
             Err(over_quota(user))
+        }
+        Inserted::AccountClosed => {
+            take_back(services, &key).await?;
+            Err(ServiceError::AccountClosed)
         }
         Inserted::Expired => Err(ServiceError::UploadExpired),
     }
+}
+
+/// Deletes an object that gets no row.
+async fn take_back(services: &Services, key: &StorageKey) -> Result<(), ServiceError> {
+    services.storage.delete(vec![key.clone()]).await?;
+    db::uploads::clear(&mut *services.connection().await?, key).await?;
+    Ok(())
 }
 
 async fn inspect(
@@ -102,6 +123,8 @@ async fn inspect(
 enum Inserted {
     Image(Image),
     OverQuota,
+    /// The account was closed since the upload began.
+    AccountClosed,
     /// The cleanup has deleted the object.
     Expired,
 }
@@ -116,7 +139,11 @@ async fn insert(
     let mut tx = services.begin().await?;
     let quota = user.tier.spec.storage_quota_bytes.as_u64();
     if !db::users::reserve_bytes(&mut tx, user.id, new.bytes, quota).await? {
-        return Ok(Inserted::OverQuota);
+        return Ok(if db::users::is_closed(&mut tx, user.id).await? {
+            Inserted::AccountClosed
+        } else {
+            Inserted::OverQuota
+        });
     }
     let image = db::images::insert(&mut tx, new, services.clock.now()).await?;
     db::thumbnails::insert_missing(&mut tx, &[image.id], &user.tier.spec.thumbnail_heights).await?;

@@ -1,4 +1,5 @@
-//! Accounts, which only administrators create and change.
+//! Accounts, which only administrators create and change. Deleting one closes it at once; a job does
+//! the rest ([`account_deletion`](super::account_deletion)).
 
 use serde_json::json;
 use sqlx::PgConnection;
@@ -9,13 +10,14 @@ use crate::{
         self,
         admin::{
             tiers::IN_USE,
-            users::{ListedUser, UserChange},
+            users::{CascadeFigures, ListedUser, UserChange},
         },
         users::{NewUser, USERNAME_KEY},
     },
     domain::{
         Actor, AuditAction, AuditObject, Password, Tier, TierId, UserId, Username, ValidationError,
     },
+    jobs::{self, DeleteAccount, JobId},
 };
 
 /// The fields of an account that an administrator sets.
@@ -141,6 +143,7 @@ pub async fn end_sessions(
 }
 
 /// Moves accounts to another tier from their next requests on; returns how many had another one.
+/// Those that are being deleted stay as they are.
 pub async fn set_tier(
     services: &Services,
     actor: Actor<'_>,
@@ -150,8 +153,8 @@ pub async fn set_tier(
     let mut tx = services.begin().await?;
     let tier = find_tier(&mut tx, tier_id).await?;
     let locked = db::admin::users::lock(&mut tx, ids).await?;
-    let moved: Vec<ListedUser> =
-        locked.into_iter().filter(|user| user.tier_id != tier_id).collect();
+    let has_another = |user: &ListedUser| user.tier_id != tier_id && user.closed_at.is_none();
+    let moved: Vec<ListedUser> = locked.into_iter().filter(has_another).collect();
     let moved_ids: Vec<UserId> = moved.iter().map(|user| user.id).collect();
     // the tier may have been deleted since it was read
     let set = db::admin::users::set_tier(&mut tx, &moved_ids, tier_id).await;
@@ -169,12 +172,78 @@ pub async fn set_tier(
     Ok(moved.len() as u64)
 }
 
+/// An account with what goes with it when it is deleted.
+#[derive(Debug)]
+pub struct Cascade {
+    pub user: ListedUser,
+    pub figures: CascadeFigures,
+}
+
+/// What [`delete`] would delete; accounts that are being deleted already, or are gone, are left out.
+pub async fn cascades(services: &Services, ids: &[UserId]) -> Result<Vec<Cascade>, ServiceError> {
+    let mut connection = services.connection().await?;
+    let mut users = db::admin::users::find_all(&mut connection, ids).await?;
+    users.retain(|user| user.closed_at.is_none());
+    let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
+    let now = services.clock.now();
+    let figures = db::admin::users::cascade_figures(&mut connection, &ids, now).await?;
+    let with_figures = users.into_iter().zip(figures);
+    Ok(with_figures.map(|(user, figures)| Cascade { user, figures }).collect())
+}
+
+/// Closes accounts for good; jobs delete what they have. Accounts that are being deleted already, or
+/// are gone, are left out; returns how many were closed.
+pub async fn delete(
+    services: &Services,
+    actor: Actor<'_>,
+    ids: &[UserId],
+) -> Result<u64, ServiceError> {
+    let mut tx = services.begin().await?;
+    let closed = close(services, &mut tx, actor, ids).await?;
+    tx.commit().await?;
+    Ok(closed)
+}
+
+/// As [`delete`], in the caller's transaction.
+pub(super) async fn close(
+    services: &Services,
+    connection: &mut PgConnection,
+    actor: Actor<'_>,
+    ids: &[UserId],
+) -> Result<u64, ServiceError> {
+    db::admin::users::lock_administrators(connection).await?;
+    let mut users = db::admin::users::lock(connection, ids).await?;
+    users.retain(|user| user.closed_at.is_none());
+    let ids: Vec<UserId> = users.iter().map(|user| user.id).collect();
+    db::users::close(connection, &ids, services.clock.now()).await?;
+    let had_administrator = users.iter().any(|user| user.is_admin && user.is_active);
+    if had_administrator && db::admin::users::count_active_admins(connection).await? == 0 {
+        return Err(ServiceError::LastAdministrator);
+    }
+    for user in &users {
+        let ended = db::sessions::delete_of_user(connection, user.id).await?;
+        let revoked = db::tokens::delete_of_user(connection, user.id).await?;
+        let changes = json!({
+            "tier": user.tier_name, "is_admin": user.is_admin, "used_bytes": user.used_bytes,
+            "ended_sessions": ended, "revoked_tokens": revoked,
+        });
+        let object = AuditObject::user(user.id, &user.username);
+        services.record(connection, actor, AuditAction::Delete, object, changes).await?;
+        jobs::enqueue(connection, JobId::fresh(), &DeleteAccount { user: user.id }).await?;
+    }
+    Ok(users.len() as u64)
+}
+
 pub(super) async fn lock(
     connection: &mut PgConnection,
     id: UserId,
 ) -> Result<ListedUser, ServiceError> {
     let locked = db::admin::users::lock(connection, &[id]).await?;
-    locked.into_iter().next().ok_or(ServiceError::NotFound("user"))
+    let user = locked.into_iter().next().ok_or(ServiceError::NotFound("user"))?;
+    if user.closed_at.is_some() {
+        return Err(ServiceError::AccountClosed);
+    }
+    Ok(user)
 }
 
 async fn find_tier(connection: &mut PgConnection, id: TierId) -> Result<Tier, ServiceError> {

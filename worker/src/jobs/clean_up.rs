@@ -5,10 +5,12 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use shared::{
     db,
     installation::{self, InstallationError},
-    jobs::CleanUp,
+    jobs::{self, CleanUp, DeleteAccount, JobId},
     metrics::CLEANUP_DELETED,
     services::idempotency,
 };
+
+use sqlx::PgConnection;
 
 use super::{
     JobContext, RunnableJob,
@@ -75,11 +77,13 @@ pub struct CleanedUp {
     pub abandoned_uploads: u64,
     /// Thumbnails' files that no row named.
     pub orphans: u64,
+    /// Closed accounts whose deletion had no job any more; they have a new one.
+    pub resumed_deletions: u64,
 }
 
 impl CleanedUp {
     /// The counts, as metrics name their kinds.
-    fn by_kind(&self) -> [(&'static str, u64); 14] {
+    fn by_kind(&self) -> [(&'static str, u64); 15] {
         [
             ("links", self.links),
             ("sessions", self.sessions),
@@ -95,6 +99,7 @@ impl CleanedUp {
             ("temp_files", self.temp_files),
             ("interrupted_uploads", self.abandoned_uploads),
             ("orphans", self.orphans),
+            ("resumed_deletions", self.resumed_deletions),
         ]
     }
 }
@@ -103,8 +108,10 @@ impl fmt::Display for CleanedUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} expired links, {} expired sessions, {} expired tokens, {} old changes, {} old idempotency keys, {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead \
-             thumbnails, {} thumbnails without a job, {} temporary files, {} interrupted uploads, {} orphaned files",
+            "{} expired links, {} expired sessions, {} expired tokens, {} old changes, {} old idempotency keys, \
+             {} ended counters, {} spent shares, {} ended jobs, {} gone workers, {} dead thumbnails, {} thumbnails \
+             without a job, {} temporary files, {} interrupted uploads, {} orphaned files, \
+             {} resumed deletions of accounts",
             self.links,
             self.sessions,
             self.tokens,
@@ -119,6 +126,7 @@ impl fmt::Display for CleanedUp {
             self.temp_files,
             self.abandoned_uploads,
             self.orphans,
+            self.resumed_deletions,
         )
     }
 }
@@ -145,6 +153,7 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
     let mut connection = context.pool.acquire().await?;
     let failed_thumbnails = db::thumbnails::fail_dead(&mut connection, now).await?;
     let released_thumbnails = db::thumbnails::release_jobless(&mut connection).await?;
+    let resumed_deletions = resume_deletions(&mut connection).await?;
     let workers = db::queue::delete_gone_workers(&mut connection, GONE_WORKER_AGE).await?;
     drop(connection);
     Ok(CleanedUp {
@@ -177,7 +186,17 @@ pub async fn clean_up(context: &Context) -> Result<CleanedUp, JobError> {
         temp_files: delete_temp_files(context).await?,
         abandoned_uploads: delete_abandoned_uploads(context).await?,
         orphans: delete_orphans(context).await?,
+        resumed_deletions,
     })
+}
+
+/// Enqueues the deletions of closed accounts whose job was given up or discarded; how many.
+async fn resume_deletions(connection: &mut PgConnection) -> Result<u64, JobError> {
+    let closed = db::users::closed_without_job(connection, BATCH_ROWS).await?;
+    for user in &closed {
+        jobs::enqueue(connection, JobId::fresh(), &DeleteAccount { user: *user }).await?;
+    }
+    Ok(closed.len() as u64)
 }
 
 async fn renew_generation(context: &Context) -> Result<(), JobError> {

@@ -1,4 +1,4 @@
-//! Deleting the files of an image that was deleted.
+//! Deleting the files of images that were deleted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ impl RunnableJob for DeleteObjects {
         check_ownership(&context).await?;
         let files = keys.len();
         context.storage.delete(keys).await?;
-        tracing::info!(files, "deleted the files of an image");
+        tracing::info!(files, "deleted files of deleted images");
         Ok(())
     }
 }

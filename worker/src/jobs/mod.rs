@@ -2,6 +2,7 @@
 //! right.
 
 pub(crate) mod clean_up;
+pub(crate) mod delete_account;
 pub(crate) mod delete_objects;
 pub(crate) mod generate_thumbnail;
 pub(crate) mod orphans;
@@ -11,7 +12,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use serde::de::DeserializeOwned;
 use shared::{
     config::ScheduleConfig,
-    jobs::{CleanUp, DeleteObjects, GenerateThumbnail, Job},
+    jobs::{CleanUp, DeleteAccount, DeleteObjects, GenerateThumbnail, Job},
 };
 
 use crate::{
@@ -58,6 +59,7 @@ pub(crate) fn register(queues: Queues, context: JobContext, schedules: ScheduleC
     let registry = Registry { queues, context: Arc::new(context) }
         .register::<GenerateThumbnail>()
         .register::<DeleteObjects>()
+        .register::<DeleteAccount>()
         .register::<CleanUp>()
         .schedule(schedules.cleanup_schedule, |tick| CleanUp { tick });
     registry.queues

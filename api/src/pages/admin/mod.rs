@@ -2,6 +2,7 @@
 //! before; what is shown of them stands in the URL: filters, order and page.
 
 pub(crate) mod dashboard;
+pub(crate) mod delete_users;
 pub(crate) mod history;
 pub(crate) mod images;
 pub(crate) mod jobs;
@@ -78,10 +79,15 @@ impl<T> Rows<T> {
 
 /// The rows of a table that were selected: at least one, and no more than a request may change.
 fn selected<T>(ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
+    selected_up_to(MAX_ROWS, ids, noun)
+}
+
+/// As [`selected`], where a request may change fewer.
+fn selected_up_to<T>(max: usize, ids: Vec<T>, noun: &str) -> Result<Vec<T>, Problem> {
     match ids.len() {
         0 => Err(Problem::field("ids", format!("Select at least one {noun}."))),
-        count if count > MAX_ROWS => {
-            Err(Problem::field("ids", format!("Select at most {MAX_ROWS} {noun}s, not {count}.")))
+        count if count > max => {
+            Err(Problem::field("ids", format!("Select at most {max} {noun}s, not {count}.")))
         }
         _ => Ok(ids),
     }

@@ -190,6 +190,12 @@ struct UserPage {
     existing: Option<Existing>,
 }
 
+impl UserPage {
+    fn is_closed(&self) -> bool {
+        self.existing.as_ref().is_some_and(|existing| existing.user.closed_at.is_some())
+    }
+}
+
 struct Existing {
     user: ListedUser,
     figures: UserFigures,

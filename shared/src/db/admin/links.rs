@@ -78,8 +78,8 @@ impl TryFrom<String> for LinkCursor {
     }
 }
 
-/// At most `limit` live links, of one account or all, the one that ends soonest first, from the one
-/// after `after` on.
+/// At most `limit` live links, of one account or all that are not being deleted, the one that ends
+/// soonest first, from the one after `after` on.
 pub async fn page(
     connection: &mut PgConnection,
     owner: Option<UserId>,
@@ -91,7 +91,7 @@ pub async fn page(
         LinkRow,
         "SELECT l.id, l.image_id, l.height, l.created_at, l.expires_at, i.title, i.owner_id, u.username AS owner
          FROM expiring_links l JOIN images i ON i.id = l.image_id JOIN users u ON u.id = i.owner_id
-         WHERE l.expires_at > $1
+         WHERE l.expires_at > $1 AND u.closed_at IS NULL
            AND ($2::bigint IS NULL OR i.owner_id = $2)
            AND ($3::timestamptz IS NULL OR (l.expires_at, l.id) > ($3, $4::uuid))
          ORDER BY l.expires_at, l.id LIMIT $5",

@@ -1,5 +1,7 @@
 //! Accounts as administrators see them.
 
+use std::iter::Sum;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder};
@@ -23,6 +25,8 @@ pub struct ListedUser {
     /// How many they may take, by its tier.
     pub storage_quota_bytes: u64,
     pub created_at: DateTime<Utc>,
+    /// When it was closed; a job is deleting it.
+    pub closed_at: Option<DateTime<Utc>>,
 }
 
 #[derive(FromRow)]
@@ -36,6 +40,7 @@ struct UserRow {
     used_bytes: i64,
     storage_quota_bytes: i64,
     created_at: DateTime<Utc>,
+    closed_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<UserRow> for ListedUser {
@@ -52,6 +57,7 @@ impl TryFrom<UserRow> for ListedUser {
             used_bytes: unsigned(row.used_bytes)?,
             storage_quota_bytes: unsigned(row.storage_quota_bytes)?,
             created_at: row.created_at,
+            closed_at: row.closed_at,
         })
     }
 }
@@ -105,7 +111,7 @@ impl UserSort {
 fn select() -> QueryBuilder<Postgres> {
     QueryBuilder::new(
         "SELECT u.id, u.username, u.tier_id, t.name AS tier_name, u.is_admin, u.is_active, u.used_bytes,
-                t.storage_quota_bytes, u.created_at
+                t.storage_quota_bytes, u.created_at, u.closed_at
          FROM users u JOIN tiers t ON t.id = u.tier_id
          WHERE true",
     )
@@ -153,11 +159,24 @@ pub async fn find(connection: &mut PgConnection, id: UserId) -> sqlx::Result<Opt
     Ok(fetch::<UserRow, _>(query, connection).await?.pop())
 }
 
-/// Those of the accounts that are there, by their numbers; locked until the transaction ends.
+/// Those of the accounts that are there, by their numbers.
+pub async fn find_all(
+    connection: &mut PgConnection,
+    ids: &[UserId],
+) -> sqlx::Result<Vec<ListedUser>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let mut query = select();
+    query.push(" AND u.id = ANY (").push_bind(ids).push(") ORDER BY u.id");
+    fetch::<UserRow, _>(query, connection).await
+}
+
+/// As [`find_all`], locked until the transaction ends. The lock lets others refer to the accounts,
+/// as entries of the audit log do: two administrators who change each other do not wait for each
+/// other.
 pub async fn lock(connection: &mut PgConnection, ids: &[UserId]) -> sqlx::Result<Vec<ListedUser>> {
     let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let mut query = select();
-    query.push(" AND u.id = ANY (").push_bind(ids).push(") ORDER BY u.id FOR UPDATE OF u");
+    query.push(" AND u.id = ANY (").push_bind(ids).push(") ORDER BY u.id FOR NO KEY UPDATE OF u");
     fetch::<UserRow, _>(query, connection).await
 }
 
@@ -183,7 +202,7 @@ pub async fn update(
         "UPDATE users
          SET username = $2, tier_id = $3, is_admin = $4, is_active = $5,
              credential_version = credential_version + (is_active AND NOT $5)::int
-         WHERE id = $1",
+         WHERE id = $1 AND closed_at IS NULL",
         id.0,
         change.username.as_str(),
         change.tier.0,
@@ -253,4 +272,56 @@ pub async fn figures(
         live_sessions: unsigned(row.live_sessions)?,
         tokens: unsigned(row.tokens)?,
     })
+}
+
+/// What goes with an account when it is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CascadeFigures {
+    pub images: u64,
+    /// Thumbnails that are ready.
+    pub thumbnails: u64,
+    /// Links that have not expired.
+    pub live_links: u64,
+    /// Sessions that have not ended.
+    pub live_sessions: u64,
+}
+
+impl Sum for CascadeFigures {
+    fn sum<I: Iterator<Item = Self>>(figures: I) -> Self {
+        figures.fold(Self::default(), |sum, of_one| Self {
+            images: sum.images + of_one.images,
+            thumbnails: sum.thumbnails + of_one.thumbnails,
+            live_links: sum.live_links + of_one.live_links,
+            live_sessions: sum.live_sessions + of_one.live_sessions,
+        })
+    }
+}
+
+/// What would go with each of the accounts, in their order.
+pub async fn cascade_figures(
+    connection: &mut PgConnection,
+    ids: &[UserId],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<CascadeFigures>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!(
+        r#"SELECT (SELECT count(*) FROM images WHERE owner_id = asked.id) AS "images!",
+                  (SELECT count(*) FROM images i JOIN thumbnails th ON th.image_id = i.id
+                   WHERE i.owner_id = asked.id AND th.state = 'ready') AS "thumbnails!",
+                  (SELECT count(*) FROM images i JOIN expiring_links l ON l.image_id = i.id
+                   WHERE i.owner_id = asked.id AND l.expires_at > $2) AS "live_links!",
+                  (SELECT count(*) FROM sessions WHERE user_id = asked.id AND expires_at > $2) AS "live_sessions!"
+           FROM unnest($1::bigint[]) WITH ORDINALITY AS asked (id, position) ORDER BY position"#,
+        &ids,
+        now,
+    );
+    let rows = rows.fetch_all(connection).await?.into_iter().map(|row| {
+        Ok(CascadeFigures {
+            images: unsigned(row.images)?,
+            thumbnails: unsigned(row.thumbnails)?,
+            live_links: unsigned(row.live_links)?,
+            live_sessions: unsigned(row.live_sessions)?,
+        })
+    });
+    rows.collect()
 }
