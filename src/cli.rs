@@ -63,6 +63,21 @@ pub(crate) enum Role {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         sample: Option<u32>,
     },
+    /// Back up the database and the files to a folder, while everything runs; exit with 1 if a file
+    /// is missing or damaged
+    Backup {
+        /// The folder; backups in it share their files
+        dir: PathBuf,
+    },
+    /// Restore a backup into a new database and an empty storage, and verify it; exit with 1 if a
+    /// file is missing or damaged
+    Restore {
+        /// The folder of the backups
+        dir: PathBuf,
+        /// The backup, as `backup` named it; without it the newest one
+        #[arg(long, value_name = "NAME")]
+        backup: Option<String>,
+    },
     /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary
     /// files
     Repair {
