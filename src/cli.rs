@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use pictier::Config;
+use shared::config::StoragePlace;
 
 /// Image upload with account tiers. Without a command everything runs in one process: the database
 /// (unless one is configured), the API, a worker and the hourly cleanup.
@@ -77,6 +78,14 @@ pub(crate) enum Role {
         /// The backup, as `backup` named it; without it the newest one
         #[arg(long, value_name = "NAME")]
         backup: Option<String>,
+    },
+    /// Copy all files to another storage, which then belongs to the installation; stop everything
+    /// before
+    CopyStorage {
+        /// The present storage: `disk:DATA_DIR` or `s3:BUCKET`
+        from: StoragePlace,
+        /// The new one
+        to: StoragePlace,
     },
     /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary
     /// files

@@ -13,6 +13,7 @@ mod browser;
 mod claims;
 mod cleanup;
 mod command_line;
+mod copy_storage;
 mod database;
 mod embedded_postgres;
 mod expiring_links;

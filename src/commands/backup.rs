@@ -1,12 +1,12 @@
-//! `pictier backup` and `restore`.
+//! `pictier backup`, `restore` and `copy-storage`.
 
 use std::{path::Path, process::ExitCode};
 
 use pictier::{Config, Process, service};
-use shared::services::Services;
-use worker::Backup;
+use shared::{config::StoragePlace, services::Services, storage::Storage};
+use worker::{Backup, Context};
 
-use super::{exit_code, maintenance, progress::Progress};
+use super::{exit_code, maintenance, progress::Progress, services};
 use crate::database::Database;
 
 /// Backs everything up; fails when a file is missing or damaged.
@@ -50,4 +50,22 @@ pub(crate) async fn restore(
     println!("What pictier audit finds:");
     print!("{audited}");
     Ok(exit_code(restored.is_clean() && verified.is_clean() && audited.is_clean()))
+}
+
+/// Copies all files to another storage; fails when one is missing or damaged.
+pub(crate) async fn copy_storage(
+    config: &Config,
+    database: &Database,
+    from: &StoragePlace,
+    to: &StoragePlace,
+) -> anyhow::Result<ExitCode> {
+    let Services { pool, clock, .. } = services(config, database).await?;
+    let [from, to] = [from, to].map(|place| Storage::open(&config.storage.at(place)));
+    let (context, to) = (Context::new(pool, from?, clock, config.retention), to?);
+    let progress = Progress::of_files(&context.pool, None).await?;
+    let report = worker::copy_storage(&context, &to, &|objects| progress.advance(objects)).await?;
+    progress.finish();
+    print!("{report}");
+    println!("{} belongs to the installation now. Change the storage settings.", to.place());
+    Ok(exit_code(report.is_clean()))
 }

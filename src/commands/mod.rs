@@ -49,6 +49,9 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
         Some(Role::Restore { dir, backup }) => {
             backup::restore(config, database, dir, backup.as_deref()).await
         }
+        Some(Role::CopyStorage { from, to }) => {
+            backup::copy_storage(config, database, from, to).await
+        }
         Some(Role::Repair { yes }) => {
             maintenance::repair(config, database, Consent::of(*yes)).await
         }

@@ -11,6 +11,7 @@ mod postgres;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
 mod proxy;
+mod s3_server;
 mod site;
 mod terminal;
 
@@ -22,5 +23,6 @@ pub(crate) use pgbouncer::{PgBouncer, free_port};
 pub(crate) use postgres::{binaries, fresh_database};
 pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
+pub(crate) use s3_server::{S3Server, create_bucket};
 pub(crate) use site::{Site, ended, files, log_in};
 pub(crate) use terminal::Terminal;

@@ -3,6 +3,7 @@
 
 mod audit;
 mod backup;
+mod copy_storage;
 mod decode_pool;
 mod jobs;
 mod memory;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use audit::{AuditReport, audit};
 pub use backup::{Backup, NewBackup, back_up};
+pub use copy_storage::copy_storage;
 pub use jobs::{
     clean_up::{CleanedUp, clean_up},
     orphans::{delete_unknown_originals, unknown_originals},

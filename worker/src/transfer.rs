@@ -13,7 +13,7 @@ use shared::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::audit::Findings;
+use crate::{audit::Findings, queue::JobError};
 
 /// Objects copied at a time.
 const COPIES: usize = 8;
@@ -35,6 +35,8 @@ pub enum TransferError {
     Schema(#[from] SchemaError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Listing(#[from] JobError),
     /// A file of a backup cannot be read or written.
     #[error("{file}: {error}")]
     File { file: String, error: std::io::Error },
