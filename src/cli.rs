@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use pictier::Config;
+use shared::config::StoragePlace;
 
 /// Image upload with account tiers. Without a command everything runs in one process: the database
 /// (unless one is configured), the API, a worker and the hourly cleanup.
@@ -62,6 +63,29 @@ pub(crate) enum Role {
         /// Only this many random originals, and as many random thumbnails
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         sample: Option<u32>,
+    },
+    /// Back up the database and the files to a folder, while everything runs; exit with 1 if a file
+    /// is missing or damaged
+    Backup {
+        /// The folder; backups in it share their files
+        dir: PathBuf,
+    },
+    /// Restore a backup into a new database and an empty storage, and verify it; exit with 1 if a
+    /// file is missing or damaged
+    Restore {
+        /// The folder of the backups
+        dir: PathBuf,
+        /// The backup, as `backup` named it; without it the newest one
+        #[arg(long, value_name = "NAME")]
+        backup: Option<String>,
+    },
+    /// Copy all files to another storage, which then belongs to the installation; stop everything
+    /// before
+    CopyStorage {
+        /// The present storage: `disk:DATA_DIR` or `s3:BUCKET`
+        from: StoragePlace,
+        /// The new one
+        to: StoragePlace,
     },
     /// Repair what an audit finds: make damaged thumbnails again, correct counts, delete temporary
     /// files

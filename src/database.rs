@@ -60,13 +60,8 @@ impl Database {
         Ok(created)
     }
 
-    /// Opens a pool without limits for a role that does one thing and ends, on a database that it
-    /// prepares or checks; the first superuser's name when this process created it.
-    pub(crate) async fn open(
-        &self,
-        config: &Config,
-        schema: Schema,
-    ) -> anyhow::Result<(PgPool, Option<Username>)> {
+    /// Opens a pool without limits on a database whose schema stays as it is.
+    pub(crate) async fn connect(&self) -> anyhow::Result<PgPool> {
         if let Some(server) = &self.embedded {
             let maintenance = server.options("postgres");
             postgres::create_database(&maintenance, EMBEDDED_DATABASE)
@@ -78,6 +73,17 @@ impl Database {
         if self.embedded.is_none() {
             postgres::expect_sessions(&self.options).await?;
         }
+        Ok(pool)
+    }
+
+    /// Opens a pool without limits for a role that does one thing and ends, on a database that it
+    /// prepares or checks; the first superuser's name when this process created it.
+    pub(crate) async fn open(
+        &self,
+        config: &Config,
+        schema: Schema,
+    ) -> anyhow::Result<(PgPool, Option<Username>)> {
+        let pool = self.connect().await?;
         if schema == Schema::Expect && self.embedded.is_none() {
             postgres::expect_migrated(&pool).await?;
             return Ok((pool, None));

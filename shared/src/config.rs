@@ -1,7 +1,7 @@
 //! The configuration: command-line options, each with an environment variable and a default.
 //! `pictier --help` prints these texts, and the table in docs/operations.md repeats them.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Command};
 use cron::Schedule;
@@ -49,6 +49,40 @@ pub struct StorageConfig {
     /// Allow S3 without TLS, for a store on the same machine
     #[arg(long, env, global = true)]
     pub s3_allow_http: bool,
+}
+
+/// Where files are, as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoragePlace {
+    /// A data directory.
+    Disk(PathBuf),
+    /// A bucket.
+    S3(String),
+}
+
+impl FromStr for StoragePlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("disk", data_dir)) if !data_dir.is_empty() => Ok(Self::Disk(data_dir.into())),
+            Some(("s3", bucket)) if !bucket.is_empty() => Ok(Self::S3(bucket.to_owned())),
+            _ => Err("say disk:DATA_DIR or s3:BUCKET"),
+        }
+    }
+}
+
+impl StorageConfig {
+    /// The same configuration with files in another place.
+    #[must_use]
+    pub fn at(&self, place: &StoragePlace) -> Self {
+        match place {
+            StoragePlace::Disk(data_dir) => {
+                Self { data_dir: data_dir.clone(), s3_bucket: None, ..self.clone() }
+            }
+            StoragePlace::S3(bucket) => Self { s3_bucket: Some(bucket.clone()), ..self.clone() },
+        }
+    }
 }
 
 /// How the API is reached.

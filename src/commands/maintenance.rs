@@ -7,7 +7,7 @@ use pictier::{Config, Process};
 use shared::{db, installation, services::Services, storage::StorageError};
 use worker::Context;
 
-use super::{consent::Consent, progress::Progress, services};
+use super::{consent::Consent, exit_code, progress::Progress, services};
 use crate::database::{Database, Schema};
 
 /// What the hourly job does, now.
@@ -45,7 +45,7 @@ pub(crate) async fn delete_unknown_originals(
 pub(crate) async fn audit(config: &Config, database: &Database) -> anyhow::Result<ExitCode> {
     let report = worker::audit(&context(config, database).await?).await?;
     print!("{report}");
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(report.is_clean()))
 }
 
 /// Compares files with their rows; fails when one differs.
@@ -55,16 +55,11 @@ pub(crate) async fn verify(
     sample: Option<u32>,
 ) -> anyhow::Result<ExitCode> {
     let context = context(config, database).await?;
-    let mut connection = context.pool.acquire().await?;
-    let most = sample.map_or(u64::MAX, u64::from);
-    let total = db::integrity::count_originals(&mut connection).await?.min(most)
-        + db::integrity::count_ready_thumbnails(&mut connection).await?.min(most);
-    drop(connection);
-    let progress = Progress::start(total, "files");
+    let progress = Progress::of_files(&context.pool, sample).await?;
     let report = worker::verify(&context, sample, &|objects| progress.advance(objects)).await?;
     progress.finish();
     print!("{report}");
-    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(report.is_clean()))
 }
 
 /// Says what can be mended, asks, and mends it. Fails when only a backup can mend the rest.
@@ -126,7 +121,7 @@ pub(crate) async fn adopt_storage(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn context(config: &Config, database: &Database) -> anyhow::Result<Context> {
+pub(super) async fn context(config: &Config, database: &Database) -> anyhow::Result<Context> {
     let (pool, _) = database.open(config, Schema::Expect).await?;
     Ok(Process::open(config.clone(), pool).await?.job_context())
 }

@@ -1,6 +1,7 @@
 //! What each role does.
 
 mod admins;
+mod backup;
 mod consent;
 mod delete_user;
 pub(crate) mod healthcheck;
@@ -45,6 +46,13 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
             maintenance::delete_unknown_originals(config, database, Consent::of(*yes)).await
         }
         Some(Role::Verify { sample }) => maintenance::verify(config, database, *sample).await,
+        Some(Role::Backup { dir }) => backup::back_up(config, database, dir).await,
+        Some(Role::Restore { dir, backup }) => {
+            backup::restore(config, database, dir, backup.as_deref()).await
+        }
+        Some(Role::CopyStorage { from, to }) => {
+            backup::copy_storage(config, database, from, to).await
+        }
         Some(Role::Repair { yes }) => {
             maintenance::repair(config, database, Consent::of(*yes)).await
         }
@@ -74,6 +82,11 @@ pub(crate) async fn run(cli: &Cli, database: &Database) -> anyhow::Result<ExitCo
 async fn services(config: &Config, database: &Database) -> anyhow::Result<Services> {
     let (pool, _) = database.open(config, Schema::Expect).await?;
     service::open_services(config, pool).await
+}
+
+/// How a command ends that looks for faults.
+fn exit_code(is_clean: bool) -> ExitCode {
+    if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// An address on this machine that reaches a listener; one on all addresses cannot be connected to

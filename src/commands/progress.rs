@@ -7,6 +7,8 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use shared::db;
+use sqlx::PgPool;
 
 /// Between two lines where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -25,6 +27,15 @@ impl Progress {
         let style = format!("{{wide_bar}} {{pos}} of {{len}} {unit}, {{eta}} left");
         bar.set_style(ProgressStyle::with_template(&style).expect("a template"));
         Self { bar, unit, last_line: (!is_terminal).then(|| Mutex::new(Instant::now())) }
+    }
+
+    /// Over the files that the database names, or over a sample of each kind.
+    pub(crate) async fn of_files(pool: &PgPool, sample: Option<u32>) -> sqlx::Result<Self> {
+        let mut connection = pool.acquire().await?;
+        let most = sample.map_or(u64::MAX, u64::from);
+        let total = db::integrity::count_originals(&mut connection).await?.min(most)
+            + db::integrity::count_ready_thumbnails(&mut connection).await?.min(most);
+        Ok(Self::start(total, "files"))
     }
 
     pub(crate) fn advance(&self, count: u64) {

@@ -18,6 +18,7 @@ mod plan;
 mod processes;
 mod report;
 mod s3_proxy;
+#[path = "../harness/s3_server.rs"]
 mod s3_server;
 mod site;
 mod tcp_proxy;
@@ -44,8 +45,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-// where the processes look for it
-use crate::terminal::Terminal;
+// where the processes and the S3 server look for them
+use crate::{cluster::free_port, terminal::Terminal};
 use crate::{
     harms::{HARMS, Harm},
     plan::Plan,

@@ -11,6 +11,8 @@ mod postgres;
 pub(crate) mod processes;
 pub(crate) mod prometheus;
 mod proxy;
+mod s3_server;
+mod site;
 mod terminal;
 
 pub(crate) use app::{PASSWORD, TestApp, wait_until};
@@ -21,4 +23,6 @@ pub(crate) use pgbouncer::{PgBouncer, free_port};
 pub(crate) use postgres::{binaries, fresh_database};
 pub(crate) use prometheus::Prometheus;
 pub(crate) use proxy::Proxy;
+pub(crate) use s3_server::{S3Server, create_bucket};
+pub(crate) use site::{Site, ended, files, log_in};
 pub(crate) use terminal::Terminal;

@@ -2,6 +2,8 @@
 //! number of workers share one database; none is told of the others.
 
 mod audit;
+mod backup;
+mod copy_storage;
 mod decode_pool;
 mod jobs;
 mod memory;
@@ -9,6 +11,7 @@ pub mod queue;
 mod repair;
 mod schedule;
 mod scheduled_audit;
+mod transfer;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
@@ -23,12 +26,15 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 pub use audit::{AuditReport, audit};
+pub use backup::{Backup, NewBackup, back_up};
+pub use copy_storage::copy_storage;
 pub use jobs::{
     clean_up::{CleanedUp, clean_up},
     orphans::{delete_unknown_originals, unknown_originals},
 };
 pub use queue::host_name;
 pub use repair::{RepairPlan, Repaired, plan_repair, repair, retry_failed};
+pub use transfer::{TransferError, TransferReport};
 pub use verify::{VerifyReport, verify};
 
 use crate::{

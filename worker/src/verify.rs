@@ -3,10 +3,8 @@
 use std::{collections::HashMap, fmt};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use sha2::{Digest, Sha256};
 use shared::{
     db::{self, integrity::ExpectedObject},
-    domain::FileDigest,
     storage::StorageKey,
 };
 use uuid::Uuid;
@@ -184,7 +182,7 @@ async fn verify_row(
     context: &Context,
     expected: ExpectedObject,
 ) -> Result<Option<Verified>, JobError> {
-    let read = read(context, &expected.key).await?;
+    let read = context.storage.digest(&expected.key).await?;
     let (bytes, outcome) = match (read, expected.digest) {
         (None, _) => (0, Outcome::Missing),
         (Some((bytes, _)), _) if bytes != expected.bytes => {
@@ -206,16 +204,4 @@ async fn verify_row(
         }
     }
     Ok(Some(Verified { key: expected.key, bytes, outcome }))
-}
-
-/// A file's size in bytes and its digest, read in pieces; none when it is not there.
-async fn read(context: &Context, key: &StorageKey) -> Result<Option<(u64, FileDigest)>, JobError> {
-    let Some(object) = context.storage.get(key, None).await? else { return Ok(None) };
-    let (mut bytes, mut digest) = (0, Sha256::new());
-    let mut pieces = object.into_stream();
-    while let Some(piece) = pieces.try_next().await? {
-        bytes += piece.len() as u64;
-        digest.update(&piece);
-    }
-    Ok(Some((bytes, FileDigest(digest.finalize().into()))))
 }

@@ -33,6 +33,7 @@ use delete_expired;
 
 pub mod admin;
 pub mod audit_log;
+pub mod backups;
 pub mod changes;
 pub mod claims;
 pub mod idempotency;

@@ -66,7 +66,7 @@ catalogue! {
     JOB_ATTEMPTS = Counter("pictier_job_attempts_total", ["queue"]):
         "Attempts that a worker started";
     JOB_OUTCOMES = Counter("pictier_job_outcomes_total", ["queue", "outcome"]):
-        "Attempts that ended: done, failed, or transient, which costs no attempt";
+        "Attempts that ended: done, failed, transient, or waiting (for the end of a backup); the last two cost no attempt";
     JOB_SECONDS = Histogram("pictier_job_seconds", ["queue"], WORK_SECONDS):
         "Time of an attempt, whatever its outcome";
     CLAIMS = Counter("pictier_claims_total", ["result"]):

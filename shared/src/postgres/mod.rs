@@ -19,6 +19,11 @@ use sqlx::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
+/// The name of connections of APIs and workers, as the server shows it.
+const SERVICE: &str = "pictier";
+/// The name of connections of other commands.
+const COMMAND: &str = "pictier command";
+
 /// How long a request waits for a connection of the pool.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
 /// The same for what nobody waits for, such as a migration.
@@ -46,7 +51,7 @@ pub enum SchemaError {
 pub async fn connect(options: PgConnectOptions, connections: u32) -> sqlx::Result<PgPool> {
     limited(connections)
         .after_connect(|connection, _| Box::pin(limits::limit_requests(connection)))
-        .connect_with(identified(options))
+        .connect_with(identified(options, SERVICE))
         .await
 }
 
@@ -61,7 +66,7 @@ pub async fn connect_for_queue(
         // the pool's own test, which asks only whether the server answers, is part of this one
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_outside_of_transactions(connection)))
-        .connect_with(identified(options))
+        .connect_with(identified(options, SERVICE))
         .await
 }
 
@@ -75,7 +80,7 @@ pub async fn connect_unlimited(
         .max_connections(connections)
         .acquire_timeout(PATIENT_ACQUIRE_LIMIT)
         .after_connect(|connection, _| Box::pin(limits::watch_the_client(connection)))
-        .connect_with(identified(options))
+        .connect_with(identified(options, COMMAND))
         .await
 }
 
@@ -88,7 +93,7 @@ async fn connect_listener(options: PgConnectOptions) -> sqlx::Result<PgListener>
         .idle_timeout(None)
         .max_lifetime(None)
         .after_connect(|connection, _| Box::pin(limits::watch_the_client(connection)))
-        .connect_lazy_with(identified(options));
+        .connect_lazy_with(identified(options, SERVICE));
     let mut listener = PgListener::connect_with(&alone).await?;
     // its owner has to learn of a loss before the next notification
     listener.eager_reconnect(false);
@@ -104,8 +109,20 @@ fn limited(connections: u32) -> PgPoolOptions {
 
 /// PgBouncer refuses settings at the start of a session that it does not know, `extra_float_digits`
 /// among them.
-fn identified(options: PgConnectOptions) -> PgConnectOptions {
-    options.application_name("pictier").extra_float_digits(None)
+fn identified(options: PgConnectOptions, name: &str) -> PgConnectOptions {
+    options.application_name(name).extra_float_digits(None)
+}
+
+/// How many connections APIs and workers have to the database. Each has at least the one on which
+/// it listens.
+pub async fn count_service_connections(connection: &mut PgConnection) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name = $1"#,
+        SERVICE,
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// Whether the connection is done with what was under way on it.
@@ -151,6 +168,24 @@ pub async fn expect_migrated(pool: &PgPool) -> Result<(), SchemaError> {
     let is_applied = |version| applied.iter().any(|migration| migration.version == version);
     let all_applied = MIGRATIONS.iter().all(|migration| is_applied(migration.version));
     if all_applied { Ok(()) } else { Err(SchemaError::Outdated) }
+}
+
+/// As [`migrate`], to an earlier version of the schema.
+pub async fn migrate_to(pool: &PgPool, version: i64) -> Result<(), SchemaError> {
+    PostgresStorage::setup(pool).await?;
+    MIGRATIONS.run_to(version, pool).await?;
+    Ok(())
+}
+
+/// The version of the schema that this program migrates to.
+pub fn known_schema() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The version of the database's schema. The database must have been migrated.
+pub async fn schema_version(connection: &mut PgConnection) -> Result<i64, SchemaError> {
+    let applied = connection.list_applied_migrations(&MIGRATIONS.table_name).await?;
+    Ok(applied.iter().map(|migration| migration.version).max().unwrap_or_default())
 }
 
 /// Creates the database of this name unless it is there. `maintenance` connects to another one.

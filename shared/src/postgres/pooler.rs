@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-use super::{identified, limits::TRANSACTION_POOLING};
+use super::{COMMAND, identified, limits::TRANSACTION_POOLING};
 
 /// The longest time that the probe waits for a session.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub enum PoolerError {
 /// Fails when a setting of a connection is gone once another connection holds a transaction: then
 /// the two shared a session of the server.
 pub async fn expect_sessions(options: &PgConnectOptions) -> Result<(), PoolerError> {
-    let options = identified(options.clone());
+    let options = identified(options.clone(), COMMAND);
     let mut first = PgConnection::connect_with(&options).await?;
     let mut second = PgConnection::connect_with(&options).await?;
     let value = Uuid::new_v4().simple().to_string();

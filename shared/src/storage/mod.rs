@@ -1,6 +1,7 @@
 //! Where files are: originals and thumbnails in an object store (a folder of the local disk, or
 //! S3), uploads on their way there in a spool folder of the local disk.
 
+mod copy;
 mod disk;
 mod key;
 mod marker;
@@ -17,8 +18,9 @@ use object_store::{
     ClientOptions, GetOptions, GetRange, GetResult, ObjectStore, ObjectStoreExt, PutPayload,
     RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, path::Path,
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
+pub use copy::{Copied, KnownObject};
 pub use key::{ObjectKind, Shard, StorageKey};
 pub use marker::Marker;
 pub use spool::Spooled;
@@ -119,12 +121,7 @@ impl Storage {
         let spool = config.data_dir.join("tmp");
         std::fs::create_dir_all(&spool)?;
         let Some(bucket) = &config.s3_bucket else {
-            let root = config.data_dir.join("media");
-            std::fs::create_dir_all(&root)?;
-            let disk = LocalFileSystem::new_with_prefix(&root)?
-                .with_automatic_cleanup(true)
-                .with_fsync(true);
-            return Ok(Self::new(Arc::new(disk), DISK_PART_BYTES, spool, Place::Folder(root)));
+            return Self::open_folder(config.data_dir.join("media"), spool);
         };
         // object_store leaves the choice of the TLS provider to the process; a second call changes
         // nothing
@@ -146,6 +143,18 @@ impl Storage {
             })
             .build()?;
         Ok(Self::new(Arc::new(s3), S3_PART_BYTES, spool, Place::Bucket(bucket.clone())))
+    }
+
+    /// Opens a folder of objects for a backup.
+    pub fn open_backup(root: PathBuf) -> Result<Self, StorageError> {
+        Self::open_folder(root.clone(), root)
+    }
+
+    fn open_folder(root: PathBuf, spool: PathBuf) -> Result<Self, StorageError> {
+        std::fs::create_dir_all(&root)?;
+        let disk =
+            LocalFileSystem::new_with_prefix(&root)?.with_automatic_cleanup(true).with_fsync(true);
+        Ok(Self::new(Arc::new(disk), DISK_PART_BYTES, spool, Place::Folder(root)))
     }
 
     fn new(store: Arc<dyn ObjectStore>, part_bytes: usize, spool: PathBuf, place: Place) -> Self {
@@ -171,14 +180,25 @@ impl Storage {
         key: &StorageKey,
     ) -> Result<(), StorageError> {
         let mut file = tokio::fs::File::from_std(upload.open()?);
-        if upload.bytes() <= self.part_bytes as u64 {
-            let mut bytes = Vec::with_capacity(self.part_bytes);
-            file.read_to_end(&mut bytes).await?;
-            return self.put(key, bytes.into()).await;
+        self.store_all(&mut file, upload.bytes(), key).await
+    }
+
+    /// Copies all that the reader has, which is so many `bytes`, to a key. Nothing is stored when
+    /// the reader fails.
+    async fn store_all(
+        &self,
+        reader: &mut (impl AsyncRead + Unpin),
+        bytes: u64,
+        key: &StorageKey,
+    ) -> Result<(), StorageError> {
+        if bytes <= self.part_bytes as u64 {
+            let mut whole = Vec::with_capacity(self.part_bytes);
+            reader.read_to_end(&mut whole).await?;
+            return self.put(key, whole.into()).await;
         }
         let copying = async {
             let upload = self.store.put_multipart(key.path()).await?;
-            multipart::copy(&mut file, upload, self.part_bytes).await
+            multipart::copy(reader, upload, self.part_bytes).await
         };
         measured(Operation::Put, copying).await
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use shared::{
+    db,
     installation::{self, InstallationError},
     jobs::DeleteObjects,
     storage::StorageKey,
@@ -11,7 +12,7 @@ use shared::{
 use super::{JobContext, RunnableJob};
 use crate::{
     Context,
-    queue::{HeldJob, JobError},
+    queue::{HeldJob, JobError, Trouble},
 };
 
 impl RunnableJob for DeleteObjects {
@@ -19,8 +20,8 @@ impl RunnableJob for DeleteObjects {
         Duration::from_mins(1)
     }
 
-    /// Deletes the files; those that are gone already are no error. On a copy of the database the
-    /// job waits.
+    /// Deletes the files; those that are gone already are no error. On a copy of the database, and
+    /// while a backup runs, the job waits.
     async fn run(self, _: HeldJob, context: Arc<JobContext>) -> Result<(), JobError> {
         let keys: Vec<StorageKey> =
             self.keys.iter().filter_map(|key| StorageKey::parse(key)).collect();
@@ -28,6 +29,10 @@ impl RunnableJob for DeleteObjects {
             tracing::error!(keys = ?self.keys, "not all of these are storage keys; the others are left alone");
         }
         check_ownership(&context).await?;
+        // a backup that starts after this look has a dump without the image
+        if db::backups::is_any_running(&mut *context.pool.acquire().await?).await? {
+            return Err(Trouble::BackupRuns.into());
+        }
         let files = keys.len();
         context.storage.delete(keys).await?;
         tracing::info!(files, "deleted files of deleted images");

@@ -9,7 +9,10 @@ use shared::{
     storage::{Shard, StorageKey},
 };
 
-use crate::{Context, queue::JobError};
+use crate::{
+    Context,
+    queue::{JobError, Trouble},
+};
 
 /// Objects held against the database at a time.
 const BATCH_OBJECTS: usize = 500;
@@ -24,11 +27,14 @@ const BATCH_UPLOADS: i64 = 100;
 const MIN_ORPHAN_AGE: Duration = Duration::from_hours(1);
 
 /// Deletes the originals of uploads that were interrupted; how many. An upload that still runs
-/// cannot be committed afterwards, as its note is gone.
+/// cannot be committed afterwards, as its note is gone. While a backup runs, they stay.
 pub(super) async fn delete_abandoned_uploads(context: &Context) -> Result<u64, JobError> {
     let mut deleted = 0;
     loop {
         let mut tx = postgres::begin(&context.pool).await?;
+        if db::backups::is_any_running(&mut tx).await? {
+            return Ok(deleted);
+        }
         let noted =
             db::uploads::take_abandoned(&mut tx, ABANDONED_UPLOAD_AGE, BATCH_UPLOADS).await?;
         let keys: Vec<_> = noted.iter().filter_map(|key| StorageKey::parse(key)).collect();
@@ -86,10 +92,14 @@ async fn clean_shard(context: &Context, shard: Shard) -> Result<CleanedShard, Jo
     Ok(cleaned)
 }
 
-/// Looks for the rows once more in the transaction in which the objects are deleted.
+/// Looks for the rows once more in the transaction in which the objects are deleted. While a backup
+/// runs, they stay for a later cleanup.
 async fn delete_seen_twice(context: &Context, due: &[String]) -> Result<u64, JobError> {
     let mut tx = postgres::begin(&context.pool).await?;
     installation::check_ownership(&mut tx, &context.storage).await?;
+    if db::backups::is_any_running(&mut tx).await? {
+        return Ok(0);
+    }
     let keys = due.iter().filter_map(|key| StorageKey::parse(key)).collect();
     let orphans = db::integrity::without_row(&mut tx, keys).await?;
     let count = orphans.len() as u64;
@@ -122,6 +132,9 @@ pub async fn delete_unknown_originals(
     for batch in keys.chunks(BATCH_OBJECTS) {
         let mut connection = context.pool.acquire().await?;
         installation::check_ownership(&mut connection, &context.storage).await?;
+        if db::backups::is_any_running(&mut connection).await? {
+            return Err(Trouble::BackupRuns.into());
+        }
         let unknown = installation::unknown_objects(&mut connection, batch.to_vec()).await?;
         drop(connection);
         deleted += unknown.len();

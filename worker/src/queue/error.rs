@@ -40,6 +40,9 @@ pub enum Trouble {
     /// The database must not delete from the store.
     #[error("installation: {0}")]
     Installation(#[from] InstallationError),
+    /// The job deletes objects, and a backup may still need them.
+    #[error("a backup runs; files are deleted when it has ended")]
+    BackupRuns,
     /// The store is there and the original is not.
     #[error("original: {0} is missing from the storage")]
     OriginalMissing(String),

@@ -14,6 +14,7 @@ use super::error::{JobError, Trouble};
 
 /// Outcomes of attempts, as a label.
 const DONE: &str = "done";
+const WAITING: &str = "waiting";
 const TRANSIENT: &str = "transient";
 const FAILED: &str = "failed";
 
@@ -31,8 +32,8 @@ where
     };
     match &result {
         Ok(()) => {}
-        // said once a minute, not for each job that waits
-        Err(error @ JobError::Transient(Trouble::Installation(_))) => {
+        // an installation's trouble is said once a minute, not for each job that waits
+        Err(error @ JobError::Transient(Trouble::Installation(_) | Trouble::BackupRuns)) => {
             tracing::debug!(queue, %error, "a job waits");
         }
         Err(error) => tracing::warn!(queue, %error, "a job failed"),
@@ -55,6 +56,7 @@ where
     JOB_SECONDS.record_since([queue], started);
     let outcome = match &result {
         Ok(()) => DONE,
+        Err(JobError::Transient(Trouble::BackupRuns)) => WAITING,
         Err(JobError::Transient(_)) => TRANSIENT,
         Err(JobError::Failed(_) | JobError::Panicked(_) | JobError::ForeignId) => FAILED,
     };
@@ -65,7 +67,7 @@ where
 /// Has the counts of a queue start at 0, so that the first failure is an increase.
 pub(super) fn start_counts(queue: &str) {
     JOB_ATTEMPTS.add([queue], 0);
-    for outcome in [DONE, TRANSIENT, FAILED] {
+    for outcome in [DONE, WAITING, TRANSIENT, FAILED] {
         JOB_OUTCOMES.add([queue, outcome], 0);
     }
 }
