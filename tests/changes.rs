@@ -99,7 +99,7 @@ async fn a_change_that_commits_late_is_not_lost() {
     };
     app.wait_until(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
-        AND wait_event_type = 'Lock' AND query ILIKE 'update images%')",
+        AND wait_event_type = 'Lock' AND query ILIKE 'commit%')",
     )
     .await;
     assert_eq!(after(&user, &start).await, (vec![], start.clone()));

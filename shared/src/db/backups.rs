@@ -143,9 +143,9 @@ pub async fn lock_contents(connection: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 /// Empties what the first start has written to, and the tables of a dump with those that reference
-/// them.
-pub async fn clear(connection: &mut PgConnection) -> sqlx::Result<()> {
-    let tables = [DUMPED.as_slice(), &["sessions", "rate_limits", "installation"]].concat();
+/// them. An older schema has fewer tables than [`DUMPED`].
+pub async fn clear(connection: &mut PgConnection, dumped: &[&str]) -> sqlx::Result<()> {
+    let tables = [dumped, &["sessions", "rate_limits", "installation"]].concat();
     let truncate = format!("TRUNCATE {} RESTART IDENTITY CASCADE", tables.join(", "));
     sqlx::raw_sql(AssertSqlSafe(truncate)).execute(connection).await?;
     Ok(())

@@ -131,7 +131,9 @@ impl Backup {
         if let Some(contents) = db::backups::contents(&mut tx).await? {
             expect_untouched(contents)?;
         }
-        db::backups::clear(&mut tx).await?;
+        let tables: Vec<&str> =
+            self.manifest.tables.iter().map(|(table, _)| table.as_str()).collect();
+        db::backups::clear(&mut tx, &tables).await?;
         for (table, last_id) in &self.manifest.tables {
             let path = self.folder.join(table);
             let file = tokio::fs::File::open(&path).await.map_err(files::failed(&path))?;
