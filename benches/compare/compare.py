@@ -21,7 +21,7 @@ from PIL import Image, ImageChops, ImageStat
 
 import client
 import report
-from processes import Failure
+from processes import Failure, busy_seconds
 from systems import HEIGHTS, Django, Nginx, Pictier, Thumbor
 
 # the photo of measurements with one photo
@@ -34,6 +34,9 @@ READY_CLIENTS = 32
 LIST_IMAGES = 50
 # mean difference of a sample, of 255, between a thumbnail and its photo; another photo differs by more than 40
 MOST_DIFFERENCE = 15
+
+# no round starts that would probably end later
+MOST_SECONDS = 330
 
 FULL = SimpleNamespace(rounds=5, singles=8, copies=12, ready_seconds=2, list_seconds=1)
 QUICK = SimpleNamespace(rounds=1, singles=3, copies=5, ready_seconds=1, list_seconds=1)
@@ -203,6 +206,7 @@ def measure(kind, workers, work, tools, corpus, plan, checker):
     folder.mkdir()
     try:
         with kind(workers, folder, tools) as system:
+            begun, busy, own = time.monotonic(), busy_seconds() - system.processes.cpu_seconds(), own_seconds()
             measurement = Measurement(system, corpus, plan, checker)
             if kind is Nginx:
                 measurement.ready([f"/{name}" for name in tools.finished])
@@ -213,12 +217,20 @@ def measure(kind, workers, work, tools, corpus, plan, checker):
             figures["memory_bytes"] = system.processes.most_memory
             figures["backends"] = system.processes.most_backends
             figures["cpu_seconds"] = system.processes.cpu_seconds()
+            others = busy_seconds() - busy - figures["cpu_seconds"] - (own_seconds() - own)
+            figures["other_cpu_share"] = others / (time.monotonic() - begun) / os.cpu_count()
             # files that nginx serves are those that Pictier made
             if kind is Pictier:
                 tools.finished = measurement.finished
             return figures
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_seconds():
+    """CPU time of the client."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def run(photos, folder, plan):
@@ -240,6 +252,9 @@ def run(photos, folder, plan):
             finished={},
         )
         for number in range(plan.rounds):
+            elapsed = time.monotonic() - started
+            if number and elapsed * (number + 1) / number > MOST_SECONDS:
+                break
             results = {}
             # each system comes first in turn; nginx, which needs files of Pictier, does not in the first round
             first = number % len(SYSTEMS)

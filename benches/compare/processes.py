@@ -131,6 +131,13 @@ class Processes:
         return found
 
 
+def busy_seconds():
+    """CPU time of everything on this machine, and what its host took away, on all cores together."""
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICKS_PER_SECOND
+
+
 def stat(pid):
     """The fields of a process from its state on; nothing if it has ended."""
     try:

@@ -98,8 +98,10 @@ def ratios(results, figure, less_is_better, workers):
 
 def markdown(results):
     versions, rounds = results["versions"], len(results["rounds"])
+    shares = [system["other_cpu_share"] for one in results["rounds"] for system in one.values()]
     lines = [
-        f"{results['machine']}. {versions}. Medians of {rounds} {'round' if rounds == 1 else 'rounds'}.",
+        f"{results['machine']}. {versions}. Medians of {rounds} {'round' if rounds == 1 else 'rounds'}. Meanwhile other "
+        f"processes of the machine took {statistics.mean(shares):.0%} of the cores.",
         "",
         "| | " + " | ".join(COLUMNS.values()) + " |",
         "|---" * (len(COLUMNS) + 1) + "|",

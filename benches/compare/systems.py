@@ -151,20 +151,16 @@ class Django(System):
         self.manage("prepare")
         # a file fits into a square there: for the same height the square is as large as the longer side of the thumbnail,
         # and each shape of photo has an account whose tier has these squares
-        self.accounts = {}
-        for shape in sorted(self.tools.shapes):
-            name = "x".join(str(square) for square in shape)
-            self.manage(
-                "shell", "-c", f"from imageapi.models import Tier; Tier.objects.create(name='{name}', heights={list(shape)})"
-            )
-            self.manage("add_accounts", f"{name}:{name}:{name}")
-            self.accounts[shape] = name
+        accounts = {shape: "x".join(str(square) for square in shape) for shape in sorted(self.tools.shapes)}
+        tiers = ", ".join(f"Tier(name='{name}', heights={list(shape)})" for shape, name in accounts.items())
+        self.manage("shell", "-c", f"from imageapi.models import Tier; Tier.objects.bulk_create([{tiers}])")
+        self.manage("add_accounts", *(f"{name}:{name}:{name}" for name in accounts.values()))
         command = ["--chdir", ROOT / "benches/peers/django", "--bind", f"127.0.0.1:{self.port}", "--log-level", "warning"]
         self.processes.start(
             self.tools.django / "gunicorn", *command, "--workers", self.workers, "imageapi.wsgi", variables=self.variables
         )
         self.processes.wait_until(self.answers("/api-auth/login/", 200), "Django")
-        self.clients = {shape: self.log_in(name) for shape, name in self.accounts.items()}
+        self.clients = {shape: self.log_in(name) for shape, name in accounts.items()}
 
     def start_postgres(self):
         """A server with the settings that Pictier gives to its own."""
