@@ -208,7 +208,11 @@ async fn an_older_dump_is_loaded_into_its_schema_which_is_migrated_then() {
     let site = without_schema().await;
     let (code, said) = site.run(&["restore", backup.dir()]);
     assert_eq!(code, Some(0), "{said}");
-    assert_eq!(site.count("SELECT count(*) FROM idempotency_keys").await, 0, "the newer schema's table");
+    assert_eq!(
+        site.count("SELECT count(*) FROM idempotency_keys").await,
+        0,
+        "the newer schema's table"
+    );
     // transactions in the order of their numbers
     let after = "SELECT count(*) FROM _sqlx_migrations older, images, _sqlx_migrations newer
         WHERE older.version = 14 AND newer.version = 15
