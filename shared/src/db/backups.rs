@@ -31,7 +31,7 @@ pub const NOT_DUMPED: [&str; 10] = [
 /// A backup that was not renewed for so long was killed.
 const VOID_AFTER: Duration = Duration::from_mins(10);
 
-/// Says that a backup runs, from now on for [`VOID_AFTER`].
+/// Says that a backup runs, from now on for ten minutes.
 pub async fn renew(connection: &mut PgConnection, backup: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO backups (id) VALUES ($1) ON CONFLICT (id) DO UPDATE SET renewed_at = now()",
