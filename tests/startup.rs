@@ -94,7 +94,7 @@ async fn a_job_is_logged_with_the_request_that_caused_it() {
     assert_eq!(line["span"]["queue"], "thumbnails", "{line}");
 
     let deletion = client.delete(&format!("/api/images/{}", image["pk"])).await;
-    let line = worker.wait_for("deleted the files of an image").await;
+    let line = worker.wait_for("deleted files of deleted images").await;
     let line: Value = serde_json::from_str(&line).expect("a line of JSON");
     assert_eq!(line["span"]["request_id"], deletion.header("x-request-id"), "{line}");
 }
