@@ -19,7 +19,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Idempotency {
         let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
             return Ok(Self(None));
         };
-        // what is not text breaks the key's own rule
+        // a value that is not ASCII is refused as an empty key is
         Ok(Self(Some(IdempotencyKey::try_from(value.to_str().unwrap_or_default())?)))
     }
 }

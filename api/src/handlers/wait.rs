@@ -1,4 +1,4 @@
-//! How long a request waits for what is not there yet.
+//! How long a request may wait for its result.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// How long a request waits for what is not there yet.
+/// How long a request may wait for its result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wait {
     No,

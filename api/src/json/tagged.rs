@@ -1,5 +1,5 @@
-//! Entity tags of JSON (RFC 9110 section 8.8.3): a client does not read again what it has, and
-//! changes nothing that it has not seen.
+//! Entity tags of JSON (RFC 9110 section 8.8.3). With one, a client downloads only what has changed,
+//! and does not overwrite a change that it has not seen.
 
 use axum::{
     http::{HeaderMap, StatusCode, header},

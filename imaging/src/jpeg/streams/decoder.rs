@@ -40,7 +40,7 @@ pub(super) struct Decoder<'a> {
     segments: Vec<(usize, usize)>,
     /// Blocks between restart markers.
     interval: Option<usize>,
-    /// Bytes before a stream from which on it is halved.
+    /// A stream is halved when at least this many bytes lie before it.
     min_halved: usize,
     streams: Vec<Stream>,
     /// Blocks of all streams.
@@ -227,7 +227,7 @@ impl<'a> Decoder<'a> {
         self.live.truncate(kept);
     }
 
-    /// What makes up the scan, in its order; nothing if anything about it is not as it should be.
+    /// The parts of the scan in order; none if the streams found any fault.
     pub(super) fn parts(&self) -> Option<Vec<Part<'_>>> {
         if let Some(interval) = self.interval {
             let are_all = self.streams.len() == self.segments.len()

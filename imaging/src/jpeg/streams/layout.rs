@@ -64,7 +64,7 @@ pub(super) struct Phase {
     pub(super) offset: usize,
     /// Which of [`Layout::pairs`] it is coded with.
     pub(super) pair: usize,
-    /// The first phase from which on tables and what is kept follow each other in the same way.
+    /// The first phase after which the same tables and the same kept values follow.
     /// Phases of one class cannot be told apart, and need not be.
     pub(super) class: usize,
 }

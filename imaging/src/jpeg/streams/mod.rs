@@ -9,8 +9,8 @@
 //!    were found. Means are kept as differences, so that nothing depends on what came before.
 //! 3. The parts of the streams that fit together are painted.
 //!
-//! What is not entirely as it should be (a code that is none, a number of blocks that is wrong, a
-//! stream that is not met) is left to the serial decoder, which knows what to do about it.
+//! The serial decoder reads a scan in which the streams find a fault: an invalid code, a wrong number
+//! of blocks, a stream that no other one meets. It knows how to conceal damage.
 
 mod decoder;
 mod layout;

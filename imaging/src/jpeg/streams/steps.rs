@@ -18,7 +18,7 @@ const FIRST_INDEX: u32 = 193;
 /// What the end of a block adds to the index: it leaves 66 to 128, and carries.
 const END: u32 = 129;
 /// Passing over the block's last coefficient sets this bit of the index + 63, whether the block's
-/// end follows or not; so does an entry that is none.
+/// end follows or not. So does an invalid entry.
 const SLOW: u32 = 64;
 /// Numbers of states.
 pub(super) const NUMBERS: usize = 256;

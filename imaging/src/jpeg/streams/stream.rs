@@ -1,4 +1,4 @@
-//! One stream: a position of the scan from which on blocks are read.
+//! One stream: it reads blocks from one position of the scan.
 
 use super::{
     super::JpegError,

@@ -16,7 +16,7 @@ const SIZE_SHIFT: u32 = 6;
 const RUN_SHIFT: u32 = 10;
 /// The run that stands for a block's end.
 const RUN_TO_END: u32 = 63;
-/// Where what is not kept is written: behind the coefficients that are.
+/// Values that are not kept are written here, behind the kept coefficients.
 const NOT_KEPT: u32 = 7;
 
 /// The tables of a block. By the next bits: the first code; 0 where it is longer than a look-up.
